@@ -1,0 +1,61 @@
+# Each target does its own set-up in .venv. Needs Python 3.11+, make and a package index.
+#   make compare          does mixing help on your data? (DATA=folder, ARGS="--seeds 5")
+#   make test             everything that is checked
+#   make ... TORCH=cpu    accept a CPU build of PyTorch only
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+ifeq ($(TORCH),cpu)
+PIP += -c constraints-cpu.txt
+endif
+SETUP = pyproject.toml constraints.txt $(VENV)/created
+DATA ?= digits
+ARGS ?=
+
+.PHONY: compare test check types docs figures constraints clean
+
+compare: $(VENV)/cli
+	$(BIN)/batchmix compare $(DATA) $(ARGS)
+
+test: check types
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/test
+	$(BIN)/mypy
+
+docs: $(VENV)/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+figures: $(VENV)/test
+	$(BIN)/python docs/make_figures.py
+
+# what is installed now, as the new constraints
+constraints: $(VENV)/test
+	head -n 2 constraints.txt > constraints.new
+	$(BIN)/python -m pip freeze --exclude-editable | grep -vi '^batchmix' | sed 's/+cpu$$//' >> constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchmix needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/cli: $(SETUP)
+	@echo "Setting up $(VENV) (once, a few minutes) ..."
+	$(PIP) -e '.[cli]'
+	@touch $@
+
+# torchvision_cpu.py: torchvision's wheel needs CUDA to be imported; the tests compare with it without
+$(VENV)/test: $(VENV)/cli tests/torchvision_cpu.py
+	$(PIP) -e '.[cli,timm,docs,test]'
+	$(BIN)/python tests/torchvision_cpu.py
+	@touch $@

@@ -1,0 +1,33 @@
+"""Mix the rows of a training batch: MixUp, CutMix and their relatives.
+
+A plan says, for each row: paste `source` of row `partner` over `box` at `opacity`, through
+`mask`. Drawing a plan needs NumPy and a key. Applying one needs no randomness. Everything else is
+an adapter.
+"""
+
+from batchmix import fields, losses, metrics, pairing, policies
+from batchmix._draw import draw
+from batchmix._errors import MixError
+from batchmix._labels import mix_labels, pairs
+from batchmix._mix import mix, mix_ids
+from batchmix._mixer import Mixer
+from batchmix._plan import Key, Plan
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Key",
+    "MixError",
+    "Mixer",
+    "Plan",
+    "draw",
+    "fields",
+    "losses",
+    "metrics",
+    "mix",
+    "mix_ids",
+    "mix_labels",
+    "pairing",
+    "pairs",
+    "policies",
+]

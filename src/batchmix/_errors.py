@@ -1,0 +1,19 @@
+"""The one error of the library, and the one way its messages are built."""
+
+
+class MixError(ValueError):
+    """Wrong input to batchmix. The message says where, what was got, the rule, and the fix.
+
+    It is raised before any work is done, so nothing is half-written.
+
+    Example:
+      >>> import batchmix as bm
+      >>> bm.policies.MixUp(alpha=-1)
+      Traceback (most recent call last):
+      batchmix._errors.MixError: MixUp: got alpha=-1. ...
+    """
+
+
+def mix_error(where: str, got: str, rule: str, fix: str) -> MixError:
+    """The four parts in their order; every message of the library is made here."""
+    return MixError(f"{where}: {got}\n{rule} {fix}")

@@ -1,0 +1,132 @@
+"""Applying a plan to labels: dense soft targets, or pairs of hard ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchmix._errors import mix_error
+from batchmix._mix import check_batch
+from batchmix._plan import Plan
+from batchmix.backends import Backend, _generic, backend_of
+
+
+def mix_labels(
+    y: Any, plan: Plan, classes: int | None = None, *, smoothing: float = 0.0, other: Any = None
+) -> Any:
+    r"""Soft labels that match what `mix` did to the pixels.
+
+    .. math:: \tilde y_i = \lambda_i y_i + (1 - \lambda_i) y_{p(i)}
+
+    `lam[i]` is the share of row i's own content, measured on the integer box, so it is exact also
+    where the box was clipped at the border.
+
+    Args:
+      y: class ids, integers [B], or probabilities (one-hot, multi-label) [B, C].
+      plan: as given to `mix`.
+      classes: C; needed for ids.
+      smoothing: share s of the label that is spread over all C classes, 0 <= s < 1: the own class
+        starts from 1 - s + s / C.
+      other: labels that partners are taken from, as in `mix`.
+
+    Returns:
+      float32 [B, C] on the device of `y`. Rows sum to 1 where those of `y` do.
+
+    Raises:
+      MixError: ids without `classes` or outside 0..C-1 (seen on the host; on a device the scatter
+        itself fails), shapes that do not fit.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[], opacity=[0.25, 0], axes="", size=())
+      >>> bm.mix_labels(np.array([0, 1]), plan, classes=2)
+      array([[0.75, 0.25],
+             [0.  , 1.  ]], dtype=float32)
+
+    Differs from: smoothing is timm's, off = s / C; torchvision has none. In FFCV a row sums to
+    1 - lam when both labels are equal.
+
+    Source: Zhang et al., mixup, 2018, eq. 1, https://arxiv.org/abs/1710.09412
+    """
+    b = backend_of(y, "mix_labels()")
+    own_weight = plan.lam if plan.label_lam is None else plan.label_lam
+    check_batch(b, "mix_labels()", "y", y, plan, other)
+    if not 0 <= smoothing < 1:
+        raise mix_error(
+            "mix_labels()", f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
+            "0.1 is the usual value.",
+        )  # fmt: skip
+    partners = b.take(y if other is None else other, b.array(plan.partner, y))
+    lam = b.array(own_weight, y)
+    if len(y.shape) == 1 and b.is_integer(y):
+        count = _checked_ids(b, [y] if other is None else [y, other], classes)
+        return b.soft(y, partners, lam, count, smoothing / count, 1 - smoothing)
+    count = _checked_probabilities(b, y, classes)
+    soft = _generic.blend(
+        b, b.cast(y, "float32"), b.cast(partners, "float32"), (1 - lam).reshape([-1, 1])
+    )
+    return soft * (1 - smoothing) + smoothing / count if smoothing else soft
+
+
+def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
+    """Both targets of each row and the weight of the first, for losses that take hard labels.
+
+    Use with `losses.pairwise`; no [B, C] array is made, whatever C is.
+
+    Args:
+      y: labels [B, ...] of any dtype.
+      plan: as given to `mix`.
+      other: labels that partners are taken from, as in `mix`.
+
+    Returns:
+      (y, y[partner], lam): two arrays like `y`, and float32 [B], the weight of the row's OWN label.
+
+    Raises:
+      MixError: B does not fit.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[], opacity=[0.25, 0], axes="", size=())
+      >>> bm.pairs(np.array([7, 9]), plan)
+      (array([7, 9]), array([9, 7]), array([0.75, 1.  ], dtype=float32))
+
+    Differs from: Composer's MixUp returns the partner's weight, its CutMix the own one; kornia
+    returns ids as floats.
+    """
+    b = backend_of(y, "pairs()")
+    check_batch(b, "pairs()", "y", y, plan, other)
+    partners = b.take(y if other is None else other, b.array(plan.partner, y))
+    return y, partners, b.array(plan.lam if plan.label_lam is None else plan.label_lam, y)
+
+
+def _checked_ids(b: Backend, labels: list[Any], classes: int | None) -> int:
+    """C, once every id that can be seen from the host is in 0..C-1."""
+    if classes is None:
+        raise mix_error(
+            "mix_labels()",
+            f"got integer labels of shape {tuple(labels[0].shape)} and classes=None.",
+            "Class ids cannot be averaged.",
+            "Pass classes=<number of classes>, or one-hot labels of shape (B, C).",
+        )  # fmt: skip
+    for ids in (b.on_host(y) for y in labels):
+        if ids is not None and ids.size and not (ids.min() >= 0 and ids.max() < classes):
+            bad = ids[(ids < 0) | (ids >= classes)][0]
+            raise mix_error(
+                "mix_labels()", f"got label {int(bad)} with classes={classes}.",
+                f"Ids are 0..{classes - 1}.",
+                "Raise `classes`, or drop or remap rows to ignore before mixing.",
+            )  # fmt: skip
+    return classes
+
+
+def _checked_probabilities(b: Backend, y: Any, classes: int | None) -> int:
+    """C of labels [B, C]; integers among them are one-hot or multi-hot, not several ids."""
+    shape = tuple(y.shape)
+    values = b.on_host(y) if b.is_integer(y) else None
+    hot = values is None or ((values == 0) | (values == 1)).all()
+    if len(shape) == 2 and classes in (None, shape[1]) and hot:
+        return int(shape[1])
+    raise mix_error(
+        "mix_labels()", f"got labels of shape {shape}, dtype {y.dtype} and classes={classes}.",
+        "Labels are integer ids [B], or probabilities (integers: 0, 1) [B, C] with C = classes.",
+        "For masks of ids use mix_ids; for other targets use pairs.",
+    )  # fmt: skip

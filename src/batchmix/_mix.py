@@ -1,0 +1,153 @@
+"""Applying a plan to arrays. No randomness here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchmix._errors import mix_error
+from batchmix._plan import Plan
+from batchmix.backends import Backend, backend_of
+
+
+def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) -> Any:
+    r"""Execute a plan on a batch of images, waveforms, videos or table rows.
+
+    .. math:: x'_i = (1 - a_i) x_i + a_i x_{p(i)}
+
+    with :math:`a` the plan's opacity inside the box and 0 outside. Where a is 0 or 1 cells are
+    copied, so that NaN and inf of one row reach another only where both are really blended.
+
+    Args:
+      x: array [B, ...] of NumPy or PyTorch, any memory layout. Floats are kept in their dtype
+        (float16 and bfloat16 are blended in float32 and rounded once); 8- and 16-bit integers are
+        blended in float32 and rounded half to even. Wider integers are ids: see `fields.Ids`.
+      plan: as drawn for this B and size.
+      layout: one letter per axis of `x`, batch first, such as "NCHW", "NHWC", "NCTHW", "NCT", "NC".
+        Letters that the plan has too must agree in size; over the others a box extends in full.
+      other: rows to take partners from instead of `x`, same shape and dtype: row `partner[i]` of
+        `other`. A row that is its own partner is left alone here too.
+      out: array to write to, same shape and dtype; `out=x` works in place, for any pairing, with
+        the same result.
+
+    Returns:
+      A new array like `x` (shape, dtype, device, memory format), or `out`.
+
+    Raises:
+      MixError: sizes, layout, dtype or memory that do not fit, before anything is written.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[[[0, 2]], [[0, 0]]], opacity=[0.5, 1], axes="T", size=(4,))
+      >>> bm.mix(np.float32([[0, 0, 0, 0], [8, 8, 8, 8]]), plan, "NT")
+      array([[4., 4., 0., 0.],
+             [8., 8., 8., 8.]], dtype=float32)
+
+    Differs from: timm mixes in place and hands the whole label to the partner for integer images;
+    timm and Composer cut a video along time instead of space; torchvision and kornia refuse 8-bit
+    MixUp.
+    """
+    b = backend_of(x, "mix()")
+    _check(b, "mix()", x, plan, layout, other, out)
+    if not b.blendable(x):
+        raise mix_error(
+            "mix()",
+            f"`x` has dtype {x.dtype}.",
+            "Floats and integers of 8 or 16 bits can be averaged, ids and complex numbers cannot.",
+            "Use mix_ids for ids (fields.Ids in a Mixer), or convert to float first.",
+        )
+    return b.paste(x, x if other is None else other, plan, layout, out)
+
+
+def mix_ids(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) -> Any:
+    """Execute a plan on ids, such as segmentation masks: cells are chosen, never averaged.
+
+    Inside the box a cell takes the partner's id where the partner's weight is above one half.
+
+    Args:
+      x: array [B, ...] of any dtype.
+      plan, layout, other, out: as for `mix`.
+
+    Returns:
+      A new array like `x`, or `out`.
+
+    Raises:
+      MixError: as `mix`.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[[[0, 2]], [[0, 0]]], opacity=[0.7, 1], axes="T", size=(4,))
+      >>> bm.mix_ids(np.array([[3, 3, 3, 3], [255, 255, 255, 255]]), plan, "NT")[0]
+      array([255, 255,   3,   3])
+
+    Differs from: timm, torchvision and kornia refuse masks; Datarax and big_vision average ids.
+    """
+    b = backend_of(x, "mix_ids()")
+    _check(b, "mix_ids()", x, plan, layout, other, out)
+    return b.paste(x, x if other is None else other, plan.hardened(), layout, out)
+
+
+def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: Any) -> None:
+    """One row of `x` for each of the plan, and `other` like `x`."""
+    if not isinstance(plan, Plan):
+        raise mix_error(
+            where, f"`plan` is a {type(plan).__name__}.", "It is what bm.draw returns.",
+            "Draw one: bm.draw(policy, Key(seed, epoch, step), batch, size).",
+        )  # fmt: skip
+    shape = tuple(x.shape)
+    if not shape or shape[0] != len(plan):
+        raise mix_error(
+            where, f"`{name}` has shape {shape}; the plan was drawn for {len(plan)} rows.",
+            "Each row has one entry in the plan.", "Draw with batch=len(x).",
+        )  # fmt: skip
+    if other is not None and (
+        backend_of(other, where) is not b or tuple(other.shape) != shape or other.dtype != x.dtype
+    ):
+        raise mix_error(
+            where, f"`other` is a {type(other).__name__} of shape {tuple(other.shape)} and dtype "
+            f"{other.dtype}; `{name}` has shape {shape} and dtype {x.dtype}.",
+            "Partners are rows of `other`, so both must be alike.",
+            "Cut the longer batch, and convert to one dtype.",
+        )  # fmt: skip
+
+
+def _check(b: Backend, where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> None:
+    """Layout, batch, sizes and memory, before any work."""
+    check_batch(b, where, "x", x, plan, other)
+    shape = tuple(x.shape)
+    if len(layout) != len(shape) or layout[:1] != "N" or len(set(layout)) != len(layout):
+        raise mix_error(
+            where, f"`x` has shape {shape} and layout {layout!r}.",
+            "A layout has one letter per axis, no letter twice, and starts with N, the batch.",
+            "Pass for example 'NCHW', 'NHWC', 'NCTHW', 'NCT' or 'NC'.",
+        )  # fmt: skip
+    sizes = dict(zip(layout, shape))
+    drawn = dict(zip(plan.axes, plan.size))
+    if any(sizes.get(axis) != n for axis, n in drawn.items()):
+        fits = {axis: sizes.get(axis, "?") for axis in drawn}
+        raise mix_error(
+            where,
+            f"`x` has layout {layout!r} and shape {shape}; the plan was drawn for size {drawn}.",
+            "Boxes are counted in cells, so axes and sizes must match.", f"Draw with size={fits}.",
+        )  # fmt: skip
+    if out is not None:
+        _check_out(b, where, x, other, out)
+
+
+def _check_out(b: Backend, where: str, x: Any, other: Any, out: Any) -> None:
+    """`out` is like `x`, and either `x` itself or memory apart from all that is read."""
+    fix = "Pass out=x to work in place, or a separate array such as numpy.empty_like(x)."
+    like = tuple(out.shape) == tuple(x.shape) and out.dtype == x.dtype
+    if backend_of(out, where) is not b or not like:
+        raise mix_error(
+            where, f"`out` is a {type(out).__name__} of shape {tuple(out.shape)} and dtype "
+            f"{out.dtype}; `x` has shape {tuple(x.shape)} and dtype {x.dtype}.",
+            "The result has the shape and dtype of `x`.", fix,
+        )  # fmt: skip
+    if not b.writable(out):
+        raise mix_error(where, "`out` is read-only, or repeats memory.", "It is written to.", fix)
+    apart = other is None or other is x or b.overlap(out, other) == "none"
+    if b.overlap(out, x) == "partial" or not apart:
+        raise mix_error(
+            where, "`out` shares memory with what is read.",
+            "It is `x` itself, or memory of its own; `other` is never written to.", fix,
+        )  # fmt: skip

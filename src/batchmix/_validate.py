@@ -1,0 +1,91 @@
+"""What the arrays of a plan must satisfy: what passes here can be indexed with unseen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._errors import MixError, mix_error
+
+if TYPE_CHECKING:
+    from batchmix._plan import Plan
+
+
+def refused(got: str, rule: str, fix: str) -> MixError:
+    """A MixError about the arguments of Plan."""
+    return mix_error("Plan", got, rule, fix)
+
+
+def owned(name: str, value: Any, dtype: type) -> NDArray[Any]:
+    """`value` as an array of `dtype`; a float is never rounded to an index in silence."""
+    array = np.asarray(value)
+    if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise refused(
+            f"`{name}` has dtype {array.dtype}.",
+            f"It is kept as {np.dtype(dtype).name}.",
+            "Convert it yourself, so that no value is rounded by surprise.",
+        )
+    if np.issubdtype(dtype, np.integer) and array.size:
+        info = np.iinfo(dtype)
+        if array.min() < info.min or array.max() > info.max:
+            raise refused(
+                f"`{name}` holds values up to {array.max()}, down to {array.min()}.",
+                f"It is kept as {np.dtype(dtype).name}.",
+                "Check where these numbers come from.",
+            )
+    # a mask is large and only its values are used, so it is not copied; indices are
+    return array.astype(dtype, copy=name != "mask")
+
+
+def check(plan: Plan) -> None:
+    """Shapes, then ranges: what passes here can be indexed with, without looking again."""
+    rows, axes, size = len(plan.partner), len(plan.size), np.asarray(plan.size, np.int64)
+    shapes = {
+        "partner": (rows,), "box": (rows, axes, 2), "opacity": (rows,), "kind": (rows,),
+        "mask": (rows, *plan.size), "source": (rows, axes, 2), "label_lam": (rows,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        value = getattr(plan, name)
+        if value is not None and value.shape != shape:
+            raise refused(
+                f"`{name}` has shape {value.shape}.",
+                f"For {rows} rows and size {plan.size} it is {shape}.",
+                f"Give one `{name}` per row of `partner`.",
+            )
+    if (size < 1).any():
+        raise refused(f"got size={plan.size}.", "Sizes count cells, from 1.", "Check the images.")
+    _check_range("partner", plan.partner, 0, rows - 1, "It names a row of the batch.")
+    _check_range("opacity", plan.opacity, 0, 1, "It is a share.")
+    if plan.mask is not None:
+        _check_range("mask", plan.mask, 0, 1, "It is a share.")
+    if plan.label_lam is not None:
+        given = plan.label_lam[~np.isnan(plan.label_lam)]
+        _check_range("label_lam", given, 0, 1, "It is a share.")
+    for name in ("box", "source"):
+        region = getattr(plan, name)
+        if region is None or not region.size:
+            continue
+        lo, hi = region[..., 0], region[..., 1]
+        bad = (lo < 0) | (hi < lo) | (hi > size)
+        if name == "source":  # something must be there to be stretched
+            bad |= (hi == lo) & (plan.box[..., 1] > plan.box[..., 0])
+        if bad.any():
+            row, axis = (int(k[0]) for k in np.nonzero(bad))
+            raise refused(
+                f"`{name}` of row {row} is {region[row].tolist()}.",
+                f"On axis {plan.axes[axis]!r} it is a half-open range within 0..{size[axis]}.",
+                "Clip it to the grid.",
+            )
+
+
+def _check_range(name: str, value: NDArray[Any], low: int, high: int, rule: str) -> None:
+    """Every value in low..high; NaN is not."""
+    if value.size and not (value.min() >= low and value.max() <= high):
+        row = int(np.argwhere(~((value >= low) & (value <= high)))[0][0])
+        raise refused(
+            f"`{name}` of row {row} is {np.ravel(value[row])[:4].tolist()}.",
+            f"{rule} It lies in {low}..{high}.",
+            "Check how it was made.",
+        )

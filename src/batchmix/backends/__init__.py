@@ -1,0 +1,90 @@
+"""One module per framework, all with the same functions: the contract is `Backend`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Protocol, cast
+
+from batchmix._errors import mix_error
+
+# class of an array, by its top-level package -> module here
+_ARRAYS = {"numpy.ndarray": "numpy", "torch.Tensor": "torch"}
+_BY_TYPE: dict[type, Backend] = {}
+
+
+class Backend(Protocol):
+    """What a framework has to supply. `x` and `y` are its arrays; the rest is host values."""
+
+    def paste(self, x: Any, other: Any, plan: Any, layout: str, out: Any) -> Any:
+        """The kernel: `plan` executed on `x`, partners taken from `other`, into `out` or anew."""
+
+    def overlap(self, out: Any, x: Any) -> str:
+        """How the memory of `out` meets that of `x`: "same", "none" or "partial"."""
+
+    def writable(self, out: Any) -> bool:
+        """Whether `out` may be written to, each element by itself."""
+
+    def blendable(self, x: Any) -> bool:
+        """Whether the dtype can be averaged (ids and booleans cannot)."""
+
+    def is_integer(self, y: Any) -> bool:
+        """Whether the dtype is an integer or boolean one."""
+
+    def on_host(self, y: Any) -> Any:
+        """`y` as a NumPy array where that costs nothing, else None (device, traced)."""
+
+    def to_numpy(self, x: Any) -> Any:
+        """A NumPy array, float64 or integer, whatever it costs."""
+
+    def array(self, value: Any, like: Any) -> Any:
+        """A small host array as an array of the framework, on the device of `like`."""
+
+    def cast(self, x: Any, dtype: str) -> Any:
+        """`x` in another dtype, given by name."""
+
+    def take(self, x: Any, index: Any) -> Any:
+        """Rows of x."""
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        """Elementwise choice."""
+
+    def soft(self, ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float) -> Any:
+        """float32 [B, classes]: `off`, plus lam * on at ids, plus (1 - lam) * on at partners."""
+
+    def log_softmax(self, logits: Any) -> Any:
+        """Over the last axis."""
+
+    def log_sigmoid(self, logits: Any) -> Any:
+        """Elementwise."""
+
+    def calibration_error(self, probabilities: Any, y: Any, bins: int) -> float:
+        """Expected calibration error with bins of equal width."""
+
+
+def backend_of(x: Any, where: str) -> Backend:
+    """The backend of an array, by its type; `where` names the caller in the error."""
+    _load(type(x), where)
+    return _BY_TYPE[type(x)]
+
+
+def _load(cls: type, where: str) -> None:
+    """Look a type up by its own name or that of a base of it; import only that backend."""
+    if cls in _BY_TYPE:
+        return
+    for base in cls.__mro__:
+        name = _ARRAYS.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")
+        if name:
+            backend = importlib.import_module(f"{__name__}.{name}")
+            _BY_TYPE[cls] = cast(Backend, backend)
+            return
+    raise mix_error(
+        where,
+        f"got a {cls.__module__}.{cls.__qualname__}.",
+        f"It works on the arrays of {', '.join(_ARRAYS)}.",
+        "Convert first, for example with numpy.asarray.",
+    )
+
+
+# torch.compile reads this mark: it calls _load while tracing and keeps only that it returned None,
+# so that a first call inside a compiled step does not break the graph at the import
+_load._dynamo_marked_constant = True  # type: ignore[attr-defined]

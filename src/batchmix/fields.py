@@ -1,0 +1,128 @@
+"""Fields say what a part of the batch is, and so what a plan does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from batchmix._errors import mix_error
+from batchmix._labels import mix_labels
+from batchmix._mix import mix, mix_ids
+from batchmix._plan import Plan
+
+__all__ = ["Audio", "Features", "Field", "Grid", "Ids", "Image", "Keep", "Labels", "Mask", "Video"]
+
+
+class Field(Protocol):
+    """Anything with this method is a field. One that lies on a grid also has a `layout`."""
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        """What becomes of `value`; `other` is the same part of the batch of partners."""
+        ...
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers on a grid, blended and pasted: images, audio, video, volumes, table rows.
+
+    Args:
+      layout: one letter per axis, batch first. H, W (and D) are space, T is time, C is channels.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[], opacity=[0.5, 0.5], axes="", size=())
+      >>> Grid("NC")(np.array([[0.0], [4.0]]), plan).ravel()
+      array([2., 2.])
+    """
+
+    layout: str
+
+    def __post_init__(self) -> None:
+        _check_layout("Grid", self.layout)
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        """`mix`."""
+        return mix(value, plan, self.layout, other=other)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """Ids on a grid, such as segmentation masks: pasted with the image, never averaged.
+
+    Args:
+      layout: one letter per axis, batch first, such as "NHW".
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[[[0, 1]]] * 2, opacity=[1, 1], axes="T", size=(2,))
+      >>> Ids("NT")(np.array([[3, 3], [200, 200]]), plan).tolist()
+      [[200, 3], [3, 200]]
+    """
+
+    layout: str
+
+    def __post_init__(self) -> None:
+        _check_layout("Ids", self.layout)
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        """`mix_ids`."""
+        return mix_ids(value, plan, self.layout, other=other)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One label per row, class ids or probabilities: becomes float32 [B, C].
+
+    Args:
+      classes: C; may be left out for labels [B, C].
+      smoothing: share of the label that is spread over all classes, 0 <= s < 1.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> Labels(3, smoothing=0.3)(np.array([2]), bm.Plan.identity(1)).round(2)
+      array([[0.1, 0.1, 0.8]], dtype=float32)
+    """
+
+    classes: int | None = None
+    smoothing: float = 0.0
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        """`mix_labels`."""
+        return mix_labels(value, plan, self.classes, smoothing=self.smoothing, other=other)
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Stays as it is, and says so where a reader might wonder: names, paths, the original label.
+
+    Example:
+      >>> import batchmix as bm
+      >>> Keep()(["a.jpg", "b.jpg"], bm.Plan.identity(2))
+      ['a.jpg', 'b.jpg']
+    """
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        """`value`."""
+        return value
+
+
+# the same fields under the names of what they hold
+Image = Video = Audio = Features = Grid
+Mask = Ids
+
+
+def _check_layout(field: str, layout: str) -> None:
+    """A layout names each axis once, and the batch first."""
+    if not (
+        isinstance(layout, str)
+        and layout[:1] == "N"
+        and layout.isalpha()
+        and layout.isupper()
+        and len(set(layout)) == len(layout)
+    ):
+        raise mix_error(
+            field,
+            f"got layout={layout!r}.",
+            "A layout has one capital letter per axis, no letter twice, and starts with N.",
+            "Pass for example 'NCHW', 'NHWC', 'NCTHW', 'NCT' or 'NC'.",
+        )

@@ -1,0 +1,152 @@
+"""Losses for mixed labels: dense soft targets, or any loss on pairs of hard ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from batchmix._errors import mix_error
+from batchmix.backends import backend_of
+
+Reduction = Literal["mean", "none"]
+
+
+def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") -> Any:
+    r"""Cross-entropy with a distribution as target.
+
+    .. math:: \ell_i = -\sum_c \tilde y_{ic} \log \mathrm{softmax}(z_i)_c
+
+    It is linear in the target, so it equals ``lam * CE(y) + (1 - lam) * CE(y_partner)``.
+
+    Args:
+      logits: [B, C], unnormalised.
+      target: [B, C], rows sum to 1, as `mix_labels` returns.
+      reduction: "mean" over rows, or "none".
+
+    Returns:
+      A scalar, or [B].
+
+    Raises:
+      MixError: shapes differ.
+
+    Example:
+      >>> import numpy as np
+      >>> float(soft_cross_entropy(np.zeros((1, 4)), np.full((1, 4), 0.25)).round(4))
+      1.3863
+
+    Differs from: torch.nn.CrossEntropyLoss with probabilities gives the same; with its own
+    `label_smoothing` on top, labels would be smoothed twice.
+    """
+    b = _checked("soft_cross_entropy()", logits, target)
+    return _reduced(-(target * b.log_softmax(logits)).sum(-1), reduction)
+
+
+def soft_binary_cross_entropy(
+    logits: Any, target: Any, *, threshold: float | None = None, reduction: Reduction = "mean"
+) -> Any:
+    r"""Binary cross-entropy on every class, with soft or two-hot targets.
+
+    .. math:: \ell_{ic} = -t_{ic} \log \sigma(z_{ic}) - (1 - t_{ic}) \log \sigma(-z_{ic})
+
+    With `threshold`, t is 1 where the soft label is above it and else 0: both classes of a mix
+    become full positives, and lam matters only through the threshold.
+
+    Args:
+      logits: [B, C].
+      target: [B, C] in 0..1.
+      threshold: 0 <= threshold < 1, or None for soft targets.
+      reduction: "mean" over rows and classes, or "none".
+
+    Returns:
+      A scalar, or [B, C].
+
+    Raises:
+      MixError: shapes differ, or the threshold is out of range.
+
+    Example:
+      >>> import numpy as np
+      >>> soft = np.array([[0.7, 0.3, 0.0]])
+      >>> float(soft_binary_cross_entropy(np.zeros((1, 3)), soft, threshold=0.2).round(2))
+      0.69
+
+    Differs from: timm's BinaryCrossEntropy(target_threshold=...) gives the same.
+
+    Source: Wightman et al., ResNet strikes back, 2021, section 3, https://arxiv.org/abs/2110.00476
+    """
+    b = _checked("soft_binary_cross_entropy()", logits, target)
+    if threshold is not None:
+        if not 0 <= threshold < 1:
+            raise mix_error(
+                "soft_binary_cross_entropy()", f"got threshold={threshold!r}.",
+                "A soft label above it counts as 1; labels lie in 0..1.", "0.2 is a usual value.",
+            )  # fmt: skip
+        target = b.cast(target > threshold, "float32")
+    loss = -(target * b.log_sigmoid(logits) + (1 - target) * b.log_sigmoid(-logits))
+    return _reduced(loss, reduction)
+
+
+def pairwise(
+    loss: Callable[[Any, Any], Any],
+    logits: Any,
+    pairs: tuple[Any, Any, Any],
+    reduction: Reduction = "mean",
+) -> Any:
+    r"""Any loss on hard labels, weighted by what each row holds.
+
+    .. math:: \ell_i = \lambda_i\, \ell(z_i, y_i) + (1 - \lambda_i)\, \ell(z_i, y_{p(i)})
+
+    Args:
+      loss: callable (logits, y) -> one value per row, [B] or [B, ...]: no reduction.
+      logits: what the model returned for the mixed rows.
+      pairs: (y, y_partner, lam), as `batchmix.pairs` returns.
+      reduction: "mean" over all values, or "none".
+
+    Returns:
+      A scalar, or the shape that `loss` returned.
+
+    Raises:
+      MixError: `loss` reduced over the batch.
+
+    Example:
+      >>> import numpy as np
+      >>> squared = lambda z, y: (z - y) ** 2
+      >>> y, y_partner, lam = np.array([0.0]), np.array([2.0]), np.array([0.75])
+      >>> float(pairwise(squared, np.array([0.0]), (y, y_partner, lam)))
+      1.0
+
+    Differs from: ``mean(loss) * mean(lam)``, what comes out when the loss reduces first, is another
+    number as soon as lam differs between rows.
+    """
+    y, y_partner, lam = pairs
+    own, others = loss(logits, y), loss(logits, y_partner)
+    shape = tuple(own.shape)
+    if not shape or shape[0] != len(lam):
+        raise mix_error(
+            "pairwise()", f"`loss` returned shape {shape} for {len(lam)} rows.",
+            "Each row has a weight of its own, so the loss must not average over rows.",
+            "Pass reduction='none' to the loss.",
+        )  # fmt: skip
+    lam = lam.reshape([-1] + [1] * (len(shape) - 1))
+    return _reduced(lam * own + (1 - lam) * others, reduction)
+
+
+def _checked(where: str, logits: Any, target: Any) -> Any:
+    """The backend, once logits and target have one shape."""
+    if tuple(logits.shape) != tuple(target.shape):
+        raise mix_error(
+            where, f"`logits` has shape {tuple(logits.shape)}, `target` {tuple(target.shape)}.",
+            "Each logit has a target.", "Make dense targets with mix_labels, or use pairwise.",
+        )  # fmt: skip
+    return backend_of(logits, where)
+
+
+def _reduced(loss: Any, reduction: Reduction) -> Any:
+    """The mean over everything, or all of it."""
+    if reduction not in ("mean", "none"):
+        raise mix_error(
+            "losses",
+            f"got reduction={reduction!r}.",
+            "It is 'mean' or 'none'.",
+            "Pass one of the two.",
+        )
+    return loss.mean() if reduction == "mean" else loss

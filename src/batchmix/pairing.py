@@ -1,0 +1,147 @@
+"""Pairings say who is whose partner. Each is an immutable value with one method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._errors import mix_error
+
+__all__ = ["Derangement", "Pairing", "Permutation", "Reverse", "Roll", "Within"]
+
+
+class Pairing(Protocol):
+    """Anything with this method is a pairing."""
+
+    def pair(
+        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """Integers [batch]: the partner of each row. `hints` are the host arrays given to draw."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reverse:
+    """Row i with row B-1-i: mutual partners, no randomness.
+
+    The middle row of an odd batch is its own partner.
+
+    Example:
+      >>> Reverse().pair(np.random.RandomState(0), 5, {}).tolist()
+      [4, 3, 2, 1, 0]
+
+    Differs from: timm pairs like this and refuses an odd batch. Shuffle the data: the pairs depend
+    on the order of rows alone.
+    """
+
+    def pair(
+        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """B-1 .. 0."""
+        return np.arange(batch)[::-1]
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Row i with row i - n, around the end: no randomness, no row alone unless B divides n.
+
+    Args:
+      n: how far, any integer; 1 is what torchvision and big_vision do.
+
+    Example:
+      >>> Roll(1).pair(np.random.RandomState(0), 4, {}).tolist()
+      [3, 0, 1, 2]
+    """
+
+    n: int = 1
+
+    def pair(
+        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """The same as np.roll by n."""
+        return (np.arange(batch) - self.n) % max(batch, 1)
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """A uniformly random order. On average one row per batch is its own partner, left unmixed.
+
+    Example:
+      >>> sorted(Permutation().pair(np.random.RandomState(0), 4, {}).tolist())
+      [0, 1, 2, 3]
+
+    Differs from: the papers' code, Composer and fastai pair like this. At B = 2 half of all batches
+    are not mixed; `Derangement` never does that.
+    """
+
+    def pair(
+        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """One permutation."""
+        return rng.permutation(batch)
+
+
+@dataclass(frozen=True)
+class Derangement:
+    """A random order in which no row is its own partner (from B = 2 on). The default.
+
+    The rows form one random circle and each takes the next as its partner, so that every other row
+    is equally likely.
+
+    Example:
+      >>> partner = Derangement().pair(np.random.RandomState(0), 5, {})
+      >>> bool((partner != np.arange(5)).all())
+      True
+    """
+
+    def pair(
+        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """Successors on a random circle."""
+        circle = rng.permutation(batch)
+        partner = np.empty_like(circle)
+        partner[circle] = np.roll(circle, -1)
+        return partner
+
+
+@dataclass(frozen=True)
+class Within:
+    """Partners stay inside groups of consecutive rows, so that a sharded batch needs no exchange.
+
+    Args:
+      groups: number of groups, >= 1; their sizes differ by one at most when B is not a multiple.
+      inner: pairing inside each group.
+
+    Raises:
+      MixError: groups < 1.
+
+    Example:
+      >>> Within(2, Roll(1)).pair(np.random.RandomState(0), 6, {}).tolist()
+      [2, 0, 1, 5, 3, 4]
+    """
+
+    groups: int
+    inner: Pairing = Derangement()
+
+    def __post_init__(self) -> None:
+        if self.groups < 1:
+            raise mix_error(
+                "Within",
+                f"got groups={self.groups!r}.",
+                "It is the number of groups the batch is split into, >= 1.",
+                "Pass the number of shards.",
+            )
+
+    def pair(
+        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+    ) -> NDArray[np.int64]:
+        """The inner pairing of each group, moved to where the group starts."""
+        parts = []
+        for rows in np.array_split(np.arange(batch), self.groups):
+            inside = {name: np.asarray(value)[rows] for name, value in hints.items()}
+            parts.append(rows[self.inner.pair(rng, len(rows), inside)])
+        return np.concatenate(parts)

@@ -1,0 +1,23 @@
+"""Policies say how much of the partner is pasted, and where. Each is an immutable value.
+
+A new policy is one file here: a frozen dataclass with `sample(rows) -> Paste`.
+"""
+
+from batchmix.policies._paste import Paste, Policy, Rows
+from batchmix.policies.combine import PerBatch, PerPair, Sometimes, Switch
+from batchmix.policies.cutmix import CutMix
+from batchmix.policies.mixup import MixUp
+from batchmix.policies.schedule import Schedule
+
+__all__ = [
+    "CutMix",
+    "MixUp",
+    "Paste",
+    "PerBatch",
+    "PerPair",
+    "Policy",
+    "Rows",
+    "Schedule",
+    "Sometimes",
+    "Switch",
+]

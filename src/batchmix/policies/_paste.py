@@ -1,0 +1,97 @@
+"""What a policy is told, and what it answers: everything of a plan but who is whose partner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._plan import Key
+
+
+class Rows(NamedTuple):
+    """The rows that a policy draws for.
+
+    Args:
+      rng: the only source of randomness; its stream is frozen across NumPy versions.
+      key: address of the draw, for policies that follow a schedule.
+      partner: int32 [B], who is whose partner; B is its length. Only `PerPair` reads the values.
+      size: cells per axis, such as {"H": 224, "W": 224}.
+    """
+
+    rng: np.random.RandomState
+    key: Key
+    partner: NDArray[np.int32]
+    size: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Paste:
+    """What is pasted on each row; the fields are those of `Plan`, one entry per row."""
+
+    box: NDArray[Any]
+    opacity: NDArray[Any]
+    kind: NDArray[Any]
+    mask: NDArray[Any] | None = None
+    source: NDArray[Any] | None = None
+    label_lam: NDArray[Any] | None = None
+
+    def take(self, rows: NDArray[Any]) -> Paste:
+        """The entries of `rows`, in that order, repeats allowed."""
+        columns = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return replace(self, **{name: v[rows] for name, v in columns if v is not None})
+
+
+class Policy(Protocol):
+    """How much is pasted, and where. A policy is an immutable value with this one method.
+
+    It never sees the batch's arrays, and it is drawn on the host with NumPy. Anything with this
+    method is a policy: there is nothing to register or to inherit from.
+    """
+
+    def sample(self, rows: Rows) -> Paste:
+        """Draw for `len(rows.partner)` rows, in a fixed number of vectorised calls to rows.rng."""
+        ...
+
+
+def whole(rows: Rows) -> NDArray[np.int32]:
+    """int32 [B, A, 2]: for each row the box that covers the grid."""
+    box = np.zeros((len(rows.partner), len(rows.size), 2), np.int32)
+    box[:, :, 1] = list(rows.size.values())
+    return box
+
+
+def nothing(rows: Rows) -> Paste:
+    """What leaves every row as it is: an empty box at opacity 0."""
+    batch, axes = len(rows.partner), len(rows.size)
+    return Paste(
+        box=np.zeros((batch, axes, 2), np.int32),
+        opacity=np.zeros(batch, np.float32),
+        kind=np.full(batch, -1, np.int8),
+    )
+
+
+def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
+    """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
+    at = np.arange(len(pick))
+    columns: dict[str, NDArray[Any] | None] = {}
+    for name in (f.name for f in fields(Paste)):
+        values = [getattr(p, name) for p in pastes]
+        if all(v is None for v in values):
+            columns[name] = None
+        else:
+            filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
+            columns[name] = np.stack(filled)[pick, at]
+    return Paste(**columns)  # type: ignore[arg-type]
+
+
+def _without(name: str, paste: Paste, rows: Rows) -> NDArray[Any]:
+    """The value of an optional part that means the same as not having it."""
+    if name == "mask":
+        return np.ones((len(paste.opacity), *rows.size.values()), np.float32)
+    if name == "source":
+        return paste.box
+    return np.full(len(paste.opacity), np.nan)  # label_lam: by area

@@ -1,0 +1,167 @@
+"""Policies made of policies: which one, how often, and how many rows share one draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from batchmix._errors import mix_error
+from batchmix.policies._paste import Paste, Policy, Rows, choose, nothing
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Draw each row by one of several policies, picked at random.
+
+    `Plan.kind` holds the index of the policy that drew the row.
+
+    Args:
+      policies: two or more, in any nesting.
+      weights: their probabilities, >= 0, scaled to sum to 1; equal when left out.
+
+    Raises:
+      MixError: no policy, or weights that do not fit.
+
+    Example:
+      >>> import batchmix as bm
+      >>> from batchmix.policies import CutMix, MixUp
+      >>> policy = Switch([MixUp(0.8), CutMix(1.0)], weights=[0.25, 0.75])
+      >>> plan = bm.draw(policy, bm.Key(seed=0), batch=1000, size={"H": 8, "W": 8})
+      >>> bool(700 < (plan.kind == 1).sum() < 800)
+      True
+
+    Differs from: timm's `switch_prob` is the weight of CutMix. A batch whose rows differ in kind
+    costs no more than one that does not; in timm it is a Python loop.
+
+    Source: the MixUp + CutMix recipe of Touvron et al., DeiT, 2021, https://arxiv.org/abs/2012.12877
+    """
+
+    policies: Sequence[Policy]
+    weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policies", tuple(self.policies))
+        count = len(self.policies)
+        weights = np.asarray([1] * count if self.weights is None else self.weights, float)
+        total = weights.sum()
+        fit = weights.shape == (count,) and bool((weights >= 0).all()) and 0 < total < np.inf
+        if not (count and fit):
+            raise mix_error(
+                "Switch",
+                f"got {count} policies and weights={self.weights!r}.",
+                "Each policy has one weight >= 0, and one of them is > 0.",
+                "Pass for example Switch([MixUp(0.8), CutMix(1.0)], [0.5, 0.5]).",
+            )
+        object.__setattr__(self, "weights", tuple((weights / total).tolist()))
+
+    def sample(self, rows: Rows) -> Paste:
+        """Every policy draws every row, so that none depends on what was picked for the others."""
+        edges = np.cumsum(self.weights or ())[:-1]
+        pick = np.searchsorted(edges, rows.rng.random_sample(len(rows.partner)), side="right")
+        chosen = choose(pick, [policy.sample(rows) for policy in self.policies], rows)
+        return replace(chosen, kind=np.where(chosen.kind < 0, -1, pick))
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """Mix each row with probability `prob`, else leave it byte-identical.
+
+    Args:
+      policy: draws the rows that are mixed.
+      prob: probability that a row is mixed, 0..1.
+
+    Raises:
+      MixError: prob is not in 0..1.
+
+    Example:
+      >>> import batchmix as bm
+      >>> policy = Sometimes(bm.policies.MixUp(1.0), prob=0.5)
+      >>> plan = bm.draw(policy, bm.Key(seed=0), batch=1000, size={})
+      >>> bool(450 < (plan.kind == -1).sum() < 550)
+      True
+
+    Differs from: timm's `prob` and kornia's `p` gate whole batches: ``PerBatch(Sometimes(...))``.
+    """
+
+    policy: Policy
+    prob: float
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.prob, int | float | np.number) and 0 <= self.prob <= 1):
+            raise mix_error(
+                "Sometimes",
+                f"got prob={self.prob!r}.",
+                "It is the probability that a row is mixed, 0..1.",
+                "Pass for example prob=0.5.",
+            )
+
+    def sample(self, rows: Rows) -> Paste:
+        """A coin for each row, and the policy's draw where it fell on mixing."""
+        mixed = rows.rng.random_sample(len(rows.partner)) < self.prob
+        return choose(mixed.astype(np.int64), [nothing(rows), self.policy.sample(rows)], rows)
+
+
+@dataclass(frozen=True)
+class PerBatch:
+    """Draw once and use it for every row: one lam, one box, one kind for the whole batch.
+
+    Args:
+      policy: draws for a batch of one row.
+
+    Example:
+      >>> import batchmix as bm
+      >>> plan = bm.draw(PerBatch(bm.policies.MixUp(1.0)), bm.Key(seed=0), batch=8, size={})
+      >>> len(set(plan.lam.tolist()))
+      1
+
+    Differs from: this is what timm's mode="batch", torchvision, Composer and the papers' code do.
+    Per row, the default here, gives more different mixes per step at the same cost.
+    """
+
+    policy: Policy
+
+    def sample(self, rows: Rows) -> Paste:
+        """The draw of one row, repeated."""
+        one = self.policy.sample(rows._replace(partner=np.zeros(1, np.int32)))
+        return one.take(np.zeros(len(rows.partner), np.int64))
+
+
+@dataclass(frozen=True)
+class PerPair:
+    """Draw once for the two rows of each pair: both get the same lam, box and kind.
+
+    It needs a pairing in which partners are mutual, such as `Reverse`.
+
+    Args:
+      policy: draws for one row of each pair.
+
+    Raises:
+      MixError: when drawing with a pairing whose partners are not mutual.
+
+    Example:
+      >>> import batchmix as bm
+      >>> plan = bm.draw(PerPair(bm.policies.MixUp(1.0)), bm.Key(seed=0), batch=4, size={},
+      ...                pairing=bm.pairing.Reverse())
+      >>> bool((plan.lam == plan.lam[::-1]).all())
+      True
+
+    Differs from: timm's mode="pair" is this with `Reverse`; an odd batch is an assert there, here
+    the middle row is its own partner.
+    """
+
+    policy: Policy
+
+    def sample(self, rows: Rows) -> Paste:
+        """The draw of the lower row of each pair, used for both."""
+        partner, at = rows.partner, np.arange(len(rows.partner))
+        if not ((partner < len(partner)).all() and (partner[partner] == at).all()):
+            raise mix_error(
+                "PerPair",
+                "the pairing gives row i the partner j, but row j another one than i.",
+                "Two rows can share a draw only if they are each other's partner.",
+                "Draw with pairing=Reverse(), and put PerPair outside Switch and PerBatch.",
+            )
+        lower, slot = np.unique(np.minimum(at, partner), return_inverse=True)
+        return self.policy.sample(rows._replace(partner=np.zeros(len(lower), np.int32))).take(slot)

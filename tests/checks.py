@@ -1,0 +1,108 @@
+"""What tests assert about a mixed batch, and the plans that they try."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+import batchmix as bm
+import oracle
+from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
+from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
+
+SWITCH = Switch([MixUp(0.8), CutMix(1.0)])
+POLICIES = {
+    "none": None,
+    "mixup": MixUp(1.0),
+    "mixup dominant": MixUp(0.5, dominant=True),
+    "cutmix": CutMix(1.0),
+    "cutmix inside": CutMix(0.5, placement="inside"),
+    "cutmix minmax": CutMix(minmax=(0.2, 0.8)),
+    "switch": SWITCH,
+    "switch nested": Switch([Sometimes(MixUp(1.0), 0.5), PerBatch(CutMix())], [0.3, 0.7]),
+    "sometimes": Sometimes(SWITCH, 0.5),
+    "per batch": PerBatch(SWITCH),
+    "per pair": PerPair(SWITCH),
+    "schedule": Schedule({0: MixUp(1.0), 2: CutMix()}, by="step"),
+}
+PAIRINGS = {
+    "reverse": Reverse(),
+    "roll": Roll(1),
+    "roll 2": Roll(-2),
+    "permutation": Permutation(),
+    "derangement": Derangement(),
+    "within": Within(2, Derangement()),
+}
+LAYOUTS = {  # layout -> shape without the batch, and the axes that boxes lie on
+    "NCHW": ((2, 5, 7), "HW"),
+    "NHWC": ((7, 4, 3), "HW"),
+    "NHW": ((3, 6), "HW"),
+    "NCTHW": ((2, 3, 4, 5), "HW"),
+    "NCDHW": ((1, 3, 4, 5), "DHW"),
+    "NCT": ((2, 9), "T"),
+    "NTC": ((9, 2), "T"),
+    "NC": ((6,), ""),
+    "NTHWC": ((3, 4, 5, 2), "T"),
+}
+DTYPES = ["float16", "bfloat16", "float32", "float64", "uint8", "int16"]
+# a rounding of the exact result is allowed one step of the dtype, at the size of the values
+RELATIVE = {"float64": 1e-7, "float32": 1e-6, "float16": 2**-10, "bfloat16": 2**-7}
+
+
+def sizes(layout):
+    """Size to draw for, of the axes of a layout."""
+    shape, axes = LAYOUTS[layout]
+    return {axis: shape[layout.index(axis) - 1] for axis in axes}
+
+
+def values(rng, batch, layout, dtype):
+    """A batch that uses the range of the dtype."""
+    shape = (batch, *LAYOUTS[layout][0])
+    if dtype in ("uint8", "int16"):
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max + 1, shape).astype(dtype)
+    return rng.standard_normal(shape) * 3
+
+
+def assert_mixed(got, x, plan, layout, dtype, other=None):
+    """`got`, read as float64, is what the oracle makes of `x`, up to the rounding of its dtype."""
+    exact = oracle.mix(x, plan, layout, other)
+    assert got.shape == exact.shape
+    if dtype in ("uint8", "int16"):
+        # 8 bits times a 12-bit opacity are exact in float32; 16 bits may round the other way
+        np.testing.assert_allclose(got, np.rint(exact), rtol=0, atol=0 if dtype == "uint8" else 1)
+    else:
+        scale = np.abs(x).max(initial=1)
+        np.testing.assert_allclose(got, exact, rtol=0, atol=RELATIVE[dtype] * scale)
+    untouched = np.array([plan.lam[i] == 1 for i in range(len(plan))], bool)
+    np.testing.assert_array_equal(got[untouched], np.asarray(x, np.float64)[untouched])
+
+
+@st.composite
+def plans(draw, size=None, exact=True):
+    """Any valid plan: any partner map, any boxes, with and without mask and source."""
+    batch = draw(st.integers(0, 5))
+    if size is None:
+        size = draw(st.lists(st.integers(1, 5), min_size=0, max_size=3))
+    axes = "DHW"[: len(size)]
+
+    def region(n, least=0):
+        lo = draw(st.integers(0, n - least))
+        return [lo, draw(st.integers(lo + least, n))]
+
+    cells = st.integers(0, 4096).map(lambda k: k / 4096) if exact else st.floats(0, 1, width=32)
+    mask = source = None
+    if batch and size and draw(st.booleans()):
+        rng = np.random.default_rng(draw(st.integers(0, 99)))
+        mask = rng.choice([0, 0.25, 1], (batch, *size))
+    if size and draw(st.booleans()):
+        source = np.array([[region(n, 1) for n in size] for _ in range(batch)])
+        source = source.reshape(batch, len(size), 2)
+    box = np.array([[region(n) for n in size] for _ in range(batch)], int)
+    return bm.Plan(
+        partner=[draw(st.integers(0, batch - 1)) for _ in range(batch)],
+        box=box.reshape(batch, len(size), 2),
+        opacity=[draw(st.one_of(st.sampled_from([0, 1]), cells)) for _ in range(batch)],
+        axes=axes,
+        size=tuple(size),
+        mask=mask,
+        source=source,
+    )

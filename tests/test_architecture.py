@@ -1,0 +1,144 @@
+"""The layers, what an import costs, the public names, and how the code is kept."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import batchmix
+
+SRC = pathlib.Path(batchmix.__file__).parent
+FILES = sorted(SRC.rglob("*.py"))
+FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvision", "timm"}
+FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
+# what each part may import of the package; a name stands for itself and all below it
+LAYERS = {
+    "_errors": [],
+    "_validate": ["_errors"],
+    "_plan": ["_errors", "_validate"],
+    "pairing": ["_errors"],
+    "policies": ["_errors", "_plan", "policies"],
+    "_draw": ["_errors", "_plan", "pairing", "policies"],
+    "backends": ["_errors", "_plan", "backends"],
+    "_mix": ["_errors", "_plan", "backends"],
+    "_labels": ["_errors", "_plan", "_mix", "backends"],
+    "fields": ["_errors", "_plan", "_mix", "_labels"],
+    "losses": ["_errors", "backends"],
+    "metrics": ["backends", "losses"],
+    "_mixer": ["_errors", "_plan", "_draw", "fields", "pairing", "policies"],
+}
+
+
+def imports(path):
+    """Names of the modules that a file imports, at any depth; types alone do not count."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module or ""
+            found.add(package)
+            found |= {f"{package}.{alias.name}" for alias in node.names}
+    return found
+
+
+def part(path):
+    """The part of the package that a file belongs to: its module, or its folder."""
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def below(name):
+    """The part that an import of the package names, or None."""
+    return name.split(".")[1] if name.startswith("batchmix.") else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_layers(path):
+    layer = part(path)
+    if layer in ("cli", "adapters", "__init__", "__main__"):
+        return  # the upper layers may import anything below
+    seen = {below(name) for name in imports(path)} - {None}
+    assert seen <= set(LAYERS[layer]), f"{path.name} imports {seen - set(LAYERS[layer])}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_frameworks_are_named_in_their_places_only(path):
+    if part(path) in ("backends", "adapters", "cli"):
+        return
+    named = {name.split(".")[0] for name in imports(path)} & FRAMEWORKS
+    assert not named
+
+
+def test_a_forbidden_import_is_seen(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n    import torch.nn\n    from batchmix import policies\n")
+    assert {"torch.nn", "batchmix.policies"} <= imports(bad)
+
+
+def imported_by(code):
+    """Top-level modules that a fresh interpreter has after running `code`."""
+    code += "\nimport sys; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_batchmix_imports_numpy_and_nothing_else():
+    bare = imported_by("import numpy, dataclasses, difflib, importlib, typing, copy, pathlib")
+    new = imported_by("import batchmix") - bare
+    assert {m for m in new if m not in sys.stdlib_module_names} == {"batchmix"}
+    assert not new & FRAMEWORKS
+
+
+def test_mixing_numpy_imports_no_framework():
+    code = (
+        "import numpy as np, batchmix as bm\n"
+        "mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image('NCHW'), 1: bm.fields.Labels(2)})\n"
+        "mixer((np.ones((2, 3, 4, 4)), np.array([0, 1])))"
+    )
+    assert not imported_by(code) & FRAMEWORKS
+
+
+def test_that_guard_can_fail():
+    assert "torch" in imported_by("import batchmix, torch")
+
+
+def test_public_names():
+    modules = [batchmix, batchmix.fields, batchmix.pairing, batchmix.policies]
+    for module in modules:
+        assert sorted(module.__all__) == list(module.__all__)
+        assert all(hasattr(module, name) for name in module.__all__)
+    public = {name for name in vars(batchmix) if not name.startswith("_")}
+    assert public - {"backends", "cli"} == set(batchmix.__all__)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_files_and_functions_stay_small(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 250, f"{path.name} has {len(lines)} lines: does it hold one idea?"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert length <= 45, f"{path.name}: {node.name} has {length} lines"
+            assert ast.get_docstring(node) or node.name.startswith("__"), (
+                f"{node.name}: no docstring"
+            )
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_names_say_something(path):
+    vague = {"utils", "common", "helpers", "base", "manager", "misc"}
+    assert not vague & set(path.relative_to(SRC).with_suffix("").parts)

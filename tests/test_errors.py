@@ -1,0 +1,143 @@
+"""Every message once: where, what was got, the rule, the fix. And that nothing was written."""
+
+import numpy as np
+import pytest
+import torch
+
+import batchmix as bm
+from batchmix import losses
+from batchmix.fields import Grid, Ids, Image, Labels
+from batchmix.pairing import Roll, Within
+from batchmix.policies import CutMix, MixUp, PerPair, Schedule, Sometimes, Switch
+
+X = np.ones((4, 3, 8, 8), np.float32)
+Y = np.arange(4)
+HW = {"H": 8, "W": 8}
+PLAN = bm.draw(MixUp(1.0), bm.Key(0), 4, HW)
+FULL = [[[0, 8]]] * 2
+
+
+def mixer(fields, batch=None, **options):
+    """Call a mixer."""
+    return bm.Mixer(MixUp(), fields, **options)(
+        {"image": X, "label": Y} if batch is None else batch
+    )
+
+
+def half(t):
+    """A tensor with a stride of 0."""
+    return torch.ones(1, 3, 8, 8).expand(4, 3, 8, 8)
+
+
+CASES = {
+    # plans
+    "partner out of range": (lambda: bm.Plan([1, 2], FULL, [1, 1], "T", (8,)), "Plan", "`partner` of row 1 is [2]", "0..1", "how it was made"),
+    "partner negative": (lambda: bm.Plan([1, -1], FULL, [1, 1], "T", (8,)), "Plan", "`partner` of row 1 is [-1]", "names a row", "Check"),
+    "partner float": (lambda: bm.Plan([1.0, 0.0], FULL, [1, 1], "T", (8,)), "Plan", "dtype float64", "int32", "Convert"),
+    "partner too large": (lambda: bm.Plan([2**40, 0], FULL, [1, 1], "T", (8,)), "Plan", "1099511627776", "int32", "come from"),
+    "box outside": (lambda: bm.Plan([1, 0], [[[0, 8]], [[0, 9]]], [1, 1], "T", (8,)), "Plan", "`box` of row 1 is [[0, 9]]", "'T'", "Clip"),
+    "box reversed": (lambda: bm.Plan([1, 0], [[[5, 4]], [[0, 8]]], [1, 1], "T", (8,)), "Plan", "row 0 is [[5, 4]]", "half-open", "Clip"),
+    "box shape": (lambda: bm.Plan([1, 0], FULL[:1], [1, 1], "T", (8,)), "Plan", "shape (1, 1, 2)", "it is (2, 1, 2)", "per row"),
+    "opacity 1.5": (lambda: bm.Plan([1, 0], FULL, [1, 1.5], "T", (8,)), "Plan", "`opacity` of row 1 is [1.5]", "share", "Check"),
+    "opacity nan": (lambda: bm.Plan([1, 0], FULL, [1, np.nan], "T", (8,)), "Plan", "nan", "0..1", "Check"),
+    "mask range": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", (8,), mask=np.full((2, 8), 2.0)), "Plan", "`mask` of row 0", "0..1", "Check"),
+    "mask shape": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", (8,), mask=np.ones((2, 7))), "Plan", "(2, 7)", "(2, 8)", "per row"),
+    "source empty": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", (8,), source=[[[0, 8]], [[3, 3]]]), "Plan", "`source` of row 1", "within 0..8", "Clip"),
+    "label_lam": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", (8,), label_lam=[0, 3]), "Plan", "`label_lam`", "0..1", "Check"),
+    "axes and size": (lambda: bm.Plan([1, 0], FULL, [1, 1], "HW", (8,)), "Plan", "axes='HW' and size=(8,)", "one size", "axes='HW', size=(224, 224)"),
+    "axes twice": (lambda: bm.Plan([1, 0], FULL, [1, 1], "HH", (8, 8)), "Plan", "'HH'", "letter of its own", "Pass"),
+    "size 0": (lambda: bm.Plan([0], [[[0, 0]]], [1], "T", (0,)), "Plan", "size=(0,)", "from 1", "Check"),
+    # drawing
+    "key negative": (lambda: bm.draw(MixUp(), bm.Key(-1), 4, HW), "draw()", "seed=-1", ">= 0", "Key(seed=0"),
+    "key float": (lambda: bm.draw(MixUp(), bm.Key(0.5), 4, HW), "draw()", "seed=0.5", "integers", "Key(seed=0"),
+    "key number": (lambda: bm.draw(MixUp(), 7, 4, HW), "draw()", "key=7", "Key(seed", "Key(seed=0"),
+    "batch": (lambda: bm.draw(MixUp(), bm.Key(0), -1, HW), "draw()", "batch=-1", "counts rows", "len(x)"),
+    "size tuple": (lambda: bm.draw(MixUp(), bm.Key(0), 4, (8, 8)), "draw()", "(8, 8)", "letter", "{'H': 224"),
+    "size letter": (lambda: bm.draw(MixUp(), bm.Key(0), 4, {"N": 8}), "draw()", "{'N': 8}", "N is the batch", "{'H': 224"),
+    "size zero": (lambda: bm.draw(MixUp(), bm.Key(0), 4, {"H": 0}), "draw()", "{'H': 0}", "cells", "{'H': 224"),
+    "no axes": (lambda: bm.draw(CutMix(), bm.Key(0), 4, {}), "CutMix", "no axes", "at least one axis", "MixUp for tables"),
+    "not mutual": (lambda: bm.draw(PerPair(MixUp()), bm.Key(0), 4, HW, pairing=Roll(1)), "PerPair", "another one", "each other's partner", "Reverse()"),
+    # policies
+    "alpha negative": (lambda: MixUp(-0.2), "MixUp", "alpha=-0.2", "> 0", "policy=None"),
+    "alpha zero": (lambda: CutMix(0), "CutMix", "alpha=0", "> 0", "Sometimes"),
+    "alpha text": (lambda: MixUp("a"), "MixUp", "alpha='a'", "number", "policy=None"),
+    "alpha nan": (lambda: MixUp(float("nan")), "MixUp", "nan", "> 0", "policy=None"),
+    "placement": (lambda: CutMix(placement="center"), "CutMix", "'center'", "'inside'", "one of the two"),
+    "minmax": (lambda: CutMix(minmax=(0.8, 0.2)), "CutMix", "(0.8, 0.2)", "low <= high", "(0.2, 0.8)"),
+    "minmax count": (lambda: CutMix(minmax=(0.8,)), "CutMix", "(0.8,)", "low <= high", "(0.2, 0.8)"),
+    "weights": (lambda: Switch([MixUp(), CutMix()], [1]), "Switch", "2 policies", "one weight", "[0.5, 0.5]"),
+    "weights zero": (lambda: Switch([MixUp(), CutMix()], [0, 0]), "Switch", "[0, 0]", "> 0", "[0.5, 0.5]"),
+    "no policies": (lambda: Switch([]), "Switch", "0 policies", "one weight", "MixUp(0.8)"),
+    "prob": (lambda: Sometimes(MixUp(), 1.5), "Sometimes", "1.5", "0..1", "prob=0.5"),
+    "stages": (lambda: Schedule({}), "Schedule", "[]", ">= 0", "{0: MixUp"),
+    "by": (lambda: Schedule({0: None}, by="day"), "Schedule", "'day'", "'step'", "by='epoch'"),
+    "groups": (lambda: Within(0), "Within", "groups=0", ">= 1", "shards"),
+    # mixing
+    "wrong size": (lambda: bm.mix(np.ones((4, 3, 9, 8)), PLAN, "NCHW"), "mix()", "(4, 3, 9, 8)", "must match", "size={'H': 9, 'W': 8}"),
+    "axis missing": (lambda: bm.mix(np.ones((4, 3)), PLAN, "NC"), "mix()", "layout 'NC'", "must match", "Draw with"),
+    "wrong batch": (lambda: bm.mix(X[:3], PLAN, "NCHW"), "mix()", "4 rows", "one entry", "batch=len(x)"),
+    "layout length": (lambda: bm.mix(X, PLAN, "NHW"), "mix()", "'NHW'", "one letter per axis", "'NCHW'"),
+    "layout order": (lambda: bm.mix(X, PLAN, "CNHW"), "mix()", "'CNHW'", "starts with N", "'NCHW'"),
+    "ids averaged": (lambda: bm.mix(X.astype(np.int64), PLAN, "NCHW"), "mix()", "int64", "ids", "mix_ids"),
+    "booleans averaged": (lambda: bm.mix(torch.tensor(X) > 0, PLAN, "NCHW"), "mix()", "torch.bool", "8 or 16 bits", "mix_ids"),
+    "complex": (lambda: bm.mix(X.astype(complex), PLAN, "NCHW"), "mix()", "complex128", "complex", "float"),
+    "a list": (lambda: bm.mix([[1]], PLAN, "NC"), "mix()", "builtins.list", "numpy.ndarray, torch.Tensor", "numpy.asarray"),
+    "a numpy scalar": (lambda: bm.mix(np.float32(1), PLAN, ""), "mix()", "got a numpy.float32", "numpy.ndarray, torch.Tensor", "asarray"),
+    "not a plan": (lambda: bm.mix(X, {"lam": 1}, "NCHW"), "mix()", "`plan` is a dict", "bm.draw", "Draw one"),
+    "other shape": (lambda: bm.mix(X, PLAN, "NCHW", other=X[:3]), "mix()", "(3, 3, 8, 8)", "alike", "longer batch"),
+    "other dtype": (lambda: bm.mix(X, PLAN, "NCHW", other=X.astype("f8")), "mix()", "float64", "alike", "one dtype"),
+    "other framework": (lambda: bm.mix(X, PLAN, "NCHW", other=torch.tensor(X)), "mix()", "Tensor", "alike", "convert"),
+    "out dtype": (lambda: bm.mix(X, PLAN, "NCHW", out=X.astype("f8")), "mix()", "`out` is a ndarray", "shape and dtype", "out=x"),
+    "out read-only": (lambda: bm.mix(X, PLAN, "NCHW", out=np.broadcast_to(X[:1], X.shape)), "mix()", "read-only", "written", "empty_like"),
+    "out overlaps": (lambda: bm.mix(BUFFER[:4], PLAN, "NCHW", out=BUFFER[1:5]), "mix()", "shares memory", "of its own", "out=x"),
+    "out overlaps, torch": (lambda: bm.mix(TENSOR[:4], PLAN, "NCHW", out=TENSOR[1:5]), "mix()", "shares memory", "of its own", "out=x"),
+    "out is other": (lambda: bm.mix(X, PLAN, "NCHW", other=BUFFER[:4], out=BUFFER[:4]), "mix()", "shares memory", "never written", "out=x"),
+    "out repeats rows": (lambda: bm.mix(half(0), PLAN, "NCHW", out=half(0)), "mix()", "repeats memory", "written", "separate"),
+    "mix_ids size": (lambda: bm.mix_ids(np.ones((4, 9, 8), int), PLAN, "NHW"), "mix_ids()", "(4, 9, 8)", "must match", "Draw with"),
+    # labels
+    "no classes": (lambda: bm.mix_labels(Y, PLAN), "mix_labels()", "classes=None", "cannot be averaged", "classes=<number"),
+    "id too large": (lambda: bm.mix_labels(Y, PLAN, 3), "mix_labels()", "label 3 with classes=3", "0..2", "Raise `classes`"),
+    "classes differ": (lambda: bm.mix_labels(np.ones((4, 3)), PLAN, 5), "mix_labels()", "classes=5", "C = classes", "pairs"),
+    "ids of two tasks": (lambda: bm.mix_labels(np.full((4, 2), 7), PLAN), "mix_labels()", "(4, 2)", "integers: 0, 1", "pairs"),
+    "floats 1-D": (lambda: bm.mix_labels(np.ones(4), PLAN, 5), "mix_labels()", "float64", "ids [B]", "pairs"),
+    "masks": (lambda: bm.mix_labels(np.ones((4, 8, 8), int), PLAN, 5), "mix_labels()", "(4, 8, 8)", "ids [B]", "mix_ids"),
+    "smoothing": (lambda: bm.mix_labels(Y, PLAN, 5, smoothing=1), "mix_labels()", "smoothing=1", "0 <= s < 1", "0.1"),
+    "label rows": (lambda: bm.mix_labels(Y[:3], PLAN, 5), "mix_labels()", "(3,)", "one entry", "len(x)"),
+    "pairs rows": (lambda: bm.pairs(Y[:3], PLAN), "pairs()", "(3,)", "one entry", "len(x)"),
+    # fields and mixer
+    "layout": (lambda: Grid("HW"), "Grid", "'HW'", "starts with N", "'NCHW'"),
+    "layout small": (lambda: Ids("nhw"), "Ids", "'nhw'", "capital", "'NCHW'"),
+    "layout letter twice": (lambda: Image("NHHW"), "Grid", "'NHHW'", "no letter twice", "'NCHW'"),
+    "missing key": (lambda: mixer({"images": Image("NCHW")}), "Mixer", "'images'", "must be present", "Did you mean 'image'?"),
+    "missing index": (lambda: mixer({5: Image("NCHW")}, (X, Y)), "Mixer", "field 5", "must be present", "one of these"),
+    "sizes differ": (lambda: mixer({0: Image("NCHW"), 1: Ids("NHW")}, (X, np.ones((4, 8, 9), int))), "Mixer", "field 1 has W=9, field 0 has W=8", "cell by cell", "Resize"),
+    "rows differ": (lambda: mixer({0: Image("NCHW"), 1: Grid("NC")}, (X, np.ones((5, 2)))), "Mixer", "N=5", "One plan", "Resize"),
+    "no array": (lambda: mixer({0: Labels(2)}, ("a", "b")), "Mixer", "none of the fields", "number of rows", "Name the images"),
+    "axes": (lambda: mixer({"image": Image("NCHW")}, axes="T"), "Mixer", "'T'", "axes of the batch", "Choose among"),
+    "wrong layout in the mixer": (lambda: mixer({"image": Image("NHW")}), "mix()", "'NHW'", "one letter per axis", "'NCHW'"),
+    "state": (lambda: bm.Mixer(None, {}).load_state_dict({"step": 1}), "Mixer.load_state_dict()", "['step']", "seed, epoch and step", "state_dict()"),
+    # losses
+    "target shape": (lambda: losses.soft_cross_entropy(X[0, 0], Y), "soft_cross_entropy()", "(8, 8)", "has a target", "mix_labels"),
+    "reduced loss": (lambda: losses.pairwise(lambda z, y: X.mean(), X, bm.pairs(Y, PLAN)), "pairwise()", "()", "weight of its own", "reduction='none'"),
+    "threshold": (lambda: losses.soft_binary_cross_entropy(X, X, threshold=1), "soft_binary_cross_entropy()", "threshold=1", "0..1", "0.2"),
+    "reduction": (lambda: losses.soft_cross_entropy(X, X, reduction="sum"), "losses", "'sum'", "'none'", "one of the two"),
+}  # fmt: skip
+BUFFER = np.ones((6, 3, 8, 8), np.float32)
+TENSOR = torch.ones(6, 3, 8, 8)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_message(case):
+    call, where, got, rule, fix = CASES[case]
+    with pytest.raises(bm.MixError) as caught:
+        call()
+    first, *rest = str(caught.value).split("\n")
+    assert first.startswith(f"{where}: ")
+    assert got in first
+    assert rule in " ".join(rest)
+    assert fix in " ".join(rest)
+    assert len(rest) == 1
+    assert caught.value.__cause__ is None
+    assert (X == 1).all()
+    assert (BUFFER == 1).all()
+    assert (TENSOR == 1).all()

@@ -1,0 +1,216 @@
+"""`mix` against the oracle: every policy, pairing, layout, dtype and batch size."""
+
+import numpy as np
+import pytest
+from checks import DTYPES, LAYOUTS, PAIRINGS, POLICIES, SWITCH, assert_mixed, plans, sizes, values
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import batchmix as bm
+from batchmix.backends import _rows
+
+BATCHES = [0, 1, 2, 5, 6]
+
+
+def drawn(policy, batch, layout, pairing=PAIRINGS["derangement"], step=0):
+    """A plan for a layout."""
+    return bm.draw(policy, bm.Key(7, 1, step), batch, sizes(layout), pairing=pairing)
+
+
+@pytest.fixture(params=["rows", "formula"])
+def route(request, monkeypatch):
+    """Both routes of the host: the row loop, and the formula that small rows take."""
+    monkeypatch.setattr(_rows, "SMALL", 0 if request.param == "rows" else 10**9)
+    return request.param
+
+
+# PerPair needs mutual partners; test_policies has what happens with others
+COMBINATIONS = [(p, q) for p in POLICIES for q in PAIRINGS if p != "per pair" or q == "reverse"]
+
+
+@pytest.mark.parametrize(("policy", "pairing"), COMBINATIONS)
+def test_every_policy_and_pairing(xp, route, policy, pairing):
+    for batch in BATCHES:
+        plan = drawn(POLICIES[policy], batch, "NCHW", PAIRINGS[pairing], step=batch)
+        x = values(np.random.default_rng(batch), batch, "NCHW", "float32")
+        given = xp.array(x, "float32")
+        got = bm.mix(given, plan, "NCHW")
+        assert_mixed(xp.numpy(got), xp.numpy(given), plan, "NCHW", "float32")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_and_dtype(xp, route, layout, dtype):
+    policy = SWITCH if LAYOUTS[layout][1] else POLICIES["mixup"]
+    for batch in BATCHES:
+        plan = drawn(policy, batch, layout, step=batch)
+        given = xp.array(values(np.random.default_rng(batch), batch, layout, dtype), dtype)
+        before = xp.copy(given)
+        got = bm.mix(given, plan, layout)
+        assert xp.dtype(got) == xp.dtype(given) == dtype
+        assert type(got) is type(given)
+        assert_mixed(xp.numpy(got), xp.numpy(given), plan, layout, dtype)
+        np.testing.assert_array_equal(xp.numpy(given), xp.numpy(before))  # never written to
+        in_place = xp.copy(given)
+        assert bm.mix(in_place, plan, layout, out=in_place) is in_place
+        np.testing.assert_array_equal(xp.numpy(in_place), xp.numpy(got))
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=plans(), rows=st.booleans(), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 9))
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_any_plan(name, plan, rows, dtype, seed):
+    """Hand-made plans: several rows of one partner, masks, stretched sources."""
+    from conftest import MAKERS
+
+    xp = MAKERS[name]()
+    layout = "NC" + plan.axes
+    rng = np.random.default_rng(seed)
+    shape = (len(plan), 2, *plan.size)
+    x = rng.integers(0, 256, shape) if dtype in ("uint8", "int16") else rng.standard_normal(shape)
+    given, other = xp.array(x, dtype), xp.array(x[::-1], dtype)
+    small = _rows.SMALL
+    _rows.SMALL = 0 if rows else 10**9
+    try:
+        got = bm.mix(given, plan, layout)
+        two = bm.mix(given, plan, layout, other=other)
+        in_place = bm.mix(copy := xp.copy(given), plan, layout, out=copy)
+    finally:
+        _rows.SMALL = small
+    assert_mixed(xp.numpy(got), xp.numpy(given), plan, layout, dtype)
+    assert_mixed(xp.numpy(two), xp.numpy(given), plan, layout, dtype, xp.numpy(other))
+    np.testing.assert_array_equal(xp.numpy(in_place), xp.numpy(got))
+
+
+@settings(max_examples=40, deadline=None)
+@given(plan=plans(size=[3, 4], exact=False))
+def test_numpy_and_torch_agree(plan):
+    """Within 1e-6 for floats, whatever the opacity; bit by bit for 8-bit images on the lattice."""
+    import torch
+
+    x = np.random.default_rng(0).standard_normal((len(plan), 3, 3, 4)).astype(np.float32)
+    got = bm.mix(torch.from_numpy(x), plan, "NCDH")
+    np.testing.assert_allclose(got.numpy(), bm.mix(x, plan, "NCDH"), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "NCTHW", "NCT"])
+def test_uint8_is_bit_equal_between_frameworks(route, layout):
+    import torch
+
+    plan = drawn(SWITCH, 6, layout)
+    x = values(np.random.default_rng(0), 6, layout, "uint8")
+    assert np.array_equal(
+        bm.mix(torch.from_numpy(x), plan, layout).numpy(), bm.mix(x, plan, layout)
+    )
+
+
+# the largest constant that leaves room for 1/4096 steps, and what rounding to the dtype may add
+CONSTANT = {"uint8": (255, 0.5 / 255), "int16": (16384, 1e-6), "float16": (64, 2**-11)}
+CONSTANT |= {"bfloat16": (64, 2**-8), "float32": (64, 1e-6), "float64": (64, 1e-7)}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("policy", ["mixup", "cutmix", "cutmix minmax", "switch", "per batch"])
+def test_labels_match_pixels(xp, route, policy, layout, dtype):
+    """The label weight of each class is the measured share of its pixels."""
+    batch, (constant, step) = 5, CONSTANT[dtype]
+    policy = POLICIES[policy] if LAYOUTS[layout][1] else POLICIES["mixup"]  # a box needs an axis
+    for draw in range(3):
+        plan = drawn(policy, batch, layout, step=draw)
+        soft = xp.numpy(bm.mix_labels(xp.ids(range(batch)), plan, batch))
+        shares = np.zeros((batch, batch))
+        for label in range(batch):  # image `label` is bright, all others 0: count what is left
+            x = np.zeros((batch, *LAYOUTS[layout][0]))
+            x[label] = constant
+            mixed = xp.numpy(bm.mix(xp.array(x, dtype), plan, layout))
+            shares[:, label] = mixed.reshape(batch, -1).mean(1) / constant
+        np.testing.assert_allclose(soft, shares, atol=step)
+        np.testing.assert_allclose(soft.sum(1), 1, atol=1e-6)
+
+
+def test_nan_and_inf_stay_where_they_are(xp, route):
+    """Opacity 1 is a copy, 0 leaves the row alone: neither is a product with the other row."""
+    x = np.ones((4, 3, 6, 6))
+    x[0], x[2] = np.nan, np.inf
+    box = [[[0, 3], [0, 6]], [[0, 6], [0, 6]], [[0, 6], [0, 6]], [[2, 2], [0, 6]]]
+    plan = bm.Plan([1, 1, 3, 0], box, [1, 1, 1, 1], "HW", (6, 6))
+    got = xp.numpy(bm.mix(xp.array(x, "float32"), plan, "NCHW"))
+    assert np.isnan(got[0, :, 3:]).all()
+    assert (got[0, :, :3] == 1).all()
+    assert (got[1:] == 1).all()
+
+
+def test_a_mask_of_zeros_and_ones_copies(xp, route):
+    x = np.full((2, 1, 2, 2), np.nan)
+    x[1] = 5
+    mask = np.array([[[1, 0], [0, 1]]] * 2)
+    plan = bm.Plan([1, 1], [[[0, 2], [0, 2]]] * 2, [1, 1], "HW", (2, 2), mask=mask)
+    got = xp.numpy(bm.mix(xp.array(x, "float32"), plan, "NCHW"))[0, 0]
+    assert np.isnan(got).tolist() == [[False, True], [True, False]]
+
+
+def test_out_is_written_and_returned(xp, route):
+    plan = drawn(SWITCH, 4, "NCHW")
+    x = xp.array(values(np.random.default_rng(0), 4, "NCHW", "float32"), "float32")
+    out = xp.copy(x) * 0
+    assert bm.mix(x, plan, "NCHW", out=out) is out
+    np.testing.assert_array_equal(xp.numpy(out), xp.numpy(bm.mix(x, plan, "NCHW")))
+
+
+def test_other_gives_the_partners(xp, route):
+    """Two streams: own content from the first batch, partners from the second."""
+    plan = drawn(SWITCH, 5, "NHWC")
+    rng = np.random.default_rng(0)
+    one, two = (values(rng, 5, "NHWC", "float32") for _ in range(2))
+    a, b = xp.array(one, "float32"), xp.array(two, "float32")
+    got = bm.mix(a, plan, "NHWC", other=b)
+    assert_mixed(xp.numpy(got), xp.numpy(a), plan, "NHWC", "float32", xp.numpy(b))
+    in_place = bm.mix(a, plan, "NHWC", other=b, out=a)
+    np.testing.assert_array_equal(xp.numpy(in_place), xp.numpy(got))
+
+
+def test_mask_axes_in_another_order(xp, route):
+    """The plan's axes need not come in the order of the layout."""
+    rng = np.random.default_rng(0)
+    mask = rng.random((2, 3, 5))
+    plan = bm.Plan([1, 0], [[[0, 3], [1, 5]]] * 2, [0.5, 1], "WH", (3, 5), mask=mask)
+    x = rng.standard_normal((2, 2, 5, 3))
+    got = bm.mix(xp.array(x, "float64"), plan, "NCHW")
+    assert_mixed(xp.numpy(got), x, plan, "NCHW", "float64")
+
+
+def test_memory_order_is_kept(route):
+    plan = drawn(SWITCH, 4, "NCHW")
+    x = np.asfortranarray(np.random.default_rng(0).standard_normal((4, 2, 5, 7)))
+    assert bm.mix(x, plan, "NCHW").strides == x.strides
+    x.flags.writeable = False  # read-only input is fine: it is not written to
+    bm.mix(x, plan, "NCHW")
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool"])
+def test_ids_are_chosen_never_averaged(xp, route, dtype):
+    mask = np.random.default_rng(0).choice([0.2, 0.9], (2, 6, 6)).astype(np.float32)
+    box = [[[0, 6], [0, 6]], [[1, 5], [2, 6]]]
+    x = np.zeros((2, 6, 6), int)
+    x[1] = 1
+    for plan in (
+        bm.Plan([1, 0], box, [0.75, 0.5], "HW", (6, 6)),
+        bm.Plan([1, 0], box, [0.75, 1], "HW", (6, 6), mask=mask),
+    ):
+        got = bm.mix_ids(xp.array(x, dtype), plan, "NHW")
+        assert xp.dtype(got) == dtype
+        hard = plan.hardened()
+        assert set(np.unique(hard.opacity)) <= {0, 1}
+        np.testing.assert_array_equal(xp.numpy(got), oracle_ids(x, plan))
+
+
+def oracle_ids(x, plan):
+    """Cell by cell: the partner's id where its weight is above one half."""
+    import oracle
+
+    out = x.copy()
+    for row, h, w in np.ndindex(x.shape):
+        if oracle.alpha(plan, row, {"H": h, "W": w}) > 0.5:
+            out[row, h, w] = x[plan.partner[row], h, w]
+    return out

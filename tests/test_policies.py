@@ -1,0 +1,252 @@
+"""What policies and pairings draw: ranges, rates, distributions, and streams that stay as they are."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from checks import PAIRINGS, POLICIES
+from scipy import stats
+
+import batchmix as bm
+from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
+from batchmix.policies import CutMix, MixUp, Paste, PerBatch, PerPair, Schedule, Sometimes, Switch
+
+N = 20_000
+HW = {"H": 32, "W": 32}
+
+
+def draw(policy, batch=N, size=HW, key=bm.Key(11), **more):  # noqa: B008
+    """A large draw, so that shares are exact to about a percent."""
+    return bm.draw(policy, key, batch, size, **more)
+
+
+# --- distributions
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 1.0, 8.0])
+def test_mixup_follows_the_beta_law(alpha):
+    """Kolmogorov's statistic, taken half-way between the steps of the lattice."""
+    drawn = np.rint(draw(MixUp(alpha)).lam * 4096)
+    counts = np.bincount(drawn.astype(int), minlength=4097).cumsum()[:-1] / N
+    law = stats.beta(alpha, alpha).cdf((np.arange(4096) + 0.5) / 4096)
+    assert np.abs(counts - law).max() < 1.63 / N**0.5  # 1 % level
+
+
+def test_mixup_dominant_keeps_the_larger_share():
+    lam = draw(MixUp(1.0, dominant=True)).lam
+    assert lam.min() >= 0.5
+    assert stats.kstest(lam, stats.uniform(0.5, 0.5).cdf).pvalue > 0.01
+
+
+def test_cutmix_clipped_pastes_less_than_it_drew():
+    """The paper's box at alpha 1 keeps 0.69 of a 32 px image, not one half."""
+    assert draw(CutMix(1.0)).lam.mean() == pytest.approx(0.69, abs=0.01)
+
+
+def test_cutmix_inside_is_unbiased():
+    plan = draw(CutMix(1.0, placement="inside"), size={"H": 256, "W": 256})
+    assert plan.lam.mean() == pytest.approx(0.5, abs=0.01)
+    assert stats.kstest(plan.lam, stats.uniform().cdf).statistic < 0.015
+    assert draw(CutMix(1.0, placement="inside")).lam.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_cutmix_sides_have_the_shape_of_the_grid():
+    box = draw(CutMix(1.0, placement="inside"), size={"H": 40, "W": 200}).box
+    sides = box[:, :, 1] - box[:, :, 0]
+    assert np.abs(sides[:, 0] * 5 - sides[:, 1]).max() <= 5
+
+
+@pytest.mark.parametrize("size", [{"T": 1000}, {"D": 64, "H": 64, "W": 64}])
+def test_cutmix_share_is_right_for_any_number_of_axes(size):
+    lam = draw(CutMix(1.0, placement="inside"), size=size).lam
+    assert lam.mean() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("placement", ["clipped", "inside"])
+def test_every_position_is_reached(placement):
+    """The first and the last row and column too."""
+    box = draw(CutMix(1.0, placement=placement), size={"H": 5, "W": 7}).box
+    for axis, n in enumerate((5, 7)):
+        assert set(box[:, axis, 0]) >= set(range(n))
+        assert set(box[:, axis, 1]) >= set(range(1, n + 1))
+
+
+def test_cutmix_centres_are_uniform():
+    """Each cell is covered as often as its mirror image."""
+    plan = draw(CutMix(1.0), size={"T": 9}, batch=50_000)
+    cover = np.array(
+        [((plan.box[:, 0, 0] <= t) & (t < plan.box[:, 0, 1])).mean() for t in range(9)]
+    )
+    # an even side reaches one cell further to the left, as in the paper's code
+    assert np.abs(cover - cover[::-1]).max() < 0.05
+
+
+def test_cutmix_minmax_sides():
+    box = draw(CutMix(minmax=(0.25, 0.5)), size={"H": 16, "W": 40}).box
+    sides = box[:, :, 1] - box[:, :, 0]
+    assert set(sides[:, 0]) == set(range(4, 9))  # both ends included
+    assert set(sides[:, 1]) == set(range(10, 21))
+    assert abs(np.corrcoef(sides.T)[0, 1]) < 0.05
+    assert (draw(CutMix(minmax=(0.5, 0.5)), size={"H": 16, "W": 40}).lam == 0.75).all()
+
+
+def test_switch_and_sometimes_rates():
+    plan = draw(Sometimes(Switch([MixUp(0.8), CutMix(1.0)], [1, 3]), 0.4))
+    counts = [(plan.kind == kind).mean() for kind in (-1, 0, 1)]
+    assert counts == pytest.approx([0.6, 0.1, 0.3], abs=0.012)
+    assert (plan.lam[plan.kind == -1] == 1).all()
+    assert (plan.opacity[plan.kind == 1] == 1).all()
+    assert draw(Sometimes(MixUp(), 0)).lam.min() == 1
+    assert (draw(Sometimes(MixUp(), 1)).kind == 0).all()
+
+
+def test_per_batch_rates_are_those_of_batches():
+    policy = PerBatch(Sometimes(Switch([MixUp(0.8), CutMix(1.0)], [0.25, 0.75]), 0.5))
+    kinds = [set(draw(policy, 4, key=bm.Key(0, 0, s)).kind.tolist()) for s in range(2000)]
+    assert all(len(k) == 1 for k in kinds)
+    rate = [sum(k == {kind} for k in kinds) / 2000 for kind in (-1, 0, 1)]
+    assert rate == pytest.approx([0.5, 0.125, 0.375], abs=0.04)
+
+
+def test_per_pair_shares_and_pairs_differ():
+    plan = draw(PerPair(MixUp(1.0)), 101, pairing=Reverse())
+    np.testing.assert_array_equal(plan.opacity, plan.opacity[::-1])
+    assert len(set(plan.opacity[:50].tolist())) > 40
+    assert plan.lam[50] == 1  # the middle row of an odd batch is its own partner
+
+
+@pytest.mark.parametrize("pairing", [Roll(1), Permutation(), Derangement()])
+def test_per_pair_needs_mutual_partners(pairing):
+    with pytest.raises(bm.MixError, match="each other's partner"):
+        draw(PerPair(MixUp(1.0)), 8, pairing=pairing)
+
+
+def test_schedule_by_epoch_and_step():
+    policy = Schedule({1: MixUp(1.0), 3: CutMix(), 5: None})
+    kinds = [draw(policy, 64, key=bm.Key(0, epoch)) for epoch in range(7)]
+    assert [(p.lam == 1).all() for p in kinds] == [True, False, False, False, False, True, True]
+    assert (kinds[3].opacity == 1).all()
+    by_step = Schedule({2: MixUp(1.0)}, by="step")
+    assert (draw(by_step, 64, key=bm.Key(0, 9, 1)).lam == 1).all()
+    assert (draw(by_step, 64, key=bm.Key(0, 0, 2)).lam < 1).any()
+
+
+@dataclass(frozen=True)
+class Checker:
+    """A user's policy: a mask of every second cell, the partner squeezed into the box."""
+
+    def sample(self, rows):
+        batch, (size,) = len(rows.partner), rows.size.values()
+        mask = np.tile(np.arange(size) % 2, (batch, 1))
+        whole = np.tile([[0, size]], (batch, 1, 1))
+        zeros = np.zeros(batch, np.int8)
+        return Paste(whole, np.full(batch, 0.3), zeros, mask=mask, source=whole, label_lam=zeros)
+
+
+def test_parts_that_only_one_arm_has_are_filled_in():
+    plan = draw(Switch([CutMix(), Checker()]), 200, {"T": 8})
+    cut, checked = plan.kind == 0, plan.kind == 1
+    assert (plan.mask[cut] == 1).all()
+    np.testing.assert_array_equal(plan.source[cut], plan.box[cut])
+    np.testing.assert_array_equal(plan.label_lam[cut], plan.lam[cut])
+    assert (plan.label_lam[checked] == 0).all()
+    np.testing.assert_allclose(plan.lam[checked], 1 - 1229 / 4096 / 2)  # put on the lattice
+
+
+# --- pairings
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+@pytest.mark.parametrize("batch", [0, 1, 2, 3, 7, 8])
+def test_pairings_are_permutations(pairing, batch):
+    partner = draw(None, batch, pairing=PAIRINGS[pairing]).partner
+    assert sorted(partner.tolist()) == list(range(batch))
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 9])
+def test_derangement_has_no_self_pairs_and_all_others(batch):
+    seen = np.zeros((batch, batch))
+    for step in range(1500):
+        partner = draw(None, batch, key=bm.Key(0, 0, step), pairing=Derangement()).partner
+        seen[np.arange(batch), partner] += 1
+    assert np.diag(seen).sum() == 0
+    off = seen[~np.eye(batch, dtype=bool)] / 1500
+    assert off == pytest.approx(1 / (batch - 1), abs=0.06)
+
+
+def test_reverse_and_roll_are_those_of_timm_and_torchvision():
+    assert draw(None, 5, pairing=Reverse()).partner.tolist() == [4, 3, 2, 1, 0]
+    assert draw(None, 5, pairing=Roll(1)).partner.tolist() == np.roll(np.arange(5), 1).tolist()
+
+
+@pytest.mark.parametrize(("batch", "groups"), [(12, 3), (10, 4), (3, 5), (0, 2)])
+def test_within_stays_within(batch, groups):
+    partner = draw(None, batch, pairing=Within(groups, Permutation())).partner
+    group = np.concatenate(
+        [np.full(len(part), k) for k, part in enumerate(np.array_split(range(batch), groups))]
+    )
+    np.testing.assert_array_equal(group, group[partner])
+
+
+@dataclass(frozen=True)
+class SameClass:
+    """A user's pairing: the next row of one's own class."""
+
+    def pair(self, rng, batch, hints):
+        partner = np.arange(batch)
+        for label in np.unique(hints["labels"]):
+            (rows,) = np.nonzero(hints["labels"] == label)
+            partner[rows] = np.roll(rows, 1)
+        return partner
+
+
+def test_hints_reach_the_pairing():
+    labels = np.array([0, 1, 0, 1, 1, 2])
+    plan = draw(MixUp(), 6, pairing=SameClass(), hints={"labels": labels})
+    np.testing.assert_array_equal(labels[plan.partner], labels)
+    inside = draw(MixUp(), 6, pairing=Within(2, SameClass()), hints={"labels": labels})
+    assert inside.partner.tolist() == [2, 1, 0, 4, 3, 5]
+
+
+# --- the stream is part of the interface: runs must be replayable by later versions
+
+GOLDEN = {
+    "none": "9b118569e09d34f6",
+    "mixup": "afbe016b631ace5e",
+    "mixup dominant": "3580a775c58b34d6",
+    "cutmix": "a1b193a88c6eb808",
+    "cutmix inside": "69431541ffcba17c",
+    "cutmix minmax": "a883b93d93c14ce1",
+    "switch": "78a74c5347cf74df",
+    "switch nested": "6b5670785b1a5f84",
+    "sometimes": "24644a5ccbaae7ec",
+    "per batch": "ed061ac7ab17614b",
+    "per pair": "082631531e618afa",
+    "schedule": "a1b193a88c6eb808",
+    "reverse": "9b118569e09d34f6",
+    "roll": "f397f30294156a88",
+    "roll 2": "db6e62967f5093cb",
+    "permutation": "006619360f9c5501",
+    "derangement": "ff8b61387eb49607",
+    "within": "ac97a20551a87ec7",
+}
+
+
+def digest(policy, pairing):
+    """Of all that is drawn, for one key."""
+    plan = bm.draw(policy, bm.Key(1, 2, 3, 4), 65, {"H": 24, "W": 40}, pairing=pairing)
+    parts = (plan.partner, plan.box, plan.opacity, plan.kind)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts)).hexdigest()[
+        :16
+    ]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_policy_streams_are_frozen(policy):
+    assert digest(POLICIES[policy], Reverse()) == GOLDEN[policy]
+
+
+@pytest.mark.parametrize("pairing", PAIRINGS)
+def test_pairing_streams_are_frozen(pairing):
+    assert digest(None, PAIRINGS[pairing]) == GOLDEN[pairing]

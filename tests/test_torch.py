@@ -1,0 +1,196 @@
+"""What only PyTorch has: memory formats, gradients, compiled steps, devices."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from checks import SWITCH, assert_mixed
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import batchmix as bm
+from batchmix.backends import _rows
+from batchmix.policies import CutMix, MixUp
+
+HW = {"H": 6, "W": 7}
+MASKED = bm.Plan(
+    [1, 2, 3, 0], [[[1, 6], [0, 5]]] * 4, [0.5, 1, 0.25, 1], "HW", (6, 7),
+    mask=np.random.default_rng(0).random((4, 6, 7)), source=[[[0, 6], [0, 7]]] * 4,
+)  # fmt: skip
+
+
+def plan_of(step=0, batch=4, size=HW, policy=SWITCH):
+    """A drawn plan."""
+    return bm.draw(policy, bm.Key(0, 0, step), batch, size)
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+def test_channels_last_is_kept(monkeypatch, small):
+    monkeypatch.setattr(_rows, "SMALL", small)
+    x = torch.randn(4, 3, 6, 7).to(memory_format=torch.channels_last)
+    got = bm.mix(x, plan_of(), "NCHW")
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(got, bm.mix(x.contiguous(), plan_of(), "NCHW"))
+    volume = torch.randn(4, 3, 2, 6, 7).to(memory_format=torch.channels_last_3d)
+    mixed = bm.mix(volume, plan_of(), "NCTHW")
+    assert mixed.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("small", [0, 10**9])
+def test_views_and_expanded_tensors(monkeypatch, small):
+    monkeypatch.setattr(_rows, "SMALL", small)
+    x = torch.randn(8, 3, 12, 7)
+    for view in (x[::2, :, 3:9], x[:4, :1, :6].expand(4, 3, 6, 7), x[4:, :, 6:].flip(0)):
+        got = bm.mix(view, plan_of(), "NCHW")
+        assert_mixed(got.double().numpy(), view.numpy(), plan_of(), "NCHW", "float32")
+
+
+@pytest.mark.parametrize("plan", [plan_of(), MASKED])
+def test_gradients_flow_to_both_rows(plan):
+    """Feature-level mixing: the derivative is the weight each input has."""
+    x = torch.randn(4, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: bm.mix(x, plan, "NCHW"), x)
+    other = torch.randn(4, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda o: bm.mix(x.detach(), plan, "NCHW", other=o), other)
+    y = torch.rand(4, 3, requires_grad=True)
+    bm.mix_labels(y, plan).sum().backward()
+    torch.testing.assert_close(y.grad.sum(), torch.tensor(12.0))
+
+
+def step(x, y, plan):
+    """What a training step does with a plan."""
+    images = bm.mix(x, plan, "NCHW")
+    soft = bm.mix_labels(y, plan, 5, smoothing=0.1)
+    loss = bm.losses.soft_cross_entropy(images.float().mean((2, 3)) @ torch.ones(3, 5), soft)
+    _, partner, lam = bm.pairs(y, plan)
+    return images, soft, loss, partner, lam, bm.mix_ids(y[:, None].expand(4, 7), plan, "NW")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint8])
+def test_a_compiled_step_is_one_graph_for_all_plans(dtype):
+    """fullgraph, one compilation, and the results of the eager step."""
+    from torch._dynamo.testing import CompileCounter
+
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    x = (torch.rand(4, 3, 6, 7) * 200).to(dtype)
+    y = torch.tensor([0, 4, 2, 2])
+
+    def mixing(x, y, plan):
+        return bm.mix(x, plan, "NCHW"), bm.mix_labels(y, plan, 5, smoothing=0.1), bm.pairs(y, plan)
+
+    compiled = torch.compile(mixing, backend=counter, fullgraph=True)
+    for k in range(6):
+        torch.testing.assert_close(compiled(x, y, plan_of(k)), mixing(x, y, plan_of(k)))
+    assert counter.frame_count == 1
+    torch.testing.assert_close(compiled(x, y, MASKED), mixing(x, y, MASKED))
+
+
+def test_the_default_compiler_gives_the_same():
+    torch._dynamo.reset()
+    x, y = torch.rand(4, 3, 6, 7), torch.tensor([0, 4, 2, 2])
+
+    def mixing(x, y, plan):
+        return bm.mix(x, plan, "NCHW"), bm.mix_labels(y, plan, 5)
+
+    compiled = torch.compile(mixing, fullgraph=True)
+    for plan in (plan_of(), plan_of(1), MASKED):
+        torch.testing.assert_close(compiled(x, y, plan), mixing(x, y, plan))
+
+
+@pytest.mark.parametrize("first", ["import torch, batchmix as bm", "import batchmix as bm, torch"])
+def test_the_first_call_may_be_a_compiled_one(first):
+    """Finding the backend imports a module, which must not break the graph."""
+    code = f"""{first}
+plan = bm.draw(bm.policies.MixUp(1.0), bm.Key(0), 2, {{}})
+f = torch.compile(lambda x, y: (bm.mix(x, plan, "NC"), bm.mix_labels(y, plan, 2)),
+                  fullgraph=True, backend="eager")
+f(torch.ones(2, 3), torch.tensor([0, 1]))
+print(torch._dynamo.utils.counters["graph_break"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True
+    )
+    assert done.stdout == "Counter()\n", done.stderr
+
+
+class Transfers(TorchDispatchMode):
+    """Notes every operation that moves data between host and device, and every wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.waits, self.copies = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = str(func)
+        if "_to_copy" in name and args[0].device != out.device:
+            self.copies += 1
+            if not kwargs.get("non_blocking"):
+                self.waits.append(name)
+        if any(
+            word in name for word in ("_local_scalar_dense", "nonzero", "equal.default", "item")
+        ):
+            self.waits.append(name)
+        return out
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize("plan", [plan_of(), MASKED])
+def test_nothing_waits_for_a_device(plan, dtype):
+    """On a device whose tensors hold no data: reading one would be an error."""
+    with Transfers() as seen:
+        x = torch.empty(4, 3, 6, 7, dtype=dtype, device="meta")
+        y = torch.empty(4, dtype=torch.int64, device="meta")
+        mixed = bm.mix(x, plan, "NCHW")
+        assert (mixed.device.type, mixed.dtype, mixed.shape) == ("meta", dtype, x.shape)
+        assert bm.mix(x, plan, "NCHW", out=x) is x
+        bm.mix(x, plan, "NCHW", other=mixed)
+        bm.mix_ids(y[:, None, None].expand(4, 6, 7), plan, "NHW")
+        soft = bm.mix_labels(y, plan, 5, smoothing=0.1)
+        assert soft.device.type == "meta"
+        bm.mix_labels(soft, plan)
+        lam = bm.pairs(y, plan)[2]
+        assert lam.device.type == "meta"
+    assert seen.copies > 0
+    assert seen.waits == []
+
+
+def test_a_wait_would_be_seen():
+    with Transfers() as seen:
+        torch.ones(1).item()
+    assert seen.waits
+
+
+def test_in_place_on_shared_memory_of_numpy():
+    """A tensor and the array it was made from."""
+    x = np.random.default_rng(0).standard_normal((4, 3, 64, 64)).astype(np.float32)
+    plan = plan_of(size={"H": 64, "W": 64})
+    want = bm.mix(x, plan, "NCHW")
+    tensor = torch.from_numpy(x)
+    bm.mix(tensor, plan, "NCHW", out=tensor)
+    np.testing.assert_array_equal(x, want)
+
+
+def test_inference_mode_and_subclasses():
+    class Marked(torch.Tensor):
+        pass
+
+    x = torch.randn(4, 3, 6, 7)
+    with torch.inference_mode():
+        got = bm.mix(x.clone(), plan_of(), "NCHW")
+    assert torch.equal(got, bm.mix(x, plan_of(), "NCHW"))
+    assert torch.equal(
+        bm.mix(x.as_subclass(Marked), plan_of(), "NCHW").as_subclass(torch.Tensor), got
+    )
+    assert bm.mix(torch.nn.Parameter(x), plan_of(policy=MixUp()), "NCHW").requires_grad
+
+
+def test_vmap_over_an_extra_axis():
+    x = torch.randn(3, 4, 2, 6, 7)
+    plan = plan_of(policy=CutMix())
+    got = torch.vmap(lambda x: bm.mix(x, plan, "NCHW"))(x)
+    want = torch.stack([bm.mix(part, plan, "NCHW") for part in x])
+    torch.testing.assert_close(got, want)
