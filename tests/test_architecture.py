@@ -10,6 +10,7 @@ import pytest
 import batchmix
 
 SRC = pathlib.Path(batchmix.__file__).parent
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(SRC.rglob("*.py"))
 FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvision", "timm"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
@@ -105,7 +106,8 @@ def test_importing_batchmix_imports_numpy_and_nothing_else():
 def test_mixing_numpy_imports_no_framework():
     code = (
         "import numpy as np, batchmix as bm\n"
-        "mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image('NCHW'), 1: bm.fields.Labels(2)})\n"
+        "fields = {0: bm.fields.Image('NCHW'), 1: bm.fields.Labels(2)}\n"
+        "mixer = bm.Mixer(bm.policies.MixUp(), fields)\n"
         "mixer((np.ones((2, 3, 4, 4)), np.array([0, 1])))"
     )
     assert not imported_by(code) & FRAMEWORKS
@@ -128,14 +130,15 @@ def test_public_names():
 def test_files_and_functions_stay_small(path):
     lines = path.read_text().splitlines()
     assert len(lines) <= 250, f"{path.name} has {len(lines)} lines: does it hold one idea?"
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef):
+    tree = ast.parse(path.read_text())
+    inner = {id(f) for node in ast.walk(tree) if isinstance(node, FUNCTION) for f in node.body}
+    for node in ast.walk(tree):
+        if isinstance(node, FUNCTION):
             body = node.body[1:] if ast.get_docstring(node) else node.body
             length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
-            assert length <= 45, f"{path.name}: {node.name} has {length} lines"
-            assert ast.get_docstring(node) or node.name.startswith("__"), (
-                f"{node.name}: no docstring"
-            )
+            assert length <= 60, f"{path.name}: {node.name} has {length} lines"
+            known = ast.get_docstring(node) or node.name.startswith("__") or id(node) in inner
+            assert known, f"{path.name}: {node.name} has no docstring"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from checks import SWITCH
 
 import batchmix as bm
 import oracle
 from batchmix.policies import MixUp, Sometimes
+from checks import SWITCH
 
 B, C = 6, 5
 

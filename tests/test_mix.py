@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from checks import DTYPES, LAYOUTS, PAIRINGS, POLICIES, SWITCH, assert_mixed, plans, sizes, values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import batchmix as bm
 from batchmix.backends import _rows
+from checks import DTYPES, LAYOUTS, PAIRINGS, POLICIES, SWITCH, assert_mixed, plans, sizes, values
 
 BATCHES = [0, 1, 2, 5, 6]
 
@@ -168,6 +168,17 @@ def test_other_gives_the_partners(xp, route):
     assert_mixed(xp.numpy(got), xp.numpy(a), plan, "NHWC", "float32", xp.numpy(b))
     in_place = bm.mix(a, plan, "NHWC", other=b, out=a)
     np.testing.assert_array_equal(xp.numpy(in_place), xp.numpy(got))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_row_that_is_its_own_partner_is_left_alone(xp, route, batch):
+    """Also where partners come from another batch: the label says lam = 1, and so do the pixels."""
+    x, y = (xp.array(np.full((batch, 2, 5, 7), v), "float32") for v in (1, 2))
+    plan = bm.Plan(range(batch), [[[0, 5], [0, 7]]] * batch, [0.5] * batch, "HW", (5, 7))
+    for other in (None, y):
+        got = bm.mix(x, plan, "NCHW", other=other)
+        np.testing.assert_array_equal(xp.numpy(got), xp.numpy(x))
+    assert (plan.lam == 1).all()
 
 
 def test_mask_axes_in_another_order(xp, route):

@@ -5,14 +5,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from checks import SWITCH
 
 import batchmix as bm
 from batchmix.fields import Features, Grid, Ids, Image, Keep, Labels, Mask, Video
 from batchmix.pairing import Reverse, Within
 from batchmix.policies import CutMix, MixUp
+from checks import SWITCH
 
-Sample = collections.namedtuple("Sample", "image label")  # noqa: PYI024
+Sample = collections.namedtuple("Sample", "image label")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from checks import PAIRINGS, POLICIES, plans
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ import batchmix as bm
 import oracle
 from batchmix.pairing import Reverse, Roll
 from batchmix.policies import CutMix, MixUp, Switch
+from checks import PAIRINGS, POLICIES, plans
 
 SIZE = {"H": 8, "W": 12}
 SWITCH = Switch([MixUp(0.8), CutMix(1.0)])
@@ -145,6 +145,8 @@ def test_plans_and_policies_travel_between_processes():
     assert same(plan, pickle.loads(pickle.dumps(plan)))
     for policy in POLICIES.values():
         assert pickle.loads(pickle.dumps(policy)) == policy
+    mixer = bm.Mixer(SWITCH, {0: bm.fields.Image("NCHW")}, seed=3)
+    assert pickle.loads(pickle.dumps(mixer)).state_dict() == mixer.state_dict()
     for pairing in PAIRINGS.values():
         assert pickle.loads(pickle.dumps(pairing)) == pairing
 

@@ -1,16 +1,16 @@
-"""What policies and pairings draw: ranges, rates, distributions, and streams that stay as they are."""
+"""What policies and pairings draw: ranges, rates, distributions, frozen streams."""
 
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from checks import PAIRINGS, POLICIES
 from scipy import stats
 
 import batchmix as bm
 from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
 from batchmix.policies import CutMix, MixUp, Paste, PerBatch, PerPair, Schedule, Sometimes, Switch
+from checks import PAIRINGS, POLICIES
 
 N = 20_000
 HW = {"H": 32, "W": 32}

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from checks import SWITCH, assert_mixed
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import batchmix as bm
 from batchmix.backends import _rows
 from batchmix.policies import CutMix, MixUp
+from checks import SWITCH, assert_mixed
 
 HW = {"H": 6, "W": 7}
 MASKED = bm.Plan(

@@ -66,7 +66,7 @@ def overlap(out: Any, x: Any) -> str:
 
 def writable(out: Any) -> bool:
     """Whether `out` may be written to, and each element has memory of its own."""
-    repeats = any(n > 1 and step == 0 for n, step in zip(out.shape, out.strides))
+    repeats = out.size and any(n > 1 and step == 0 for n, step in zip(out.shape, out.strides))
     return bool(out.flags.writeable) and not repeats
 
 

@@ -81,7 +81,7 @@ def _bounds(x: Any) -> tuple[int, int]:
 
 def writable(out: Any) -> bool:
     """Not leaves that gradients are collected in, nor where elements share memory."""
-    repeats = any(n > 1 and step == 0 for n, step in zip(out.shape, out.stride()))
+    repeats = out.numel() and any(n > 1 and step == 0 for n, step in zip(out.shape, out.stride()))
     return not (out.requires_grad and out.is_leaf) and not repeats
 
 

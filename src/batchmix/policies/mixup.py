@@ -16,7 +16,8 @@ class MixUp:
 
     .. math:: x' = \lambda x + (1 - \lambda) x_{p}, \quad \lambda \sim \mathrm{Beta}(\alpha, \alpha)
 
-    Small alpha leaves most rows nearly pure (alpha 0.2: 48 % of them are within 0.02 of lam 0 or 1); alpha 1 is uniform; large alpha is near one half everywhere.
+    Small alpha leaves most rows nearly pure (alpha 0.2: 48 % of them are within 0.02 of lam 0 or
+    1); alpha 1 is uniform; large alpha is near one half everywhere.
 
     Args:
       alpha: parameter of the Beta distribution, > 0. 0.2 suits ImageNet, 1.0 CIFAR, 8 to 32 data
