@@ -21,7 +21,7 @@ LAYERS = {
     "_plan": ["_errors", "_validate"],
     "pairing": ["_errors"],
     "policies": ["_errors", "_plan", "policies"],
-    "_draw": ["_errors", "_plan", "pairing", "policies"],
+    "_draw": ["_errors", "_validate", "_plan", "pairing", "policies"],
     "backends": ["_errors", "_plan", "backends"],
     "_mix": ["_errors", "_plan", "backends"],
     "_labels": ["_errors", "_plan", "_mix", "backends"],

@@ -24,6 +24,13 @@ def mixer(fields, batch=None, **options):
     )
 
 
+class Halves:
+    """A pairing that gives no whole numbers."""
+
+    def pair(self, rng, batch, hints):
+        return np.arange(batch) / 2
+
+
 def half(t):
     """A tensor with a stride of 0."""
     return torch.ones(1, 3, 8, 8).expand(4, 3, 8, 8)
@@ -65,12 +72,20 @@ CASES = {
     "placement": (lambda: CutMix(placement="center"), "CutMix", "'center'", "'inside'", "one of the two"),
     "minmax": (lambda: CutMix(minmax=(0.8, 0.2)), "CutMix", "(0.8, 0.2)", "low <= high", "(0.2, 0.8)"),
     "minmax count": (lambda: CutMix(minmax=(0.8,)), "CutMix", "(0.8,)", "low <= high", "(0.2, 0.8)"),
-    "weights": (lambda: Switch([MixUp(), CutMix()], [1]), "Switch", "2 policies", "one weight", "[0.5, 0.5]"),
+    "weights": (lambda: Switch([MixUp(), CutMix()], [1]), "Switch", "weights=[1]", "one weight", "[0.5, 0.5]"),
     "weights zero": (lambda: Switch([MixUp(), CutMix()], [0, 0]), "Switch", "[0, 0]", "> 0", "[0.5, 0.5]"),
-    "no policies": (lambda: Switch([]), "Switch", "0 policies", "one weight", "MixUp(0.8)"),
+    "no policies": (lambda: Switch([]), "Switch", "policies=[]", "one weight", "MixUp(0.8)"),
     "prob": (lambda: Sometimes(MixUp(), 1.5), "Sometimes", "1.5", "0..1", "prob=0.5"),
     "stages": (lambda: Schedule({}), "Schedule", "[]", ">= 0", "{0: MixUp"),
     "by": (lambda: Schedule({0: None}, by="day"), "Schedule", "'day'", "'step'", "by='epoch'"),
+    "a class": (lambda: bm.draw(MixUp, bm.Key(0), 4, HW), "draw()", "MixUp'>", "a method `sample`", "parentheses"),
+    "a pairing's class": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Roll), "draw()", "Roll'>", "a method `pair`", "parentheses"),
+    "a float pairing": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Halves()), "Plan", "`partner` has dtype float64", "int32", "Convert"),
+    "roll": (lambda: Roll(1.5), "Roll", "n=1.5", "counts rows", "integer"),
+    "one policy": (lambda: Switch(MixUp()), "Switch", "policies=MixUp(", "list of policies", "[0.5, 0.5]"),
+    "no policy": (lambda: Sometimes(None, 0.5), "Sometimes", "None", "a method `sample`", "MixUp(0.2)"),
+    "a list of stages": (lambda: Schedule([1, 2]), "Schedule", "[]", ">= 0", "{0: MixUp"),
+    "a stage": (lambda: Schedule({0: "mixup"}), "Schedule", "'mixup'", "a method `sample`", "MixUp(0.2)"),
     "groups": (lambda: Within(0), "Within", "groups=0", ">= 1", "shards"),
     # mixing
     "wrong size": (lambda: bm.mix(np.ones((4, 3, 9, 8)), PLAN, "NCHW"), "mix()", "(4, 3, 9, 8)", "must match", "size={'H': 9, 'W': 8}"),

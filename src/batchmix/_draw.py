@@ -9,9 +9,10 @@ import numpy as np
 
 from batchmix._errors import mix_error
 from batchmix._plan import Key, Plan
+from batchmix._validate import owned
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy, Rows
-from batchmix.policies._paste import nothing
+from batchmix.policies._paste import check_policy, nothing
 
 LATTICE = 4096  # an 8-bit value times a 12-bit opacity is exact in float32, in any framework
 
@@ -60,8 +61,17 @@ def draw(
             "draw()", f"got batch={batch!r}.", "It counts rows, from 0.", "Pass len(x)."
         )
     size = _checked_size(size)
+    if isinstance(pairing, type) or not callable(getattr(pairing, "pair", None)):
+        raise mix_error(
+            "draw()",
+            f"got pairing={pairing!r}.",
+            "A pairing is a value with a method `pair`.",
+            "Pass for example Reverse(), with its parentheses.",
+        )
     hints = {name: np.asarray(value) for name, value in (hints or {}).items()}
-    partner = np.asarray(pairing.pair(_stream(key, 1), int(batch), hints), np.int32)
+    if policy is not None:
+        check_policy("draw()", policy)
+    partner = owned("partner", pairing.pair(_stream(key, 1), int(batch), hints), np.int32)
     rows = Rows(_stream(key, 0), key, partner, size)
     paste = nothing(rows) if policy is None else policy.sample(rows)
     return Plan(

@@ -59,6 +59,10 @@ class Roll:
 
     n: int = 1
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.n, int | np.integer):
+            raise mix_error("Roll", f"got n={self.n!r}.", "It counts rows.", "Pass an integer.")
+
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[np.int64]:

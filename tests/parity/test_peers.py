@@ -157,7 +157,7 @@ def test_kornia_cutmix(seed):
 
 
 def assert_same_triple(plan, target, own_weight):
-    """kornia's columns (y, y_partner, weight) are our pairs, but for rows paired with themselves."""
+    """kornia's columns (y, y_partner, weight) are our pairs; rows paired with themselves aside."""
     own, partner, lam = bm.pairs(Y, plan)
     assert target[:, 0].tolist() == own.tolist()
     assert target[:, 1].tolist() == partner.tolist()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._errors import mix_error
 from batchmix._plan import Key
 
 
@@ -55,6 +56,17 @@ class Policy(Protocol):
     def sample(self, rows: Rows) -> Paste:
         """Draw for `len(rows.partner)` rows, in a fixed number of vectorised calls to rows.rng."""
         ...
+
+
+def check_policy(where: str, policy: Any) -> None:
+    """A policy is a value with `sample`, not the class of one."""
+    if isinstance(policy, type) or not callable(getattr(policy, "sample", None)):
+        raise mix_error(
+            where,
+            f"got the policy {policy!r}.",
+            "A policy is a value with a method `sample`.",
+            "Pass for example MixUp(0.2), with its parentheses.",
+        )
 
 
 def whole(rows: Rows) -> NDArray[np.int32]:

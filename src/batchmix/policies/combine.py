@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Policy, Rows, choose, nothing
+from batchmix.policies._paste import Paste, Policy, Rows, check_policy, choose, nothing
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,20 @@ class Switch:
     weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "policies", tuple(self.policies))
-        count = len(self.policies)
+        given = self.policies
+        policies = tuple(given) if isinstance(given, Sequence) else ()
+        object.__setattr__(self, "policies", policies)
+        for policy in policies:
+            check_policy("Switch", policy)
+        count = len(policies)
         weights = np.asarray([1] * count if self.weights is None else self.weights, float)
         total = weights.sum()
         fit = weights.shape == (count,) and bool((weights >= 0).all()) and 0 < total < np.inf
         if not (count and fit):
             raise mix_error(
                 "Switch",
-                f"got {count} policies and weights={self.weights!r}.",
-                "Each policy has one weight >= 0, and one of them is > 0.",
+                f"got policies={given!r} and weights={self.weights!r}.",
+                "It takes a list of policies, each with one weight >= 0, one of them > 0.",
                 "Pass for example Switch([MixUp(0.8), CutMix(1.0)], [0.5, 0.5]).",
             )
         object.__setattr__(self, "weights", tuple((weights / total).tolist()))
@@ -89,6 +93,7 @@ class Sometimes:
     prob: float
 
     def __post_init__(self) -> None:
+        check_policy("Sometimes", self.policy)
         if not (isinstance(self.prob, int | float | np.number) and 0 <= self.prob <= 1):
             raise mix_error(
                 "Sometimes",
@@ -122,6 +127,9 @@ class PerBatch:
 
     policy: Policy
 
+    def __post_init__(self) -> None:
+        check_policy("PerBatch", self.policy)
+
     def sample(self, rows: Rows) -> Paste:
         """The draw of one row, repeated."""
         one = self.policy.sample(rows._replace(partner=np.zeros(1, np.int32)))
@@ -152,6 +160,9 @@ class PerPair:
     """
 
     policy: Policy
+
+    def __post_init__(self) -> None:
+        check_policy("PerPair", self.policy)
 
     def sample(self, rows: Rows) -> Paste:
         """The draw of the lower row of each pair, used for both."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Policy, Rows, nothing
+from batchmix.policies._paste import Paste, Policy, Rows, check_policy, nothing
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,13 @@ class Schedule:
     by: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        stages = dict(sorted(self.stages.items()))
+        given = isinstance(self.stages, Mapping) and all(isinstance(k, int) for k in self.stages)
+        stages = dict(sorted(self.stages.items())) if given else {}
         object.__setattr__(self, "stages", stages)
-        if self.by not in ("epoch", "step") or not stages or any(start < 0 for start in stages):
+        for policy in stages.values():
+            if policy is not None:
+                check_policy("Schedule", policy)
+        if self.by not in ("epoch", "step") or not stages or min(stages) < 0:
             raise mix_error(
                 "Schedule",
                 f"got stages that start at {list(stages)} and by={self.by!r}.",

@@ -1,0 +1,70 @@
+"""Makes every figure of the documentation but compare.png: python docs/make_figures.py
+
+No network and no choice: the rows are scikit-learn's digits, by seed. compare.png is what
+`batchmix compare` writes, see compare.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import batchmix as bm
+from batchmix.cli import _pictures
+from batchmix.cli._arms import parse_arms
+from batchmix.cli._data import load
+from batchmix.cli._files import write
+from batchmix.cli._shown import Shown, choose
+from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
+
+HERE = Path(__file__).parent / "figures"
+BATCH = choose(load("digits"), 8, seed=0)
+BOTH = Switch([MixUp(0.8), CutMix(1.0)])
+
+
+def shown(
+    name: str,
+    policy: Policy,
+    key: bm.Key = bm.Key(0),  # noqa: B008  an immutable value
+    pairing: bm.pairing.Pairing = bm.pairing.Derangement(),  # noqa: B008  an immutable value
+) -> Shown:
+    """A policy on the rows of every figure."""
+    plan = bm.draw(policy, key, len(BATCH.rows), {"H": 8, "W": 8}, pairing=pairing)
+    return BATCH.apply(name, plan)
+
+
+def figures() -> dict[str, bytes]:
+    """Every figure by its name."""
+    arms = parse_arms("none smooth:0.1 mixup:1 cutmix:1")
+    off = Schedule.off_after(BOTH, epoch=90)
+    mutual = bm.pairing.Reverse()
+    return {
+        "mixup.png": _pictures.rows("MixUp(1.0)", [shown("MixUp", MixUp(1.0))]),
+        "cutmix.png": _pictures.rows("CutMix(1.0)", [shown("CutMix", CutMix(1.0))]),
+        "switch-rows.png": _pictures.rows(
+            "Switch([MixUp(0.8), CutMix(1.0)])", [shown("Switch", BOTH)]
+        ),
+        "sometimes.png": _pictures.rows(
+            "Sometimes(CutMix(1.0), prob=0.5)", [shown("Sometimes", Sometimes(CutMix(1.0), 0.5))]
+        ),
+        "sharing.png": _pictures.rows(
+            "The same rows and partners: one draw per row, per pair, per batch",
+            [
+                shown("per row", CutMix(1.0), pairing=mutual),
+                shown("PerPair", PerPair(CutMix(1.0)), pairing=mutual),
+                shown("PerBatch", PerBatch(CutMix(1.0)), pairing=mutual),
+            ],
+        ),
+        "schedule.png": _pictures.rows(
+            "Schedule.off_after(policy, epoch=90)",
+            [shown(f"epoch {n}", off, bm.Key(0, epoch=n)) for n in (89, 90)],
+        ),
+        "mixup-alpha.png": _pictures.alphas("MixUp(alpha)", BATCH, parse_arms("mixup:1")),
+        "cutmix-alpha.png": _pictures.alphas("CutMix(alpha)", BATCH, parse_arms("cutmix:1")),
+        "labels.png": _pictures.labels("Soft labels of the digits", BATCH, arms),
+    }
+
+
+if __name__ == "__main__":
+    for name, content in figures().items():
+        write(HERE / name, content)
+        print(HERE / name)

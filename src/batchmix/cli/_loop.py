@@ -1,0 +1,181 @@
+"""One set-up, one epoch, one evaluation: what every command trains and measures with."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import BatchSampler, DistributedSampler
+
+import batchmix as bm
+from batchmix import metrics
+from batchmix._errors import mix_error
+from batchmix.cli._arms import Arm
+from batchmix.cli._data import Data
+from batchmix.cli._models import build
+from batchmix.cli._split import Splits
+from batchmix.fields import Image, Labels
+from batchmix.losses import soft_cross_entropy
+from batchmix.pairing import Derangement, Pairing
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained, whatever the policy."""
+
+    model: str
+    epochs: int
+    batch_size: int  # rows per device
+    lr: float  # of the first step; a cosine takes it to 0
+    seed: int  # of the weights, the order of rows, dropout and mixing
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf:
+            raise mix_error("--lr", f"got {self.lr}.", "It is a number > 0.", "Try --lr 0.1.")
+
+
+class Part(NamedTuple):
+    """Rows on the device."""
+
+    x: Tensor  # float32 [N, C, H, W], normalised
+    y: Tensor  # int64 [N]
+
+
+class Parts(NamedTuple):
+    """What a run trains on, fits the temperature on, and is measured on."""
+
+    train: Part
+    calibration: Part
+    test: Part
+
+
+class Run(NamedTuple):
+    """Everything that changes while training, but for the epoch."""
+
+    model: Any  # nn.Module, set up by Fabric
+    optimizer: Any  # torch.optim.Optimizer, set up by Fabric
+    mixer: bm.Mixer
+
+
+def open_fabric(**options: Any) -> Fabric:
+    """Device, precision and processes, as Lightning Fabric understands them."""
+    try:
+        return Fabric(**options)
+    except Exception as error:  # Fabric raises ValueError, TypeError and its own kinds
+        raise mix_error(
+            ", ".join(f"--{name} {value}" for name, value in options.items()),
+            f"Lightning Fabric says: {str(error).rstrip('.')}.",
+            "The machine must have what is asked for.",
+            "Try --accelerator cpu --devices 1.",
+        ) from None
+
+
+def to_device(fabric: Fabric, splits: Splits) -> Parts:
+    """All rows as float NCHW, normalised by the training rows' mean and spread per channel."""
+
+    def grid(x: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(x.copy()).permute(0, 3, 1, 2).float()
+
+    std, mean = torch.std_mean(grid(splits.train.x), (0, 2, 3), keepdim=True)
+    return Parts(
+        *(
+            Part(
+                fabric.to_device((grid(rows.x) - mean) / std.clamp_min(1e-3)),
+                fabric.to_device(torch.from_numpy(rows.y.copy())),
+            )
+            for rows in (splits.train, splits.calibration, splits.test)
+        )
+    )
+
+
+def set_up(
+    fabric: Fabric, recipe: Recipe, arm: Arm, data: Data, pairing: Pairing | None = None
+) -> Run:
+    """A new model, its optimizer and the mixer. Only the mixer depends on the arm."""
+    classes = len(data.classes)
+    model = build(recipe.model, data.image, classes, recipe.seed)
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=0.9)
+    mixer = bm.Mixer(
+        arm.policy,
+        {0: Image("NCHW"), 1: Labels(classes, smoothing=arm.smoothing)},
+        pairing=pairing or Derangement(),
+        seed=recipe.seed,
+        rank=fabric.global_rank,
+    )
+    model, optimizer = fabric.setup(model, optimizer)
+    return Run(model, optimizer, mixer)
+
+
+def train_epoch(fabric: Fabric, run: Run, recipe: Recipe, train: Part, epoch: int) -> float:
+    """One pass over the training rows; the mean loss.
+
+    A function of (recipe, epoch, rank) and the run's state, so that a resumed run repeats it.
+    """
+    order = DistributedSampler(
+        range(len(train.y)),
+        num_replicas=fabric.world_size,
+        rank=fabric.global_rank,
+        seed=recipe.seed,
+    )
+    order.set_epoch(epoch)
+    batches = BatchSampler(order, recipe.batch_size, drop_last=False)
+    address = np.random.SeedSequence([recipe.seed, epoch, fabric.global_rank])
+    torch.manual_seed(int(address.generate_state(1)[0]))  # dropout
+    run.model.train()
+    total = torch.zeros((), device=fabric.device)
+    for step, rows in enumerate(batches):
+        done = (epoch + step / len(batches)) / recipe.epochs
+        for group in run.optimizer.param_groups:
+            group["lr"] = recipe.lr * (1 + math.cos(math.pi * done)) / 2
+        x, target = run.mixer((train.x[rows], train.y[rows]), step=step, epoch=epoch)
+        loss = soft_cross_entropy(run.model(x), target)
+        run.optimizer.zero_grad()
+        fabric.backward(loss)
+        run.optimizer.step()
+        total += loss.detach()
+    mean = float(cast(Tensor, fabric.all_reduce(total / len(batches))))
+    if not math.isfinite(mean):
+        raise mix_error(
+            "training",
+            f"the loss is {mean} in epoch {epoch}.",
+            "The learning rate is too high for this model and data.",
+            f"Lower it, for example --lr {recipe.lr / 10:g}.",
+        )
+    return mean
+
+
+def predict(run: Run, x: Tensor) -> NDArray[np.float32]:
+    """Logits [N, C]."""
+    run.model.eval()
+    with torch.no_grad():
+        logits = torch.cat([run.model(rows).float() for rows in x.split(512)])
+    return logits.cpu().numpy()  # type: ignore[no-any-return]
+
+
+def score(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
+    """The figures of merit of the logits for a part."""
+    y = part.y.cpu().numpy()
+    return {
+        "accuracy": metrics.accuracy(logits, y),
+        "nll": metrics.nll(logits, y),
+        "brier": metrics.brier(logits, y),
+        "ece": metrics.ece(logits, y),
+    }
+
+
+def evaluate(run: Run, parts: Parts) -> dict[str, float]:
+    """Figures on the test rows; the temperature is fitted on the calibration rows."""
+    calibration, logits = predict(run, parts.calibration.x), predict(run, parts.test.x)
+    temperature = metrics.fit_temperature(calibration, parts.calibration.y.cpu().numpy())
+    scaled = score(logits / temperature, parts.test)
+    return score(logits, parts.test) | {
+        "temperature": temperature,
+        "nll_scaled": scaled["nll"],
+        "ece_scaled": scaled["ece"],
+    }

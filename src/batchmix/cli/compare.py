@@ -1,0 +1,208 @@
+"""`batchmix compare`: does mixing help on this data, and which policy?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from batchmix._errors import mix_error
+from batchmix.cli._arms import Arm, parse_arms
+from batchmix.cli._files import check_folder, write
+from batchmix.cli._verdict import Result, noise_name, verdict
+
+if TYPE_CHECKING:
+    from batchmix.cli._data import Data
+    from batchmix.cli._loop import Recipe
+
+_POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One run of a comparison."""
+
+    noise: float
+    arm: Arm
+    seed: int
+
+
+def compare(
+    data: Annotated[
+        str, Argument(help="'digits', a folder of images, or a Hugging Face data set.")
+    ] = "digits",
+    policies: Annotated[
+        str, Option(help="What to compare; switch:A,B is MixUp(A) or CutMix(B), half each.")
+    ] = _POLICIES,
+    label_noise: Annotated[
+        list[float] | None,
+        Option(help="Share of wrong training labels; repeatable. digits: 0 and 0.4, else 0."),
+    ] = None,
+    seeds: Annotated[int, Option(help="Runs of each policy, by seed 0, 1, ...")] = 5,
+    epochs: Annotated[int | None, Option(min=1, help="digits: 150, else 30.")] = None,
+    limit_train: Annotated[
+        int | None, Option(min=1, help="Training rows at most. digits: 600, else all.")
+    ] = None,
+    out: Annotated[Path, Option(help="Folder for report.json and compare.png.")] = Path(
+        "batchmix-compare"
+    ),
+    model: Annotated[
+        str | None, Option(help="mlp, convnet, resnet20, timm:NAME. digits: mlp, else convnet.")
+    ] = None,
+    batch_size: Annotated[int, Option(min=1)] = 64,
+    lr: Annotated[float, Option(help="Learning rate of SGD with momentum 0.9, cosine to 0.")] = 0.1,
+    image_size: Annotated[int | None, Option(min=1, help="Resize images to N x N.")] = None,
+    jobs: Annotated[int | None, Option(min=1, help="Processes. Default: one per core.")] = None,
+    accelerator: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "cpu",
+) -> None:
+    """Train the same model under several policies and say whether mixing helps.
+
+    Same initial weights, same order of rows, several seeds; then a table, a verdict, report.json
+    and compare.png.
+    """
+    digits = data == "digits"
+    arms = parse_arms(policies)
+    levels = _noise_levels(label_noise or ([0.0, 0.4] if digits else [0.0]))
+    if seeds < 1:
+        raise mix_error(
+            "--seeds", f"got {seeds}.", "It is a number of runs >= 1.", "Try --seeds 5."
+        )
+    check_folder(out)
+
+    from batchmix.cli._data import load
+    from batchmix.cli._loop import Recipe, open_fabric
+    from batchmix.cli._models import check_model
+    from batchmix.cli._split import split
+
+    recipe = Recipe(
+        model=model or ("mlp" if digits else "convnet"),
+        epochs=epochs or (150 if digits else 30),
+        batch_size=batch_size,
+        lr=lr,
+        seed=0,
+    )
+    check_model(recipe.model)
+    open_fabric(accelerator=accelerator, devices=1)
+    limit_train = limit_train or (600 if digits else None)
+    loaded = load(data, image_size)
+    rows = {name: len(part) for name, part in vars(split(loaded, 0, limit_train)).items()}
+
+    trials = [_Trial(noise, arm, seed) for noise in levels for seed in range(seeds) for arm in arms]
+    workers = jobs or os.cpu_count() or 1
+    found = _gather(_run_all(trials, workers, loaded, recipe, limit_train, accelerator))
+    config = {"data": data, "policies": [arm.name for arm in arms], "label_noise": levels}
+    config |= vars(recipe) | {"limit_train": limit_train, "image_size": image_size}
+    config |= {"seed": list(range(seeds))}
+    _show(out, found, config, rows)
+
+
+def _noise_levels(levels: Sequence[float]) -> list[float]:
+    """Each level once, in order."""
+    for level in levels:
+        if not 0 <= level < 1:
+            raise mix_error(
+                "--label-noise",
+                f"got {level}.",
+                "It is the share of training rows whose label is made wrong, 0 <= R < 1.",
+                "Try --label-noise 0.4.",
+            )
+    return sorted(set(levels))
+
+
+def run_trial(
+    trial: _Trial, data: Data, recipe: Recipe, limit_train: int | None, accelerator: str
+) -> dict[str, float]:
+    """Train and measure once: a function of its arguments, in whatever process it runs."""
+    import torch
+
+    from batchmix.cli import _loop
+    from batchmix.cli._split import corrupt, split
+
+    torch.set_num_threads(1)  # one core per process, and sums in one order
+    fabric = _loop.open_fabric(accelerator=accelerator, devices=1)
+    recipe = replace(recipe, seed=trial.seed)
+    splits = split(data, trial.seed, limit_train)
+    labels, wrong = corrupt(splits.train.y, trial.noise, len(data.classes), trial.seed)
+    parts = _loop.to_device(fabric, replace(splits, train=replace(splits.train, y=labels)))
+    run = _loop.set_up(fabric, recipe, trial.arm, data)
+    for epoch in range(recipe.epochs):
+        _loop.train_epoch(fabric, run, recipe, parts.train, epoch)
+    figures = _loop.evaluate(run, parts)
+    if wrong.any():
+        figures["memorised"] = memorised(_loop.predict(run, parts.train.x), labels, wrong)
+    return figures
+
+
+def memorised(logits: Any, labels: Any, wrong: Any) -> float:
+    """Share of the rows with a wrong label for which the model predicts that wrong label."""
+    return float((logits.argmax(1) == labels)[wrong].mean())
+
+
+def _run_all(
+    trials: list[_Trial], jobs: int, *shared: Any
+) -> Iterator[tuple[_Trial, dict[str, float]]]:
+    """All trials with their figures, in the order of `trials`, behind a progress bar."""
+    from joblib import Parallel, delayed
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        calls = (delayed(run_trial)(trial, *shared) for trial in trials)
+        figures = Parallel(min(jobs, len(trials)), return_as="generator")(calls)
+        yield from zip(trials, progress.track(figures, total=len(trials)), strict=True)
+
+
+def _gather(
+    runs: Iterator[tuple[_Trial, dict[str, float]]],
+) -> dict[float, list[Result]]:
+    """Per level of noise one result per policy, its values in the order of seeds."""
+    found: dict[float, dict[str, Result]] = {}
+    for trial, figures in runs:
+        arm = trial.arm
+        result = found.setdefault(trial.noise, {}).setdefault(arm.name, Result(arm.name, arm.kind))
+        for name, value in figures.items():
+            result.values.setdefault(name, []).append(value)
+    return {noise: list(results.values()) for noise, results in found.items()}
+
+
+def _show(
+    out: Path, found: dict[float, list[Result]], config: dict[str, Any], rows: dict[str, int]
+) -> None:
+    """Print the tables and the verdict; write the report and the figure."""
+    from rich.console import Console
+
+    from batchmix.cli._figure import figure
+    from batchmix.cli._report import NOTE, as_json, table
+
+    verdicts = [
+        verdict(f"{noise_name(noise)}, {config['epochs']} epochs", results)
+        for noise, results in found.items()
+    ]
+    title = (
+        f"{config['data']}, {config['model']}, {rows['train']} training rows, "
+        f"{config['epochs']} epochs, {len(config['seed'])} seeds"
+    )
+    console = Console()
+    wide = Console(width=max(console.width, 100))  # a table that is cut off helps nobody
+    print(title)
+    for noise, results in found.items():
+        console.print()
+        wide.print(table(noise, results))
+    console.print(f"\n{NOTE}\n", style="dim", highlight=False)
+    for sentence in verdicts:
+        console.print(sentence, highlight=False)
+    print()
+    write(out / "compare.png", figure(title, found))
+    write(out / "report.json", as_json(config, rows, found, verdicts))
+    print(out / "compare.png", out / "report.json", sep="\n")
