@@ -20,6 +20,8 @@ _COMPUTE = {
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """A row loop, or the generic formula where rows are small."""
+    if not plan.blend.any():
+        return _copied(x, out)
     with np.errstate(all="ignore"):  # NaN and inf in an image are the caller's, and may be blended
         if x[:1].size < _rows.SMALL:
             mixed = _generic.paste(_THIS, x, other, plan, layout, _COMPUTE.get(x.dtype.name))
@@ -27,11 +29,17 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
             out[...] = _rounded(mixed, x)
             return out
         in_place = out is not None and overlap(out, x) == "same"
-        if out is None:
-            out = x.copy(order="K")
-        elif not in_place:
-            out[...] = x
+        out = _copied(x, out)
         _rows.paste(_THIS, other, plan, layout, out, in_place and other is x)
+    return out
+
+
+def _copied(x: Any, out: Any) -> Any:
+    """The rows of `x`, in new memory or in `out`."""
+    if out is None:
+        return x.copy(order="K")
+    if overlap(out, x) != "same":
+        out[...] = x
     return out
 
 

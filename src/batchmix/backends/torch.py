@@ -21,8 +21,10 @@ _COMPUTE = {
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """A row loop where a host tensor has large rows, the generic formula otherwise."""
-    loop = x.device.type == "cpu" and not torch.compiler.is_compiling()
-    loop = loop and not (x.requires_grad or other.requires_grad)
+    traced = torch.compiler.is_compiling()
+    if not traced and not plan.blend.any():
+        return _copied(x, out)
+    loop = not (traced or x.requires_grad or other.requires_grad) and x.device.type == "cpu"
     if not loop or x[:1].numel() < _rows.SMALL:
         mixed = _generic.paste(_THIS, x, other, plan, layout, _COMPUTE.get(x.dtype))
         mixed = _rounded(mixed, x).to(x.dtype)
@@ -31,12 +33,16 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
         # gathering rows loses channels_last
         return mixed if mixed.stride() == x.stride() else torch.empty_like(x).copy_(mixed)
     in_place = out is not None and overlap(out, x) == "same"
-    if out is None:
-        out = x.clone()
-    elif not in_place:
-        out.copy_(x)
+    out = _copied(x, out)
     _rows.paste(_THIS, other, plan, layout, out, in_place and other is x)
     return out
+
+
+def _copied(x: Any, out: Any) -> Any:
+    """The rows of `x`, in new memory or in `out`."""
+    if out is None:
+        return x.clone()
+    return out if overlap(out, x) == "same" else out.copy_(x)
 
 
 def blend_into(row: Any, region: tuple[slice, ...], partner: Any, weight: Any) -> None:

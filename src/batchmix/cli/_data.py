@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import logging
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,15 +112,33 @@ def _folder(folder: Path, image_size: int | None) -> Data:
             "Each class is a folder of images.",
             "Pass a folder that holds train/CLASS/* or CLASS/*.",
         )
-    return Data(classes, **{name: _part(part, classes, image_size) for name, part in parts.items()})
+    for part in parts.values():
+        _check_classes(part, classes)
+    datasets = _library()
+    files = {name: f"{glob.escape(str(part.absolute()))}/*/*" for name, part in parts.items()}
+    with tempfile.TemporaryDirectory() as cache:  # a folder may change between two runs
+        tables = datasets.load_dataset(
+            "imagefolder", data_files=files, drop_labels=False, cache_dir=cache
+        )
+        rows = {
+            key: _rows(key, table, "image", "label", image_size) for key, table in tables.items()
+        }
+    return Data(classes, **rows)
 
 
-def _part(part: Path, classes: Sequence[str], image_size: int | None) -> Rows:
-    """Every image of CLASS/* under `part`, in the order of names."""
-    files: list[str] = []
-    labels: list[int] = []
+def _library() -> Any:
+    """The datasets package, without its bars and the hub's log of every attempt."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    return datasets
+
+
+def _check_classes(part: Path, classes: Sequence[str]) -> None:
+    """Every class folder of a part holds images, and train has the same class."""
     for path in _folders(part):
-        images = sorted(str(p) for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+        images = any(p.suffix.lower() in _SUFFIXES for p in path.iterdir())
         if path.name not in classes or not images:
             raise mix_error(
                 f"DATA {path}",
@@ -126,9 +146,6 @@ def _part(part: Path, classes: Sequence[str], image_size: int | None) -> Rows:
                 "Each class is a folder of images, the same ones in every part.",
                 "Fill the folder or remove it.",
             )
-        files += images
-        labels += [classes.index(path.name)] * len(images)
-    return Rows(_decode(zip(files, files), image_size), np.array(labels))
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -138,10 +155,7 @@ def _folders(folder: Path) -> list[Path]:
 
 def _hub(name: str, image_size: int | None) -> Data:
     """A data set of the Hugging Face hub with one column of images and one of class labels."""
-    import datasets
-
-    datasets.disable_progress_bars()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs every attempt
+    datasets = _library()
     try:
         tables = datasets.load_dataset(name)
     except Exception as error:  # the hub's client raises a dozen kinds, one for each way to fail
@@ -162,15 +176,23 @@ def _hub(name: str, image_size: int | None) -> Data:
             "A part 'train', one column of images and one of class labels are needed.",
             "Choose an image classification data set.",
         )
-    rows = {}
-    for key, table in parts.items():
-        stored = table.cast_column(image[0], datasets.Image(decode=False))
-        files = (
-            (f"{name} {key} row {i}", io.BytesIO(row[image[0]]["bytes"]))
-            for i, row in enumerate(stored)
-        )
-        rows[key] = Rows(_decode(files, image_size), np.array(list(table[label[0]])))
+    rows = {
+        key: _rows(f"{name} {key}", table, image[0], label[0], image_size)
+        for key, table in parts.items()
+    }
     return Data(tuple(columns[label[0]].names), **rows)
+
+
+def _rows(name: str, table: Any, image: str, label: str, image_size: int | None) -> Rows:
+    """All rows of one part of a data set, decoded here so that a broken file can be named."""
+    stored = table.cast_column(image, _library().Image(decode=False))
+    files = (
+        (cell["path"], cell["path"])
+        if cell["bytes"] is None
+        else (f"{name} row {i}", io.BytesIO(cell["bytes"]))
+        for i, cell in enumerate(stored[image])
+    )
+    return Rows(_decode(files, image_size), np.array(list(table[label]), np.int64))
 
 
 def _decode(files: Iterable[tuple[str, Any]], image_size: int | None) -> NDArray[np.uint8]:

@@ -51,7 +51,7 @@ def _accuracy(axes: Any, noise: float, results: Sequence[Result]) -> None:
     axes.set_yticks(range(len(results)), [r.name for r in results])
     axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_title(noise_name(noise), loc="left", fontsize=10, fontweight="bold")
-    _plain(axes, "test accuracy, %")
+    _plain(axes, "test accuracy, %   (dot: a seed, bar: the mean)")
 
 
 def _calibration(axes: Any, results: Sequence[Result]) -> None:

@@ -150,17 +150,16 @@ def train_epoch(fabric: Fabric, run: Run, recipe: Recipe, train: Part, epoch: in
     return mean
 
 
-def predict(run: Run, x: Tensor) -> NDArray[np.float32]:
-    """Logits [N, C]."""
+def predict(run: Run, x: Tensor) -> Tensor:
+    """Logits [N, C], float32 on the host."""
     run.model.eval()
     with torch.no_grad():
-        logits = torch.cat([run.model(rows).float() for rows in x.split(512)])
-    return logits.cpu().numpy()  # type: ignore[no-any-return]
+        return torch.cat([run.model(rows).float().cpu() for rows in x.split(512)])
 
 
-def score(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
+def score(logits: Tensor, part: Part) -> dict[str, float]:
     """The figures of merit of the logits for a part."""
-    y = part.y.cpu().numpy()
+    y = part.y.cpu()
     return {
         "accuracy": metrics.accuracy(logits, y),
         "nll": metrics.nll(logits, y),
@@ -172,7 +171,7 @@ def score(logits: NDArray[np.float32], part: Part) -> dict[str, float]:
 def evaluate(run: Run, parts: Parts) -> dict[str, float]:
     """Figures on the test rows; the temperature is fitted on the calibration rows."""
     calibration, logits = predict(run, parts.calibration.x), predict(run, parts.test.x)
-    temperature = metrics.fit_temperature(calibration, parts.calibration.y.cpu().numpy())
+    temperature = metrics.fit_temperature(calibration, parts.calibration.y.cpu())
     scaled = score(logits / temperature, parts.test)
     return score(logits, parts.test) | {
         "temperature": temperature,

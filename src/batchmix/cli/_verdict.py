@@ -40,7 +40,7 @@ class Difference:
         """Beyond chance: 0 is outside the 95 % t interval, and four of five seeds agree in sign."""
         if self.error is None:
             return False
-        from scipy.stats import t  # type: ignore[import-untyped]
+        from scipy.stats import t
 
         beyond = abs(self.mean) > t.ppf(0.975, self.seeds - 1) * self.error
         return bool(beyond and self.agree >= math.ceil(0.8 * self.seeds))

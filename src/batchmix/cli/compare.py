@@ -133,7 +133,8 @@ def run_trial(
         _loop.train_epoch(fabric, run, recipe, parts.train, epoch)
     figures = _loop.evaluate(run, parts)
     if wrong.any():
-        figures["memorised"] = memorised(_loop.predict(run, parts.train.x), labels, wrong)
+        logits = _loop.predict(run, parts.train.x).numpy()
+        figures["memorised"] = memorised(logits, labels, wrong)
     return figures
 
 
