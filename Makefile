@@ -14,7 +14,7 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test check types docs figures constraints clean
+.PHONY: compare test check types sanitize bench docs figures constraints clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
@@ -28,6 +28,17 @@ check: $(VENV)/test
 
 types: $(VENV)/test
 	$(BIN)/mypy
+
+# the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, on everything that reaches it
+SANITIZED = build/sanitized
+sanitize: $(VENV)/test
+	BATCHMIX_CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g1" \
+	$(BIN)/python setup.py -q build --build-base build/sanitized-temp --build-lib $(SANITIZED)
+	test -f $(SANITIZED)/batchmix/backends/_kernel.abi3.so
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED) BATCHMIX_TEST_BACKENDS=numpy \
+	$(BIN)/python -m pytest tests/test_mix.py tests/test_kernel.py tests/test_stack.py \
+	-n auto -k "not torch and not compiler"
 
 docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,10 +1,14 @@
-"""What tests assert about a mixed batch, and the plans that they try."""
+"""What tests assert about a mixed batch, and the plans and routes that they try."""
+
+import contextlib
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 import batchmix as bm
 import oracle
+from batchmix.backends import _native, _rows
 from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 
@@ -74,6 +78,26 @@ def assert_mixed(got, x, plan, layout, dtype, other=None):
         np.testing.assert_allclose(got, exact, rtol=0, atol=RELATIVE[dtype] * scale)
     untouched = np.array([plan.lam[i] == 1 for i in range(len(plan))], bool)
     np.testing.assert_array_equal(got[untouched], np.asarray(x, np.float64)[untouched])
+
+
+ROUTES = ["native", "rows", "formula"]
+
+
+@contextlib.contextmanager
+def taken(route):
+    """One of the routes of the host: the native kernel, or the row loop or formula without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if route != "native":
+            patch.setitem(_native._state, "kernel", "portable")
+        patch.setattr(_rows, "SMALL", 0 if route == "rows" else 10**9)
+        yield
+
+
+def in_a_child(queue):
+    """For a process of its own: threads for a large batch, and the sum of a mixed one."""
+    x = np.arange(4 * 3 * 64 * 64, dtype=np.float32).reshape(4, 3, 64, 64)
+    plan = bm.draw(SWITCH, bm.Key(0), 4, {"H": 64, "W": 64})
+    queue.put((_native._threads(None, 64 << 20), float(bm.mix(x, plan, "NCHW").sum())))
 
 
 @st.composite

@@ -24,6 +24,7 @@ LAYERS = {
     "_draw": ["_errors", "_validate", "_plan", "pairing", "policies"],
     "backends": ["_errors", "_plan", "backends"],
     "_mix": ["_errors", "_plan", "backends"],
+    "_stack": ["_errors", "_plan", "_mix", "backends"],
     "_labels": ["_errors", "_plan", "_mix", "backends"],
     "fields": ["_errors", "_plan", "_mix", "_labels"],
     "losses": ["_errors", "backends"],

@@ -6,8 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import batchmix as bm
-from batchmix.backends import _rows
-from checks import DTYPES, LAYOUTS, PAIRINGS, POLICIES, SWITCH, assert_mixed, plans, sizes, values
+from checks import (
+    DTYPES,
+    LAYOUTS,
+    PAIRINGS,
+    POLICIES,
+    ROUTES,
+    SWITCH,
+    assert_mixed,
+    plans,
+    sizes,
+    taken,
+    values,
+)
 
 BATCHES = [0, 1, 2, 5, 6]
 
@@ -17,11 +28,11 @@ def drawn(policy, batch, layout, pairing=PAIRINGS["derangement"], step=0):
     return bm.draw(policy, bm.Key(7, 1, step), batch, sizes(layout), pairing=pairing)
 
 
-@pytest.fixture(params=["rows", "formula"])
-def route(request, monkeypatch):
-    """Both routes of the host: the row loop, and the formula that small rows take."""
-    monkeypatch.setattr(_rows, "SMALL", 0 if request.param == "rows" else 10**9)
-    return request.param
+@pytest.fixture(params=ROUTES)
+def route(request):
+    """Each of the routes."""
+    with taken(request.param):
+        yield request.param
 
 
 # PerPair needs mutual partners; test_policies has what happens with others
@@ -57,9 +68,14 @@ def test_every_layout_and_dtype(xp, route, layout, dtype):
 
 
 @settings(max_examples=60, deadline=None)
-@given(plan=plans(), rows=st.booleans(), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 9))
+@given(
+    plan=plans(),
+    route=st.sampled_from(ROUTES),
+    dtype=st.sampled_from(DTYPES),
+    seed=st.integers(0, 9),
+)
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_any_plan(name, plan, rows, dtype, seed):
+def test_any_plan(name, plan, route, dtype, seed):
     """Hand-made plans: several rows of one partner, masks, stretched sources."""
     from conftest import MAKERS
 
@@ -69,14 +85,10 @@ def test_any_plan(name, plan, rows, dtype, seed):
     shape = (len(plan), 2, *plan.size)
     x = rng.integers(0, 256, shape) if dtype in ("uint8", "int16") else rng.standard_normal(shape)
     given, other = xp.array(x, dtype), xp.array(x[::-1], dtype)
-    small = _rows.SMALL
-    _rows.SMALL = 0 if rows else 10**9
-    try:
+    with taken(route):
         got = bm.mix(given, plan, layout)
         two = bm.mix(given, plan, layout, other=other)
         in_place = bm.mix(copy := xp.copy(given), plan, layout, out=copy)
-    finally:
-        _rows.SMALL = small
     assert_mixed(xp.numpy(got), xp.numpy(given), plan, layout, dtype)
     assert_mixed(xp.numpy(two), xp.numpy(given), plan, layout, dtype, xp.numpy(other))
     np.testing.assert_array_equal(xp.numpy(in_place), xp.numpy(got))

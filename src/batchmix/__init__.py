@@ -12,6 +12,8 @@ from batchmix._labels import mix_labels, pairs
 from batchmix._mix import mix, mix_ids
 from batchmix._mixer import Mixer
 from batchmix._plan import Key, Plan
+from batchmix._stack import mix_normalize, mix_stack
+from batchmix.backends._native import kernels, set_threads
 
 __version__ = "0.1.0"
 
@@ -22,12 +24,16 @@ __all__ = [
     "Plan",
     "draw",
     "fields",
+    "kernels",
     "losses",
     "metrics",
     "mix",
     "mix_ids",
     "mix_labels",
+    "mix_normalize",
+    "mix_stack",
     "pairing",
     "pairs",
     "policies",
+    "set_threads",
 ]

@@ -113,7 +113,13 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
 def _check(b: Backend, where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> None:
     """Layout, batch, sizes and memory, before any work."""
     check_batch(b, where, "x", x, plan, other)
-    shape = tuple(x.shape)
+    check_layout(where, tuple(x.shape), plan, layout)
+    if out is not None:
+        _check_out(b, where, x, other, out)
+
+
+def check_layout(where: str, shape: tuple[int, ...], plan: Plan, layout: str) -> None:
+    """One letter for each axis of `x`, and the sizes that the plan was drawn for."""
     if len(layout) != len(shape) or layout[:1] != "N" or len(set(layout)) != len(layout):
         raise mix_error(
             where, f"`x` has shape {shape} and layout {layout!r}.",
@@ -129,8 +135,6 @@ def _check(b: Backend, where: str, x: Any, plan: Plan, layout: str, other: Any, 
             f"`x` has layout {layout!r} and shape {shape}; the plan was drawn for size {drawn}.",
             "Boxes are counted in cells, so axes and sizes must match.", f"Draw with size={fits}.",
         )  # fmt: skip
-    if out is not None:
-        _check_out(b, where, x, other, out)
 
 
 def _check_out(b: Backend, where: str, x: Any, other: Any, out: Any) -> None:

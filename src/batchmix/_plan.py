@@ -112,8 +112,8 @@ class Plan:
             object.__setattr__(self, "box", self.box.reshape(len(self.partner), 0, 2))
         check(self)
         # here and not on demand: a traced step then finds plain arrays, whatever it asks for first
-        object.__setattr__(self, "blend", owned("blend", _blend(self), np.float32))
-        object.__setattr__(self, "lam", owned("lam", _lam(self), np.float32))
+        for name, value in zip(("blend", "lam"), _derived(self)):
+            object.__setattr__(self, name, value)
         if self.label_lam is not None:
             by_area = np.where(np.isnan(self.label_lam), self.lam, self.label_lam)
             object.__setattr__(self, "label_lam", owned("label_lam", by_area, np.float32))
@@ -207,27 +207,28 @@ class Plan:
             ) from None
 
 
-def _blend(plan: Plan) -> NDArray[np.float32]:
-    """[B]: opacity, with 0 where there is nothing to paste."""
-    own = plan.partner == np.arange(len(plan), dtype=np.int32)
-    empty = (plan.box[:, :, 0] == plan.box[:, :, 1]).any(1)
-    return np.where(own | empty, np.float32(0), plan.opacity)
+def _derived(plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """([B], [B]): opacity, 0 where there is nothing to paste; and what is left of each row."""
+    share = np.full(len(plan), 1 / math.prod(plan.size))
+    for axis in range(len(plan.size)):
+        share *= plan.box[:, axis, 1] - plan.box[:, axis, 0]
+    nothing = (share == 0) | (plan.partner == np.arange(len(plan), dtype=np.int32))
+    blend = np.where(nothing, np.float32(0), plan.opacity)
+    if plan.mask is not None:
+        share = _masked_share(plan, plan.mask)
+    return blend, (1 - blend * share).astype(np.float32)
 
 
-def _lam(plan: Plan) -> NDArray[np.float64]:
-    """[B]: one minus the mean of what is pasted, over all cells of the grid."""
+def _masked_share(plan: Plan, mask: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[B]: mean of the mask inside the box, over all cells of the grid."""
+    inside = np.ones((len(plan), *plan.size), bool)
+    for axis, n in enumerate(plan.size):
+        at = np.arange(n)
+        on = (at >= plan.box[:, axis, :1]) & (at < plan.box[:, axis, 1:])  # [B, n]
+        shape = [len(plan), *[1] * len(plan.size)]
+        shape[axis + 1] = n
+        inside &= on.reshape(shape)
     cells = math.prod(plan.size)
-    if plan.mask is None:
-        share = (plan.box[:, :, 1] - plan.box[:, :, 0]).prod(1, dtype=np.float64) / cells
-    else:
-        inside = np.ones((len(plan), *plan.size), bool)
-        for axis, n in enumerate(plan.size):
-            at = np.arange(n)
-            on = (at >= plan.box[:, axis, :1]) & (at < plan.box[:, axis, 1:])  # [B, n]
-            shape = [len(plan), *[1] * len(plan.size)]
-            shape[axis + 1] = n
-            inside &= on.reshape(shape)
-        pasted = np.where(inside, plan.mask, np.float32(0)).reshape(len(plan), cells)
-        share = pasted.sum(1, dtype=np.float64) / cells
-    own: NDArray[np.float64] = 1 - plan.blend * share
-    return own
+    pasted = np.where(inside, mask, np.float32(0)).reshape(len(plan), cells)
+    mean: NDArray[np.float64] = pasted.sum(1, dtype=np.float64) / cells
+    return mean

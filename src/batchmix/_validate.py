@@ -21,6 +21,8 @@ def refused(got: str, rule: str, fix: str) -> MixError:
 def owned(name: str, value: Any, dtype: type) -> NDArray[Any]:
     """`value` as an array of `dtype`; a float is never rounded to an index in silence."""
     array = np.asarray(value)
+    if array.dtype == dtype:  # a mask is large and only its values are used, so it is not copied
+        return array if name == "mask" else array.copy()
     if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
         raise refused(
             f"`{name}` has dtype {array.dtype}.",
@@ -35,16 +37,16 @@ def owned(name: str, value: Any, dtype: type) -> NDArray[Any]:
                 f"It is kept as {np.dtype(dtype).name}.",
                 "Check where these numbers come from.",
             )
-    # a mask is large and only its values are used, so it is not copied; indices are
-    return array.astype(dtype, copy=name != "mask")
+    return array.astype(dtype)
 
 
 def check(plan: Plan) -> None:
     """Shapes, then ranges: what passes here can be indexed with, without looking again."""
-    rows, axes, size = len(plan.partner), len(plan.size), np.asarray(plan.size, np.int64)
+    rows, axes = len(plan.partner), len(plan.size)
+    regions, one_each = (rows, axes, 2), (rows,)
     shapes = {
-        "partner": (rows,), "box": (rows, axes, 2), "opacity": (rows,), "kind": (rows,),
-        "mask": (rows, *plan.size), "source": (rows, axes, 2), "label_lam": (rows,),
+        "partner": one_each, "box": regions, "opacity": one_each, "kind": one_each,
+        "mask": (rows, *plan.size), "source": regions, "label_lam": one_each,
     }  # fmt: skip
     for name, shape in shapes.items():
         value = getattr(plan, name)
@@ -54,7 +56,7 @@ def check(plan: Plan) -> None:
                 f"For {rows} rows and size {plan.size} it is {shape}.",
                 f"Give one `{name}` per row of `partner`.",
             )
-    if (size < 1).any():
+    if any(n < 1 for n in plan.size):
         raise refused(f"got size={plan.size}.", "Sizes count cells, from 1.", "Check the images.")
     _check_range("partner", plan.partner, 0, rows - 1, "It names a row of the batch.")
     _check_range("opacity", plan.opacity, 0, 1, "It is a share.")
@@ -65,19 +67,23 @@ def check(plan: Plan) -> None:
         _check_range("label_lam", given, 0, 1, "It is a share.")
     for name in ("box", "source"):
         region = getattr(plan, name)
-        if region is None or not region.size:
-            continue
-        lo, hi = region[..., 0], region[..., 1]
-        bad = (lo < 0) | (hi < lo) | (hi > size)
-        if name == "source":  # something must be there to be stretched
-            bad |= (hi == lo) & (plan.box[..., 1] > plan.box[..., 0])
-        if bad.any():
-            row, axis = (int(k[0]) for k in np.nonzero(bad))
-            raise refused(
-                f"`{name}` of row {row} is {region[row].tolist()}.",
-                f"On axis {plan.axes[axis]!r} it is a half-open range within 0..{size[axis]}.",
-                "Clip it to the grid.",
-            )
+        if region is not None and region.size:
+            _check_region(plan, name, region)
+
+
+def _check_region(plan: Plan, name: str, region: NDArray[np.int32]) -> None:
+    """Half-open ranges within the grid; what is stretched over a box is not empty."""
+    lo, hi = region[..., 0], region[..., 1]
+    bad = (lo < 0) | (hi < lo) | (hi > np.array(plan.size, np.int32))
+    if name == "source":
+        bad |= (hi == lo) & (plan.box[..., 1] > plan.box[..., 0])
+    if bad.any():
+        row, axis = (int(k[0]) for k in np.nonzero(bad))
+        raise refused(
+            f"`{name}` of row {row} is {region[row].tolist()}.",
+            f"On axis {plan.axes[axis]!r} it is a half-open range within 0..{plan.size[axis]}.",
+            "Clip it to the grid.",
+        )
 
 
 def _check_range(name: str, value: NDArray[Any], low: int, high: int, rule: str) -> None:

@@ -19,7 +19,7 @@ class Pairing(Protocol):
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """Integers [batch]: the partner of each row. `hints` are the host arrays given to draw."""
         ...
 
@@ -40,7 +40,7 @@ class Reverse:
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """B-1 .. 0."""
         return np.arange(batch)[::-1]
 
@@ -65,7 +65,7 @@ class Roll:
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """The same as np.roll by n."""
         return (np.arange(batch) - self.n) % max(batch, 1)
 
@@ -84,7 +84,7 @@ class Permutation:
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """One permutation."""
         return rng.permutation(batch)
 
@@ -104,9 +104,9 @@ class Derangement:
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """Successors on a random circle."""
-        circle = rng.permutation(batch)
+        circle = rng.permutation(batch).astype(np.int32)
         partner = np.empty_like(circle)
         partner[circle] = np.roll(circle, -1)
         return partner
@@ -142,7 +142,7 @@ class Within:
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[Any]:
         """The inner pairing of each group, moved to where the group starts."""
         parts = []
         for rows in np.array_split(np.arange(batch), self.groups):

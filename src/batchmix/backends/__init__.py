@@ -18,6 +18,12 @@ class Backend(Protocol):
     def paste(self, x: Any, other: Any, plan: Any, layout: str, out: Any) -> Any:
         """The kernel: `plan` executed on `x`, partners taken from `other`, into `out` or anew."""
 
+    def mix_rows(self, rows: Any, plan: Any, layout: str, out: Any) -> Any:
+        """`plan` executed on rows that lie apart, stacked into `out` or anew."""
+
+    def widen(self, rows: Any, plan: Any, mean: Any, std: Any, dtype: str, out: Any) -> Any:
+        """uint8 rows [H, W, C], mixed and normalised, as [B, C, H, W]."""
+
     def overlap(self, out: Any, x: Any) -> str:
         """How the memory of `out` meets that of `x`: "same", "none" or "partial"."""
 

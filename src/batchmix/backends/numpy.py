@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from batchmix._plan import Plan
-from batchmix.backends import _generic, _rows
+from batchmix.backends import _generic, _native, _rows
 
 _THIS = sys.modules[__name__]
 # dtype -> the one that it is mixed in; what is not here can be chosen from, but not averaged
@@ -19,9 +19,15 @@ _COMPUTE = {
 
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
-    """A row loop, or the generic formula where rows are small."""
+    """The native kernel; without it a row loop, or the generic formula where rows are small."""
     if not plan.blend.any():
         return _copied(x, out)
+    made = np.empty_like(x) if out is None else out
+    if x.dtype.name in _COMPUTE and x.dtype.isnative:
+        own, result = _memory(x), _memory(made)
+        partners = own if other is x else _memory(other)
+        if _native.paste(own, partners, result, x.dtype.name, plan, layout, None):
+            return made
     with np.errstate(all="ignore"):  # NaN and inf in an image are the caller's, and may be blended
         if x[:1].size < _rows.SMALL:
             mixed = _generic.paste(_THIS, x, other, plan, layout, _COMPUTE.get(x.dtype.name))
@@ -34,6 +40,11 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     return out
 
 
+def _memory(x: Any) -> _native.Memory:
+    """Where an array lies."""
+    return _native.Memory(x.__array_interface__["data"][0], x.shape, x.strides)
+
+
 def _copied(x: Any, out: Any) -> Any:
     """The rows of `x`, in new memory or in `out`."""
     if out is None:
@@ -41,6 +52,39 @@ def _copied(x: Any, out: Any) -> Any:
     if overlap(out, x) != "same":
         out[...] = x
     return out
+
+
+def mix_rows(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
+    """The native kernel reads each row where it is; without it rows are stacked first."""
+    first = rows[0]
+    made = np.empty((len(rows), *first.shape), first.dtype) if out is None else out
+    name = first.dtype.name
+    dense = all(r.flags.c_contiguous for r in rows)
+    if dense and first.dtype.isnative:
+        addresses, memory = _addresses(rows), _memory(made)
+        if _native.paste_rows(addresses, memory, name, plan, layout, None):
+            return made
+    stacked = np.stack(rows)
+    return paste(stacked, stacked, plan, layout, made)
+
+
+def widen(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: Any) -> Any:
+    """The native kernel in one pass; without it the same formula on the whole batch."""
+    height, width, channels = rows[0].shape
+    made = np.empty((len(rows), channels, height, width), dtype) if out is None else out
+    if made.flags.c_contiguous and all(r.flags.c_contiguous for r in rows):
+        scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
+        memory, name = _memory(made), made.dtype.name
+        if _native.widen(_addresses(rows), memory, name, plan, scale, bias, None):
+            return made
+    x = np.stack(rows).astype(np.float32)
+    made[...] = ((paste(x, x, plan, "NHWC", x) - mean) / std).transpose(0, 3, 1, 2)
+    return made
+
+
+def _addresses(rows: Any) -> Any:
+    """Where each row lies."""
+    return np.array([row.__array_interface__["data"][0] for row in rows], np.int64)
 
 
 def blend_into(row: Any, region: tuple[slice, ...], partner: Any, weight: Any) -> None:

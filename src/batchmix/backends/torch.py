@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from batchmix._plan import Plan
-from batchmix.backends import _generic, _rows
+from batchmix.backends import _generic, _native, _rows
 
 _THIS = sys.modules[__name__]
 # dtype -> the one that it is mixed in; what is not here can be chosen from, but not averaged
@@ -20,11 +22,19 @@ _COMPUTE = {
 
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
-    """A row loop where a host tensor has large rows, the generic formula otherwise."""
+    """On the host the native kernel, without it a row loop; else the generic formula."""
     traced = torch.compiler.is_compiling()
     if not traced and not plan.blend.any():
         return _copied(x, out)
-    loop = not (traced or x.requires_grad or other.requires_grad) and x.device.type == "cpu"
+    loop = not traced and _plain(x) and _plain(other)
+    if loop and x.dtype in _COMPUTE:
+        made = torch.empty_like(x) if out is None else out
+        own, result = _memory(x), _memory(made)
+        partners = own if other is x else _memory(other)
+        name = str(x.dtype).removeprefix("torch.")
+        threads = torch.get_num_threads()
+        if _native.paste(own, partners, result, name, plan, layout, threads):
+            return made
     if not loop or x[:1].numel() < _rows.SMALL:
         mixed = _generic.paste(_THIS, x, other, plan, layout, _COMPUTE.get(x.dtype))
         mixed = _rounded(mixed, x).to(x.dtype)
@@ -38,11 +48,56 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     return out
 
 
+def _plain(x: Any) -> bool:
+    """Numbers on the host that no gradient, vmap or fake tensor stands before."""
+    if x.requires_grad or x.device.type != "cpu" or isinstance(x, FakeTensor):
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(x)
+
+
+def _memory(x: Any) -> _native.Memory:
+    """Where a tensor lies."""
+    item = x.element_size()
+    return _native.Memory(x.data_ptr(), tuple(x.shape), tuple(n * item for n in x.stride()))
+
+
 def _copied(x: Any, out: Any) -> Any:
     """The rows of `x`, in new memory or in `out`."""
     if out is None:
         return x.clone()
     return out if overlap(out, x) == "same" else out.copy_(x)
+
+
+def mix_rows(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
+    """The native kernel reads each row where it is; without it rows are stacked first."""
+    first = rows[0]
+    made = first.new_empty((len(rows), *first.shape)) if out is None else out
+    if first.dtype in _COMPUTE and all(_plain(r) and r.is_contiguous() for r in [*rows, made]):
+        name, threads = str(first.dtype).removeprefix("torch."), torch.get_num_threads()
+        if _native.paste_rows(_addresses(rows), _memory(made), name, plan, layout, threads):
+            return made
+    stacked = torch.stack(list(rows))
+    return paste(stacked, stacked, plan, layout, made)
+
+
+def widen(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: Any) -> Any:
+    """The native kernel in one pass; elsewhere the same formula on the whole batch."""
+    height, width, channels = rows[0].shape
+    shape, kind = (len(rows), channels, height, width), getattr(torch, dtype)
+    made = rows[0].new_empty(shape, dtype=kind) if out is None else out
+    if all(_plain(r) and r.is_contiguous() for r in [*rows, made]):
+        scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
+        threads = torch.get_num_threads()
+        if _native.widen(_addresses(rows), _memory(made), dtype, plan, scale, bias, threads):
+            return made
+    x = torch.stack(list(rows)).float()
+    x = paste(x, x, plan, "NHWC", x)
+    return made.copy_(((x - array(mean, x)) / array(std, x)).permute(0, 3, 1, 2))
+
+
+def _addresses(rows: Any) -> Any:
+    """Where each row lies."""
+    return np.array([row.data_ptr() for row in rows], np.int64)
 
 
 def blend_into(row: Any, region: tuple[slice, ...], partner: Any, weight: Any) -> None:

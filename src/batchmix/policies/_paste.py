@@ -88,7 +88,6 @@ def nothing(rows: Rows) -> Paste:
 
 def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
     """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
-    at = np.arange(len(pick))
     columns: dict[str, NDArray[Any] | None] = {}
     for name in (f.name for f in fields(Paste)):
         values = [getattr(p, name) for p in pastes]
@@ -96,7 +95,11 @@ def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
             columns[name] = None
         else:
             filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
-            columns[name] = np.stack(filled)[pick, at]
+            chosen: NDArray[Any] = filled[0]
+            for k, other in enumerate(filled[1:], 1):
+                picked = (pick == k).reshape([-1] + [1] * (other.ndim - 1))
+                chosen = np.where(picked, other, chosen)
+            columns[name] = chosen
     return Paste(**columns)  # type: ignore[arg-type]
 
 

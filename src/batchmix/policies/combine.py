@@ -65,7 +65,7 @@ class Switch:
         edges = np.cumsum(self.weights or ())[:-1]
         pick = np.searchsorted(edges, rows.rng.random_sample(len(rows.partner)), side="right")
         chosen = choose(pick, [policy.sample(rows) for policy in self.policies], rows)
-        return replace(chosen, kind=np.where(chosen.kind < 0, -1, pick))
+        return replace(chosen, kind=np.where(chosen.kind < 0, -1, pick).astype(np.int8))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
 from batchmix.policies._paste import Paste, Rows
-from batchmix.policies.mixup import check_alpha
+from batchmix.policies.mixup import beta, check_alpha
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class CutMix:
             side = low + span.astype(np.int64)
             box = _inside(rows.rng, side, size)
         else:
-            lam = rows.rng.beta(self.alpha, self.alpha, batch)
+            lam = beta(rows.rng, self.alpha, batch)
             side = size * ((1 - lam) ** (1 / len(size)))[:, None]  # [B, A]
             if self.placement == "inside":
                 box = _inside(rows.rng, np.rint(side).astype(np.int64), size)
@@ -104,15 +104,22 @@ class CutMix:
 
 def _clipped(
     rng: np.random.RandomState, side: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.int64]:
+) -> NDArray[np.int32]:
     """[B, A, 2]: boxes of `side` cells around a uniform centre, cut off at the border."""
     low = (rng.random_sample(side.shape) * size).astype(np.int64) - side // 2
-    return np.stack([np.maximum(low, 0), np.minimum(low + side, size)], -1)
+    return _boxes(np.maximum(low, 0), np.minimum(low + side, size))
 
 
 def _inside(
     rng: np.random.RandomState, side: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.int64]:
+) -> NDArray[np.int32]:
     """[B, A, 2]: boxes of `side` cells at a uniform position among those that fit."""
     low = (rng.random_sample(side.shape) * (size - side + 1)).astype(np.int64)
-    return np.stack([low, low + side], -1)
+    return _boxes(low, low + side)
+
+
+def _boxes(low: NDArray[np.int64], high: NDArray[np.int64]) -> NDArray[np.int32]:
+    """[B, A, 2] of both ends."""
+    box = np.empty((*low.shape, 2), np.int32)
+    box[..., 0], box[..., 1] = low, high
+    return box

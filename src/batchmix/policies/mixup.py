@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
 from batchmix.policies._paste import Paste, Rows, whole
@@ -51,10 +52,16 @@ class MixUp:
     def sample(self, rows: Rows) -> Paste:
         """One lam per row, the box the whole grid."""
         batch = len(rows.partner)
-        lam = rows.rng.beta(self.alpha, self.alpha, batch)
+        lam = beta(rows.rng, self.alpha, batch)
         if self.dominant:
             lam = np.maximum(lam, 1 - lam)
         return Paste(whole(rows), 1 - lam, kind=np.zeros(batch, np.int8))
+
+
+def beta(rng: np.random.RandomState, alpha: float, count: int) -> NDArray[np.float64]:
+    """[count] draws from Beta(alpha, alpha)."""
+    # alpha 1 is the uniform distribution, which costs a tenth
+    return rng.random_sample(count) if alpha == 1 else rng.beta(alpha, alpha, count)
 
 
 def check_alpha(policy: str, alpha: float) -> None:

@@ -1,0 +1,55 @@
+"""Builds the native kernel, once per instruction set; without a compiler the install goes on."""
+
+import os
+import pathlib
+import platform
+import sys
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+X86 = platform.machine().lower() in ("x86_64", "amd64") and sys.platform != "win32"
+SETS = {"baseline": []}
+if X86:
+    SETS["avx2"] = ["-mavx2", "-mf16c"]
+    SETS["avx512"] = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx2", "-mf16c"]
+FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread"]
+# no contraction to fused operations: results are those of NumPy, bit by bit
+FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"]
+if sys.platform == "win32":
+    FLAGS = ["/std:c++17", "/O2", "/fp:precise"]
+FLAGS += os.environ.get("BATCHMIX_CXXFLAGS", "").split()  # for sanitizers
+
+
+class BuildKernel(build_ext):
+    """Compiles isa.cpp with the flags of each instruction set, the rest for any machine."""
+
+    def build_extension(self, ext):
+        """Called for the one extension; `optional` turns a failure into a warning."""
+        ext.extra_objects = []
+        for name, flags in SETS.items():
+            ext.extra_objects += self.compiler.compile(
+                ["native/isa.cpp"],
+                output_dir=str(pathlib.Path(self.build_temp) / name),
+                macros=[*ext.define_macros, ("ISA", name)],
+                extra_postargs=[*FLAGS, *flags],
+            )
+        super().build_extension(ext)
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "batchmix.backends._kernel",
+            ["native/kernel.cpp", "native/module.cpp"],
+            depends=sorted(str(path) for path in pathlib.Path("native").iterdir()),
+            define_macros=[("Py_LIMITED_API", "0x030b0000")] + [("BATCHMIX_X86", None)] * X86,
+            extra_compile_args=FLAGS,
+            extra_link_args=[] if sys.platform == "win32" else FLAGS[4:],
+            py_limited_api=True,
+            optional=True,
+        )
+    ],
+    cmdclass={"build_ext": BuildKernel},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
