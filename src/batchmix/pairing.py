@@ -108,7 +108,7 @@ class Derangement:
         """Successors on a random circle."""
         circle = rng.permutation(batch).astype(np.int32)
         partner = np.empty_like(circle)
-        partner[circle] = np.roll(circle, -1)
+        partner[circle[:-1]], partner[circle[-1:]] = circle[1:], circle[:1]
         return partner
 
 

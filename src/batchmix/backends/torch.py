@@ -218,7 +218,7 @@ def soft(ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float)
     """Three passes over B x C: fill, add own, add partner."""
     target = torch.full((len(ids), classes), off, dtype=torch.float32, device=ids.device)
     lam = lam[:, None]
-    target = target.scatter_add(1, ids.long()[:, None], lam * on)
+    target.scatter_add_(1, ids.long()[:, None], lam * on)
     return target.scatter_add_(1, partners.long()[:, None], (1 - lam) * on)
 
 

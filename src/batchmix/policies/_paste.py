@@ -89,17 +89,17 @@ def nothing(rows: Rows) -> Paste:
 def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
     """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
     columns: dict[str, NDArray[Any] | None] = {}
+    picked = [np.flatnonzero(pick == k) for k in range(1, len(pastes))]
     for name in (f.name for f in fields(Paste)):
         values = [getattr(p, name) for p in pastes]
         if all(v is None for v in values):
             columns[name] = None
-        else:
-            filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
-            chosen: NDArray[Any] = filled[0]
-            for k, other in enumerate(filled[1:], 1):
-                picked = (pick == k).reshape([-1] + [1] * (other.ndim - 1))
-                chosen = np.where(picked, other, chosen)
-            columns[name] = chosen
+            continue
+        filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
+        chosen = filled[0].astype(np.result_type(*filled))  # a copy, of the widest type
+        for at, other in zip(picked, filled[1:]):
+            chosen[at] = other[at]
+        columns[name] = chosen
     return Paste(**columns)  # type: ignore[arg-type]
 
 
