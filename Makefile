@@ -6,11 +6,13 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL = -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ifeq ($(TORCH),cpu)
-PIP += -c constraints-cpu.txt
+INSTALL += -c constraints-cpu.txt
 endif
+PIP = $(BIN)/python $(INSTALL)
 SETUP = pyproject.toml constraints.txt $(VENV)/created
+# make bench takes ARGS too, such as ARGS=--quick
 DATA ?= digits
 ARGS ?=
 
@@ -39,6 +41,17 @@ sanitize: $(VENV)/test
 	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED) BATCHMIX_TEST_BACKENDS=numpy \
 	$(BIN)/python -m pytest tests/test_mix.py tests/test_kernel.py tests/test_stack.py \
 	-n auto -k "not torch and not compiler"
+
+# beside every library that can be installed; they live in an environment of their own
+bench: .venv-bench/installed
+	.venv-bench/bin/batchmix bench --out benchmarks $(ARGS)
+
+.venv-bench/installed: pyproject.toml constraints.txt benchmarks/composer.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(INSTALL) -c benchmarks/constraints.txt -e '.[cli,bench]'
+	.venv-bench/bin/python -m pip install --quiet --no-deps -r benchmarks/composer.txt
+	.venv-bench/bin/python tests/torchvision_cpu.py
+	@touch $@
 
 docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -16,6 +16,7 @@ try:
     import typer
     from typer.exceptions import TyperException
 
+    from batchmix.cli.bench import bench
     from batchmix.cli.compare import compare
     from batchmix.cli.preview import preview
     from batchmix.cli.train import train
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Mix the rows of a training batch, and see whether it helps.",
 )
+app.command()(bench)
 app.command()(compare)
 app.command()(preview)
 app.command()(train)

@@ -1,0 +1,134 @@
+"""What is timed: a call, and a way to see what it did, so that it can be checked first."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import batchmix as bm
+
+CLASSES = 1000
+LAM = 0.4  # of the work "MixUp, one lam", in every library
+MIXUP, CUTMIX = "MixUp, one lam", "CutMix, one box"
+ROWS, PAIRS = "both, per row", "both, per pair"
+MIXUP_ROWS, CUTMIX_ROWS = "MixUp, per row", "CutMix, per row"
+FLOAT, BYTES = "uint8 to float32", "uint8 to uint8"
+LOADER = "DataLoader, workers: {}"
+DRAW, LABELS, LIMIT = "draw parameters", "soft labels", "limit"
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """What a library did to the batch: its result, and the parameters that it used."""
+
+    pixels: Any  # [B, ...], array or tensor
+    plan: bm.Plan
+    labels: Any = None  # [B, CLASSES]; None where none were made
+    tolerance: float = 2e-6
+    finish: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda row: row
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of a table."""
+
+    library: str
+    work: str
+    how: str
+    call: Callable[[], Any]
+    seen: Callable[[], Mixed] | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A float32 batch [B, C, H, W], and room to mix it in."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    work: torch.Tensor  # mixed in place, again and again
+    out: torch.Tensor
+
+    @staticmethod
+    def random(shape: tuple[int, int, int, int]) -> Batch:
+        """The same numbers for the same shape."""
+        torch.manual_seed(0)
+        x = torch.randn(shape)
+        return Batch(x, torch.randint(CLASSES, shape[:1]), x.clone(), torch.zeros(shape))
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Cells per axis."""
+        return dict(zip("HW", self.x.shape[2:]))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def plan(self, partner: Any, box: Any, opacity: Any) -> bm.Plan:
+        """What a library drew, as a plan; one box or opacity stands for all rows."""
+        return written(len(self), self.size, partner, box, opacity)
+
+
+def written(rows: int, size: dict[str, int], partner: Any, box: Any, opacity: Any) -> bm.Plan:
+    """A plan from parameters; a box is ((top, bottom), (left, right)), one of each will do."""
+    box = np.broadcast_to(np.asarray(box, np.int64), (rows, 2, 2))
+    opacity = np.broadcast_to(np.asarray(opacity, np.float64), rows)
+    return bm.Plan(np.asarray(partner), box, opacity, "HW", tuple(size.values()))
+
+
+def whole(size: dict[str, int]) -> list[list[int]]:
+    """The box that covers the image."""
+    return [[0, n] for n in size.values()]
+
+
+def centred(size: dict[str, int]) -> list[list[int]]:
+    """The box of the work "CutMix, one box": in the middle, half of the area."""
+    sides = [int(n * math.sqrt(0.5)) for n in size.values()]
+    return [[(n - side) // 2, (n - side) // 2 + side] for n, side in zip(size.values(), sides)]
+
+
+def own_share(box: list[list[int]], size: dict[str, int]) -> float:
+    """The share of the image outside a box."""
+    return 1 - math.prod(hi - lo for lo, hi in box) / math.prod(size.values())
+
+
+def dense(y: Any, partner_y: Any, own: Any) -> NDArray[np.float64]:
+    """[B, CLASSES] from two labels per row and the weight of the first."""
+    y, partner_y = np.asarray(y), np.asarray(partner_y)
+    own = np.broadcast_to(np.asarray(own, np.float64), len(y))
+    soft = np.zeros((len(y), CLASSES))
+    np.add.at(soft, (np.arange(len(y)), y), own)
+    np.add.at(soft, (np.arange(len(y)), partner_y.astype(np.int64)), 1 - own)
+    return soft
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute has another value for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def noted(owner: Any, name: str) -> Iterator[list[Any]]:
+    """What a function returns is written down for a while: how a library's draws are read off."""
+    call, results = getattr(owner, name), []
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        result = call(*args, **kwargs)
+        results.append(copy.deepcopy(result))
+        return result
+
+    with replaced(owner, name, noting):
+        yield results
