@@ -25,6 +25,13 @@ def test_labels_are_those_of_the_oracle(xp, batch):
     np.testing.assert_allclose(xp.numpy(soft), oracle.labels(y, plan, C), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "bool"])
+def test_ids_of_any_integer_type(xp, dtype):
+    plan, y = plan_of(), [0, 1, 1, 0, 1, 0]
+    soft = xp.numpy(bm.mix_labels(xp.array(y, dtype), plan, 2))
+    np.testing.assert_allclose(soft, oracle.labels(y, plan, 2), atol=1e-6)
+
+
 def test_rows_sum_to_one_when_both_labels_are_equal(xp):
     soft = xp.numpy(bm.mix_labels(xp.ids([3] * B), plan_of(), C))
     assert (soft[:, 3] == 1).all()

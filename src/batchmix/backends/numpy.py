@@ -187,8 +187,9 @@ def soft(ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float)
     """Three passes over B x C: fill, add own, add partner."""
     target = np.full((len(ids), classes), off, np.float32)
     rows = np.arange(len(ids))
-    target[rows, ids] += lam * np.float32(on)
-    target[rows, partners] += (1 - lam) * np.float32(on)
+    # as indices: booleans would be taken for a mask
+    target[rows, ids.astype(np.intp, copy=False)] += lam * np.float32(on)
+    target[rows, partners.astype(np.intp, copy=False)] += (1 - lam) * np.float32(on)
     return target
 
 
