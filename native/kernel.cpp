@@ -2,7 +2,6 @@
 #include "kernel.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <thread>
 

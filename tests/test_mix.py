@@ -203,6 +203,27 @@ def test_mask_axes_in_another_order(xp, route):
     assert_mixed(xp.numpy(got), x, plan, "NCHW", "float64")
 
 
+def test_plan_arrays_in_any_memory_order(xp, route):
+    """Boxes and masks that lie in memory by columns, of other dtypes too."""
+    rng = np.random.default_rng(0)
+    box = np.stack([np.sort(rng.integers(0, n + 1, (4, 2)), 1) for n in (5, 7)], 1)
+    mask = rng.random((4, 5, 7)).astype(np.float32)
+    x = xp.array(rng.standard_normal((4, 2, 5, 7)), "float64")
+    for masked in (None, mask):
+        plan = bm.Plan([1, 2, 3, 0], box, [0.5] * 4, "HW", (5, 7), mask=masked)
+        by_column = bm.Plan(
+            np.array([0, 3, 2, 1])[::-1],
+            np.asfortranarray(box),
+            [0.5] * 4,
+            "HW",
+            (5, 7),
+            mask=None if masked is None else np.asfortranarray(masked),
+        )
+        np.testing.assert_array_equal(by_column.partner, plan.partner)
+        want, got = bm.mix(x, plan, "NCHW"), bm.mix(x, by_column, "NCHW")
+        np.testing.assert_array_equal(xp.numpy(got), xp.numpy(want))
+
+
 def test_memory_order_is_kept(route):
     plan = drawn(SWITCH, 4, "NCHW")
     x = np.asfortranarray(np.random.default_rng(0).standard_normal((4, 2, 5, 7)))

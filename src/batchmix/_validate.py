@@ -22,7 +22,7 @@ def owned(name: str, value: Any, dtype: type) -> NDArray[Any]:
     """`value` as an array of `dtype`; a float is never rounded to an index in silence."""
     array = np.asarray(value)
     if array.dtype == dtype:  # a mask is large and only its values are used, so it is not copied
-        return array if name == "mask" else array.copy()
+        return np.ascontiguousarray(array) if name == "mask" else array.copy()
     if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
         raise refused(
             f"`{name}` has dtype {array.dtype}.",
@@ -37,7 +37,7 @@ def owned(name: str, value: Any, dtype: type) -> NDArray[Any]:
                 f"It is kept as {np.dtype(dtype).name}.",
                 "Check where these numbers come from.",
             )
-    return array.astype(dtype)
+    return array.astype(dtype, order="C")  # the kernel reads them as they lie
 
 
 def check(plan: Plan) -> None:

@@ -104,7 +104,7 @@ def paste_rows(
     """As `paste`, for rows at addresses of their own."""
     item = _item(dtype)
     axes = _axes(layout, out.shape[1:], out.strides[1:], item, plan.axes)
-    if _chosen() == "portable" or axes is None:
+    if _chosen() == "portable" or axes is None or (rows % item).any():
         return False
     size = item * int(np.prod(out.shape))
     _kernel.mix(

@@ -1,4 +1,4 @@
-"""PyTorch tensors: a row loop on the host, the generic formula on devices and where traced."""
+"""PyTorch tensors: the native kernel on the host, the formula on devices and where traced."""
 
 from __future__ import annotations
 
