@@ -8,7 +8,10 @@ from typing import Any, Protocol, cast
 from batchmix._errors import mix_error
 
 # class of an array, by its top-level package -> module here
-_ARRAYS = {"numpy.ndarray": "numpy", "torch.Tensor": "torch"}
+_ARRAYS = {
+    "numpy.ndarray": "numpy", "torch.Tensor": "torch", "tensorflow.Tensor": "tensorflow",
+    "jaxlib.ArrayImpl": "jax", "jax.Tracer": "jax",
+}  # fmt: skip
 _BY_TYPE: dict[type, Backend] = {}
 
 
