@@ -7,9 +7,9 @@ enum Type { F64, F32, F16, BF16, U8, I8, U16, I16, TYPES };
 
 constexpr int MAX_AXES = 8;
 constexpr int64_t BLOCK = 8192;  // bytes that are assembled in the first-level cache
-// Elements per line up to which a line is mixed whole, through a mask: parts of it would be short,
-// unaligned, and hidden from the prefetcher. LINE for pairs in place, where both rows are written.
-constexpr int64_t LINE = 1024, SHORT_LINE = 64;
+// Elements per line up to which a line is mixed whole, through a mask: parts of it would be shorter
+// than what it costs to go from one to the next.
+constexpr int64_t LINE = 64;
 
 // Row `row` takes from row `partner` of `other`, or from the kept copy where partner is KEPT.
 // PAIR: two rows that are each other's partner, in place, in one pass over both.

@@ -4,7 +4,7 @@
 
 namespace {
 
-constexpr int64_t AHEAD = 3;  // runs
+constexpr int64_t AHEAD = 5;  // runs from one that is mixed to one that is asked for
 
 struct Region {
   Run* runs;         // in ascending order
@@ -30,7 +30,7 @@ inline bool next(const Run* within, int last, int64_t* index) {
 }
 
 // The runs of a row: cut on the innermost axis that the box does not cover in full.
-inline Region runs_of(const Job& job, int64_t row, Run* runs, int64_t whole_line) {
+inline Region runs_of(const Job& job, int64_t row, Run* runs) {
   Run within[MAX_AXES];
   int64_t index[MAX_AXES];
   int last = -1;
@@ -52,7 +52,24 @@ inline Region runs_of(const Job& job, int64_t row, Run* runs, int64_t whole_line
     runs[count++] = {base + low, base + high};
   } while (next(within, last, index));
   const int64_t line = job.n[last] * step;
-  return {runs, count, low, high, line <= whole_line ? line : 0};
+  return {runs, count, low, high, line <= LINE ? line : 0};
+}
+
+// Ask for what is read soon: the prefetcher does not follow from one short run to the next.
+// (INLINED, or the compiler finds a function without effects and drops the call)
+template <class E>
+INLINED void prefetch_run(const T<E>* x, const T<E>* o, const Region& region, int64_t cursor) {
+  if (cursor + AHEAD >= region.count) return;
+  const Run soon = region.runs[cursor + AHEAD];
+  const int64_t bytes = (soon.end - soon.begin) * static_cast<int64_t>(sizeof(T<E>));
+  if (x != o) prefetch(x + soon.begin, bytes);
+  prefetch(o + soon.begin, bytes);
+}
+template <class E>
+INLINED void prefetch_gap(const T<E>* x, const Region& region, int64_t cursor) {
+  if (cursor + AHEAD >= region.count) return;
+  const int64_t begin = region.runs[cursor + AHEAD - 1].end, end = region.runs[cursor + AHEAD].begin;
+  prefetch(x + begin, (end - begin) * static_cast<int64_t>(sizeof(T<E>)));
 }
 
 // Paste the part of a region that lies in [begin, end) of a row; `gaps`: copy what lies between.
@@ -63,8 +80,7 @@ void paste(T<E>* to, const T<E>* x, const T<E>* o, typename E::C a, const Region
   int64_t at = begin;
   while (cursor < region.count && region.runs[cursor].begin < end) {
     const Run run = region.runs[cursor];
-    if (cursor + AHEAD < region.count)
-      prefetch(o + region.runs[cursor + AHEAD].begin, (run.end - run.begin) * sizeof(T<E>));
+    prefetch_run<E>(o, o, region, cursor);
     if (region.line) {  // lines are short: a whole one at once, blocks end between lines
       const int64_t start = run.begin - region.low;
       if (gaps) copy<E>(to + at, x + at, start - at);
@@ -94,12 +110,6 @@ inline int64_t first_run(const Region& region, int64_t begin) {
     if (region.runs[middle].end <= begin) low = middle + 1; else high = middle;
   }
   return low;
-}
-
-// Elements per block: a whole number of short lines.
-inline int64_t block_of(const Job& job, const Region& region) {
-  const int64_t n = BLOCK / job.item;
-  return region.line ? n / region.line * region.line : n;
 }
 
 // Which elements of a short line are pasted.

@@ -9,35 +9,49 @@ T<E>* as(char* p) { return reinterpret_cast<T<E>*>(p); }
 template <class E>
 const T<E>* as(const char* p) { return reinterpret_cast<const T<E>*>(p); }
 
-// A row without mask and source, assembled block by block in the cache where it is streamed.
+// A row written past the cache: what is blended is assembled in the cache, the rest goes through.
+template <class E>
+void streamed(T<E>* out, const T<E>* x, const T<E>* o, typename E::C a, const Region& region,
+              T<E>* block, int64_t cursor, int64_t begin, int64_t end) {
+  constexpr int64_t item = sizeof(T<E>), most = BLOCK / item;
+  Stream to(reinterpret_cast<char*>(out + begin));
+  const auto put = [&](const T<E>* from, int64_t n) { to.put(reinterpret_cast<const char*>(from), n * item); };
+  int64_t at = begin;
+  for (; cursor < region.count && region.runs[cursor].begin < end; cursor++) {
+    const Run run = region.runs[cursor];
+    prefetch_gap<E>(x, region, cursor);
+    prefetch_run<E>(o, o, region, cursor);
+    const int64_t from = run.begin > begin ? run.begin : begin, until = run.end < end ? run.end : end;
+    put(x + at, from - at);
+    if (a == 1) put(o + from, until - from);
+    for (int64_t k = from; a < 1 && k < until; k += most) {
+      const int64_t n = until - k < most ? until - k : most;
+      blend<E>(block, x + k, o + k, a, n);
+      put(block, n);
+    }
+    at = until;
+  }
+  put(x + at, end - at);
+  to.flush();
+}
+
+// A row without mask and source.
 template <class E>
 void plain(const Job& job, const Scratch& scratch, int32_t row, const T<E>* o, int64_t begin,
            int64_t end) {
   T<E>* out = as<E>(job.out[row]);
   const T<E>* x = as<E>(job.x[row]);
   const float a = job.blend[row];
-  const Region region = a > 0 ? runs_of(job, row, scratch.runs[0], SHORT_LINE) : Region{nullptr, 0, 0, 0, 0};
-  T<E> in[SHORT_LINE];
-  fill<E>(in, region);
+  const Region region = a > 0 ? runs_of(job, row, scratch.runs[0]) : Region{nullptr, 0, 0, 0, 0};
   int64_t cursor = first_run(region, begin);
   if (job.in_place || !job.stream) {
+    T<E> in[LINE];
+    fill<E>(in, region);
     paste<E>(out, x, o, a, region, in, cursor, begin, end, !job.in_place);
-    return;
-  }
-  if (region.count == 1 && region.runs[0].end - region.runs[0].begin == job.cells && a < 1 &&
-      stream_blend<E>(out + begin, x + begin, o + begin, a, end - begin))
-    return;
-  T<E>* block = as<E>(scratch.block[0]);
-  const int64_t step = block_of(job, region);
-  for (int64_t at = begin; at < end; at += step) {
-    const int64_t until = at + step < end ? at + step : end;
-    const bool kept = cursor >= region.count || region.runs[cursor].begin >= until;
-    const char* ready = reinterpret_cast<const char*>(x + at);
-    if (!kept) {
-      paste<E>(block - at, x, o, a, region, in, cursor, at, until, true);
-      ready = reinterpret_cast<const char*>(block);
-    }
-    stream(reinterpret_cast<char*>(out + at), ready, (until - at) * job.item);
+  } else {
+    const bool whole = region.count == 1 && region.runs[0].end - region.runs[0].begin == job.cells;
+    if (!whole || a == 1 || !stream_blend<E>(out + begin, x + begin, o + begin, a, end - begin))
+      streamed<E>(out, x, o, a, region, as<E>(scratch.block[0]), cursor, begin, end);
   }
 }
 
@@ -69,8 +83,8 @@ void long_pair(T<E>* i, T<E>* j, typename E::C a, typename E::C b, const Region&
     if (other > at && other < until) until = other;
     both<E>(i + at, j + at, in_one ? a : 0, in_two ? b : 0, until - at);
     at = until;
-    if (in_one && at >= first.end) c++;
-    if (in_two && at >= second.end) d++;
+    if (in_one && at >= first.end) prefetch_run<E>(i, j, one, c++);
+    if (in_two && at >= second.end) prefetch_run<E>(i, j, two, d++);
   }
 }
 
@@ -110,8 +124,8 @@ void pair(const Job& job, const Scratch& scratch, int32_t row, int32_t partner, 
           int64_t end) {
   const float a = job.blend[row], b = job.blend[partner];
   const Region none{nullptr, 0, 0, 0, 0};
-  const Region one = a > 0 ? runs_of(job, row, scratch.runs[0], LINE) : none;
-  const Region two = b > 0 ? runs_of(job, partner, scratch.runs[1], LINE) : none;
+  const Region one = a > 0 ? runs_of(job, row, scratch.runs[0]) : none;
+  const Region two = b > 0 ? runs_of(job, partner, scratch.runs[1]) : none;
   T<E>*i = as<E>(job.out[row]), *j = as<E>(job.out[partner]);
   const int64_t line = !two.line || (one.line && one.line < two.line) ? one.line : two.line;
   if (line)

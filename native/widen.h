@@ -17,57 +17,73 @@ inline void planes_tail(float* to, int64_t plane, const uint8_t* x, const uint8_
   }
 }
 
-#ifdef __AVX2__
-struct Triple {
-  __m128i c[3];
-};
+constexpr int64_t PREFETCH = 1024;  // bytes from a pixel to one that is asked for
 
-// 16 pixels of 3 bytes -> 3 times 16 bytes
-inline Triple split(const uint8_t* p) {
-  const __m128i* at = reinterpret_cast<const __m128i*>(p);
-  const __m128i s[3] = {_mm_loadu_si128(at), _mm_loadu_si128(at + 1), _mm_loadu_si128(at + 2)};
-  alignas(16) static const int8_t from[3][3][16] = {
-      {{0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
-       {-1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14, -1, -1, -1, -1, -1},
-       {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1, 4, 7, 10, 13}},
-      {{1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
-       {-1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15, -1, -1, -1, -1, -1},
-       {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 5, 8, 11, 14}},
-      {{2, 5, 8, 11, 14, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1},
-       {-1, -1, -1, -1, -1, 1, 4, 7, 10, 13, -1, -1, -1, -1, -1, -1},
-       {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 3, 6, 9, 12, 15}}};
-  Triple t;
-  for (int c = 0; c < 3; c++) {
-    __m128i found[3];
-    for (int k = 0; k < 3; k++)
-      found[k] = _mm_shuffle_epi8(s[k], _mm_load_si128(reinterpret_cast<const __m128i*>(from[c][k])));
-    t.c[c] = _mm_or_si128(_mm_or_si128(found[0], found[1]), found[2]);
+// One register of pixels of 3 bytes: four of them to each 128 bits, from where a shuffle takes one
+// channel and widens it in the same step. The compiler does not see that three strided reads are one. (A masked read would need no bytes
+// to spare, and takes twice as long.)
+#if defined(__AVX512BW__)
+struct Pixels {
+  using F = __m512;
+  static constexpr int64_t count = 16, read = 64;  // pixels, bytes
+  __m512i v;
+  explicit Pixels(const uint8_t* p)
+      : v(_mm512_permutexvar_epi32(
+            _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11),
+            _mm512_loadu_si512(p))) {}
+  F channel(int c) const {
+    const __m512i at = _mm512_set4_epi32(~0xff | (9 + c), ~0xff | (6 + c), ~0xff | (3 + c), ~0xff | c);
+    return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, at));
   }
-  return t;
-}
-
-inline __m256 floats(__m128i bytes) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)); }
-
+};
+inline __m512 all(float f) { return _mm512_set1_ps(f); }
+inline __m512 times(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+inline __m512 plus(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+inline void write(float* to, __m512 v) { _mm512_storeu_ps(to, v); }
+#elif defined(__AVX2__)
+struct Pixels {
+  using F = __m256;
+  static constexpr int64_t count = 8, read = 32;
+  __m256i v;
+  explicit Pixels(const uint8_t* p)
+      : v(_mm256_permutevar8x32_epi32(
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+            _mm256_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5))) {}
+  F channel(int c) const {
+    const int d[4] = {~0xff | c, ~0xff | (3 + c), ~0xff | (6 + c), ~0xff | (9 + c)};
+    const __m256i at = _mm256_setr_epi32(d[0], d[1], d[2], d[3], d[0], d[1], d[2], d[3]);
+    return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, at));
+  }
+};
+inline __m256 all(float f) { return _mm256_set1_ps(f); }
+inline __m256 times(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+inline __m256 plus(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+inline void write(float* to, __m256 v) { _mm256_storeu_ps(to, v); }
 #endif
 
+// `readable`: pixels of the row, which end the memory that may be read.
 inline void planes(float* to, int64_t plane, const uint8_t* x, const uint8_t* o, const float* w,
-                   const float* v, const float* bias, int64_t channels, int64_t begin,
-                   int64_t end) {
+                   const float* v, const float* bias, int64_t channels, int64_t begin, int64_t end,
+                   int64_t readable) {
   int64_t k = begin;
 #ifdef __AVX2__
-  // the compiler does not see that three strided reads are one
-  for (; channels == 3 && k + 16 <= end; k += 16) {
-    const Triple own = split(x + 3 * k), theirs = o ? split(o + 3 * k) : own;
-    for (int c = 0; c < 3; c++) {
-      const __m256 ws = _mm256_set1_ps(w[c]), vs = _mm256_set1_ps(v[c]), bs = _mm256_set1_ps(bias[c]);
-      const __m128i xs[2] = {own.c[c], _mm_srli_si128(own.c[c], 8)};
-      const __m128i os[2] = {theirs.c[c], _mm_srli_si128(theirs.c[c], 8)};
-      for (int half = 0; half < 2; half++) {
-        __m256 sum = bs;
-        if (o) sum = _mm256_add_ps(_mm256_mul_ps(floats(os[half]), vs), bs);
-        sum = _mm256_add_ps(_mm256_mul_ps(floats(xs[half]), ws), sum);
-        _mm256_storeu_ps(to + c * plane + k + 8 * half, sum);
+  constexpr int64_t count = Pixels::count, spare = (Pixels::read - 3 * count + 2) / 3;
+  const int64_t last = (end < readable - spare ? end : readable - spare) - count;
+  if (channels == 3 && begin <= last) {
+    const Pixels::F ws[3] = {all(w[0]), all(w[1]), all(w[2])}, vs[3] = {all(v[0]), all(v[1]), all(v[2])};
+    const Pixels::F bs[3] = {all(bias[0]), all(bias[1]), all(bias[2])};
+    for (;;) {
+      __builtin_prefetch(x + 3 * k + PREFETCH);
+      if (o) __builtin_prefetch(o + 3 * k + PREFETCH);
+      const Pixels own(x + 3 * k), theirs = o ? Pixels(o + 3 * k) : own;
+#pragma GCC unroll 3
+      for (int c = 0; c < 3; c++) {
+        const Pixels::F sum = o ? plus(times(theirs.channel(c), vs[c]), bs[c]) : bs[c];
+        write(to + c * plane + k, plus(times(own.channel(c), ws[c]), sum));
       }
+      k += count;
+      if (k - count == last) break;
+      if (k > last) k = last;  // some pixels once more, so that none is left over
     }
   }
 #endif
@@ -112,6 +128,8 @@ void widen_row(const Widen& job, const Scratch& scratch, int32_t row) {
   }
   T<E>* out = as<E>(job.out[row]);
   float* block = reinterpret_cast<float*>(scratch.block[0]);
+  Stream streams[16];  // each goes on where the last block ended
+  for (int64_t c = 0; c < channels; c++) streams[c] = Stream(reinterpret_cast<char*>(out + c * pixels));
   for (int64_t at = 0; at < pixels; at += step) {
     const int64_t until = at + step < pixels ? at + step : pixels;
     for (int64_t k = at; k < until;) {
@@ -126,18 +144,19 @@ void widen_row(const Widen& job, const Scratch& scratch, int32_t row) {
       if (end > until) end = until;
       const uint8_t* from = inside && a == 1 ? o : x;
       if (inside && a < 1)
-        planes(block - at, step, x, o, part[0], part[1], job.bias, channels, k, end);
+        planes(block - at, step, x, o, part[0], part[1], job.bias, channels, k, end, pixels);
       else
-        planes(block - at, step, from, nullptr, own, own, job.bias, channels, k, end);
+        planes(block - at, step, from, nullptr, own, own, job.bias, channels, k, end, pixels);
       k = end;
     }
     for (int64_t c = 0; c < channels; c++) {
       char* to = reinterpret_cast<char*>(out + c * pixels + at);
       const char* ready = narrowed<E>(block + c * step, scratch.block[1], until - at);
       const int64_t bytes = (until - at) * static_cast<int64_t>(sizeof(T<E>));
-      if (job.stream) stream(to, ready, bytes); else memcpy(to, ready, static_cast<size_t>(bytes));
+      if (job.stream) streams[c].put(ready, bytes); else memcpy(to, ready, static_cast<size_t>(bytes));
     }
   }
+  for (int64_t c = 0; c < channels; c++) streams[c].flush();
 }
 
 template <class E>
