@@ -204,6 +204,12 @@ def test_threads_are_those_asked_for(monkeypatch):
             bm.set_threads(bad)
 
 
+def test_a_number_of_threads_that_is_none(monkeypatch):
+    monkeypatch.setenv("BATCHMIX_NUM_THREADS", "all")
+    with pytest.raises(bm.MixError, match="BATCHMIX_NUM_THREADS: got 'all'"):
+        bm.mix(np.zeros((2, 3)), bm.Plan([1, 0], [], [0.5, 0.5], "", ()), "NC")
+
+
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_use_one_thread(threads, start):
     """After a fork of a process that has mixed with threads, too."""

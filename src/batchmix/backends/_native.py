@@ -156,13 +156,24 @@ def _chosen() -> str:
 
 def _threads(framework: int | None, size: int) -> int:
     """Threads for a batch of `size` bytes."""
-    asked = _state["threads"] or int(os.environ.get("BATCHMIX_NUM_THREADS", 0))
+    asked = _state["threads"] or _from_environment()
     if not asked:
         from multiprocessing import parent_process  # not needed until something is mixed
 
         worker = parent_process() is not None
         asked = 1 if worker else framework or _cores()
     return max(1, min(asked, size // _BYTES_PER_THREAD))
+
+
+def _from_environment() -> int:
+    """The number of threads that BATCHMIX_NUM_THREADS asks for, 0 without it."""
+    asked = os.environ.get("BATCHMIX_NUM_THREADS", "0")
+    if not asked.isdecimal():
+        raise mix_error(
+            "BATCHMIX_NUM_THREADS", f"got {asked!r}.", "It counts threads; 0 is one per core.",
+            "Set it to a number such as 1, or unset it.",
+        )  # fmt: skip
+    return int(asked)
 
 
 @functools.cache

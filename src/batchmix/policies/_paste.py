@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,8 +42,8 @@ class Paste:
 
     def take(self, rows: NDArray[Any]) -> Paste:
         """The entries of `rows`, in that order, repeats allowed."""
-        columns = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return replace(self, **{name: v[rows] for name, v in columns if v is not None})
+        columns = ((name, getattr(self, name)) for name in _PARTS)
+        return Paste(**{name: v[rows] for name, v in columns if v is not None})
 
 
 class Policy(Protocol):
@@ -88,19 +88,21 @@ def nothing(rows: Rows) -> Paste:
 
 def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
     """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
-    columns: dict[str, NDArray[Any] | None] = {}
+    columns = {}
     picked = [np.flatnonzero(pick == k) for k in range(1, len(pastes))]
-    for name in (f.name for f in fields(Paste)):
+    for name in _PARTS:
         values = [getattr(p, name) for p in pastes]
         if all(v is None for v in values):
-            columns[name] = None
             continue
         filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
         chosen = filled[0].astype(np.result_type(*filled))  # a copy, of the widest type
         for at, other in zip(picked, filled[1:]):
             chosen[at] = other[at]
         columns[name] = chosen
-    return Paste(**columns)  # type: ignore[arg-type]
+    return Paste(**columns)
+
+
+_PARTS = tuple(f.name for f in fields(Paste))
 
 
 def _without(name: str, paste: Paste, rows: Rows) -> NDArray[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -62,10 +63,12 @@ class Switch:
 
     def sample(self, rows: Rows) -> Paste:
         """Every policy draws every row, so that none depends on what was picked for the others."""
-        edges = np.cumsum(self.weights or ())[:-1]
-        pick = np.searchsorted(edges, rows.rng.random_sample(len(rows.partner)), side="right")
+        coin = rows.rng.random_sample(len(rows.partner))
+        pick = np.zeros(len(coin), np.int8)
+        for edge in accumulate((self.weights or ())[:-1]):
+            pick += coin >= edge
         chosen = choose(pick, [policy.sample(rows) for policy in self.policies], rows)
-        return replace(chosen, kind=np.where(chosen.kind < 0, -1, pick).astype(np.int8))
+        return replace(chosen, kind=np.where(chosen.kind < 0, np.int8(-1), pick))
 
 
 @dataclass(frozen=True)
