@@ -1,6 +1,7 @@
 # Each target does its own set-up in .venv. Needs Python 3.11+, make and a package index.
 #   make compare          does mixing help on your data? (DATA=folder, ARGS="--seeds 5")
-#   make test             everything that is checked
+#   make test             the library with NumPy, PyTorch and JAX, the command line, the docs
+#   make test-hosts       TensorFlow, Keras and every other host, for real
 #   make ... TORCH=cpu    accept a CPU build of PyTorch only
 
 PYTHON ?= python3
@@ -16,13 +17,28 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test check types sanitize bench docs figures constraints clean
+.PHONY: compare test test-hosts check types sanitize bench docs figures constraints clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
 
+# what is true of every framework; each framework has a process of its own
+CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py)
 test: check types
 	$(BIN)/python -m pytest -n auto
+	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto $(CONTRACT)
+	$(BIN)/python -m pytest -n auto tests/jax src/batchmix/adapters/jax.py
+
+# hosts that cannot live with the others have an environment of their own
+HOSTS = .venv-hosts/bin/python -m pytest
+test-hosts: .venv-hosts/installed .venv-datarax/installed .venv-bench/installed
+	BATCHMIX_TEST_BACKENDS=tensorflow $(HOSTS) -n auto $(CONTRACT)
+	set -e; for file in tests/hosts/test_*.py $(filter-out %/datarax.py %/composer.py,$(wildcard src/batchmix/adapters/[a-z]*.py)); \
+	do echo $$file; $(HOSTS) $$file; done
+	KERAS_BACKEND=jax $(HOSTS) tests/hosts/test_keras.py
+	KERAS_BACKEND=torch $(HOSTS) tests/hosts/test_keras.py
+	.venv-datarax/bin/python -m pytest tests/datarax
+	.venv-bench/bin/python -m pytest tests/composer
 
 check: $(VENV)/test
 	$(BIN)/ruff format --check .
@@ -46,11 +62,23 @@ sanitize: $(VENV)/test
 bench: .venv-bench/installed
 	.venv-bench/bin/batchmix bench --out benchmarks $(ARGS)
 
-.venv-bench/installed: pyproject.toml constraints.txt benchmarks/composer.txt
+.venv-bench/installed: pyproject.toml constraints.txt benchmarks/composer.txt tests/torchvision_cpu.py
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python $(INSTALL) -c benchmarks/constraints.txt -e '.[cli,bench]'
+	.venv-bench/bin/python $(INSTALL) -e '.[cli,bench]' pytest
 	.venv-bench/bin/python -m pip install --quiet --no-deps -r benchmarks/composer.txt
 	.venv-bench/bin/python tests/torchvision_cpu.py
+	@touch $@
+
+.venv-hosts/installed: pyproject.toml constraints.txt tests/torchvision_cpu.py
+	$(PYTHON) -m venv .venv-hosts
+	.venv-hosts/bin/python $(INSTALL) -e '.[cli,hosts]'
+	.venv-hosts/bin/python tests/torchvision_cpu.py
+	@touch $@
+
+.venv-datarax/installed: pyproject.toml tests/datarax/constraints.txt
+	$(PYTHON) -m venv .venv-datarax
+	.venv-datarax/bin/python -m pip install --quiet --disable-pip-version-check \
+	-c tests/datarax/constraints.txt -e '.[datarax]' matplotlib pillow pytest scikit-learn
 	@touch $@
 
 docs: $(VENV)/test
@@ -60,13 +88,14 @@ figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
 
 # what is installed now, as the new constraints
-constraints: $(VENV)/test
+constraints: $(VENV)/test .venv-hosts/installed .venv-bench/installed
 	head -n 2 constraints.txt > constraints.new
-	$(BIN)/python -m pip freeze --exclude-editable | grep -vi '^batchmix' | sed 's/+cpu$$//' >> constraints.new
+	for venv in $(VENV) .venv-hosts .venv-bench; do $$venv/bin/python -m pip freeze --exclude-editable; done \
+	| grep -vi -e '^batchmix' -f benchmarks/composer.txt | sed 's/+cpu$$//' | sort -fu >> constraints.new
 	mv constraints.new constraints.txt
 
 clean:
-	rm -rf $(VENV) site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-hosts .venv-datarax .venv-bench site .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchmix needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -21,6 +21,8 @@ def _numpy():
         dtype=lambda x: x.dtype.name,
         ids=lambda values: np.asarray(values, np.int64),
         copy=np.copy,
+        writes=True,
+        compiled=None,
     )
 
 
@@ -33,13 +35,50 @@ def _torch():
         dtype=lambda x: str(x.dtype).removeprefix("torch."),
         ids=lambda values: torch.tensor(values, dtype=torch.int64),
         copy=lambda x: x.clone(),
+        writes=True,
+        compiled=None,  # seconds for each shape; test_torch compiles a few
     )
 
 
-MAKERS = {"numpy": _numpy, "torch": _torch}
+def _jax():
+    jax = importlib.import_module("jax")
+    importlib.import_module("batchmix.adapters.jax")  # plans become arguments of jitted functions
+    jax.config.update("jax_enable_x64", True)  # else there is no float64
+    return types.SimpleNamespace(
+        name="jax",
+        array=lambda values, dtype: jax.numpy.asarray(np.array(values)).astype(dtype),
+        numpy=lambda x: np.asarray(x).astype(np.float64),
+        dtype=lambda x: x.dtype.name,
+        ids=lambda values: jax.numpy.asarray(np.asarray(values, np.int64)),
+        copy=jax.numpy.array,
+        writes=False,
+        compiled=jax.jit,
+    )
+
+
+def _tensorflow():
+    tf = importlib.import_module("tensorflow")
+    importlib.import_module("batchmix.adapters.tensorflow")  # plans become arguments of tf.function
+    return types.SimpleNamespace(
+        name="tensorflow",
+        array=lambda values, dtype: tf.cast(tf.constant(np.array(values)), dtype),
+        numpy=lambda x: x.numpy().astype(np.float64),
+        dtype=lambda x: x.dtype.name,
+        ids=lambda values: tf.constant(values, tf.int64),
+        copy=tf.identity,
+        writes=False,
+        compiled=tf.function,
+    )
+
+
+MAKERS = {"numpy": _numpy, "torch": _torch, "jax": _jax, "tensorflow": _tensorflow}
 
 
 @pytest.fixture(params=ASKED)
 def xp(request):
-    """A framework: a few functions to make and read its arrays. One asked for must be there."""
+    """A framework: a few functions to make and read its arrays. One asked for must be there.
+
+    `writes`: whether arrays can be written to. `compiled`: makes a compiled function of one that
+    takes a plan and arrays, or None.
+    """
     return MAKERS[request.param]()

@@ -13,6 +13,7 @@ SRC = pathlib.Path(batchmix.__file__).parent
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(SRC.rglob("*.py"))
 FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvision", "timm"}
+FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "grain", "ray", "transformers"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
 # what each part may import of the package; a name stands for itself and all below it
 LAYERS = {
@@ -29,7 +30,7 @@ LAYERS = {
     "fields": ["_errors", "_plan", "_mix", "_labels"],
     "losses": ["_errors", "backends"],
     "metrics": ["backends", "losses"],
-    "_mixer": ["_errors", "_plan", "_draw", "fields", "pairing", "policies"],
+    "_mixer": ["_errors", "_plan", "_draw", "_mix", "backends", "fields", "pairing", "policies"],
 }
 
 
@@ -124,7 +125,7 @@ def test_public_names():
         assert sorted(module.__all__) == list(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
     public = {name for name in vars(batchmix) if not name.startswith("_")}
-    assert public - {"backends", "cli"} == set(batchmix.__all__)
+    assert public - {"adapters", "backends", "cli"} == set(batchmix.__all__)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))

@@ -19,10 +19,10 @@ import pytest
 import yaml
 
 import batchmix as bm
+from pages import DOCS, ROOT, blocks, host_pages
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+HERE = [page for page in PAGES if page not in host_pages()]  # the others: tests/hosts/test_pages.py
 POLICY_PAGES = sorted((DOCS / "policies").glob("*.md"))
 HEADINGS = [
     "What it does",
@@ -36,7 +36,6 @@ HEADINGS = [
     "Source",
 ]
 NO_BLOCKS = {"api.md"}  # its examples are the docstrings', which run as doctests
-BLOCK = re.compile(r"^```python\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def name(page: Path) -> str:
@@ -44,13 +43,7 @@ def name(page: Path) -> str:
     return page.relative_to(DOCS if DOCS in page.parents else ROOT).as_posix()
 
 
-def blocks(page: Path) -> list[str]:
-    """Its Python, each block behind empty lines, so that a traceback has the page's line."""
-    text = page.read_text()
-    return ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
-
-
-@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name)
+@pytest.mark.parametrize("page", [ROOT / "README.md", *HERE], ids=name)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = blocks(page)
     if page.read_text().strip():

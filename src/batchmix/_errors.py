@@ -14,6 +14,11 @@ class MixError(ValueError):
     """
 
 
+# TensorFlow's AutoGraph raises anew what was raised in a function that it rewrote: in the same
+# class if that is made by this very initialiser, else in one of its own
+MixError.__init__ = Exception.__init__  # type: ignore[method-assign]
+
+
 def mix_error(where: str, got: str, rule: str, fix: str) -> MixError:
     """The four parts in their order; every message of the library is made here."""
     return MixError(f"{where}: {got}\n{rule} {fix}")

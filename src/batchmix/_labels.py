@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from batchmix._errors import mix_error
-from batchmix._mix import check_batch
+from batchmix._mix import check_batch, shape_of
 from batchmix._plan import Plan
-from batchmix.backends import Backend, _generic, backend_of
+from batchmix.backends import Backend, _generic, backend_of, plain
 
 
+@plain
 def mix_labels(
     y: Any, plan: Plan, classes: int | None = None, *, smoothing: float = 0.0, other: Any = None
 ) -> Any:
@@ -61,12 +62,11 @@ def mix_labels(
         count = _checked_ids(b, [y] if other is None else [y, other], classes)
         return b.soft(y, partners, lam, count, smoothing / count, 1 - smoothing)
     count = _checked_probabilities(b, y, classes)
-    soft = _generic.blend(
-        b, b.cast(y, "float32"), b.cast(partners, "float32"), (1 - lam).reshape([-1, 1])
-    )
+    soft = _generic.blend(b, b.cast(y, "float32"), b.cast(partners, "float32"), (1 - lam)[:, None])
     return soft * (1 - smoothing) + smoothing / count if smoothing else soft
 
 
+@plain
 def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
     """Both targets of each row and the weight of the first, for losses that take hard labels.
 
@@ -120,11 +120,12 @@ def _checked_ids(b: Backend, labels: list[Any], classes: int | None) -> int:
 
 def _checked_probabilities(b: Backend, y: Any, classes: int | None) -> int:
     """C of labels [B, C]; integers among them are one-hot or multi-hot, not several ids."""
-    shape = tuple(y.shape)
+    shape = shape_of(y, "mix_labels()")
     values = b.on_host(y) if b.is_integer(y) else None
     hot = values is None or ((values == 0) | (values == 1)).all()
-    if len(shape) == 2 and classes in (None, shape[1]) and hot:
-        return int(shape[1])
+    count = {n for n in (classes, shape[-1]) if n is not None}  # a graph may not know its C
+    if len(shape) == 2 and len(count) == 1 and hot:
+        return count.pop()
     raise mix_error(
         "mix_labels()", f"got labels of shape {shape}, dtype {y.dtype} and classes={classes}.",
         "Labels are integer ids [B], or probabilities (integers: 0, 1) [B, C] with C = classes.",

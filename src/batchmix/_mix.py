@@ -6,9 +6,10 @@ from typing import Any
 
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
-from batchmix.backends import Backend, backend_of
+from batchmix.backends import Backend, backend_of, plain
 
 
+@plain
 def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) -> Any:
     r"""Execute a plan on a batch of images, waveforms, videos or table rows.
 
@@ -18,16 +19,17 @@ def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) 
     copied, so that NaN and inf of one row reach another only where both are really blended.
 
     Args:
-      x: array [B, ...] of NumPy or PyTorch, any memory layout. Floats are kept in their dtype
-        (float16 and bfloat16 are blended in float32 and rounded once); 8- and 16-bit integers are
-        blended in float32 and rounded half to even. Wider integers are ids: see `fields.Ids`.
+      x: array [B, ...] of NumPy, PyTorch, JAX or TensorFlow, any memory layout. Floats are kept in
+        their dtype (float16 and bfloat16 are blended in float32 and rounded once); 8- and 16-bit
+        integers are blended in float32 and rounded half to even. Wider integers are ids: see
+        `fields.Ids`.
       plan: as drawn for this B and size.
       layout: one letter per axis of `x`, batch first, such as "NCHW", "NHWC", "NCTHW", "NCT", "NC".
         Letters that the plan has too must agree in size; over the others a box extends in full.
       other: rows to take partners from instead of `x`, same shape and dtype: row `partner[i]` of
         `other`. A row that is its own partner is left alone here too.
       out: array to write to, same shape and dtype; `out=x` works in place, for any pairing, with
-        the same result.
+        the same result. JAX and TensorFlow have no arrays that could be written to.
 
     Returns:
       A new array like `x` (shape, dtype, device, memory format), or `out`.
@@ -58,6 +60,7 @@ def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) 
     return b.paste(x, x if other is None else other, plan, layout, out)
 
 
+@plain
 def mix_ids(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) -> Any:
     """Execute a plan on ids, such as segmentation masks: cells are chosen, never averaged.
 
@@ -93,14 +96,17 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
             where, f"`plan` is a {type(plan).__name__}.", "It is what bm.draw returns.",
             "Draw one: bm.draw(policy, Key(seed, epoch, step), batch, size).",
         )  # fmt: skip
-    shape = tuple(x.shape)
-    if not shape or shape[0] != len(plan):
+    # in a graph of TensorFlow sizes may be unknown, here None; its backend asserts those later
+    shape, rows = shape_of(x, where), plan.partner.shape[0]
+    if not shape or (None not in (shape[0], rows) and shape[0] != rows):
         raise mix_error(
-            where, f"`{name}` has shape {shape}; the plan was drawn for {len(plan)} rows.",
+            where, f"`{name}` has shape {shape}; the plan was drawn for {rows} rows.",
             "Each row has one entry in the plan.", "Draw with batch=len(x).",
         )  # fmt: skip
     if other is not None and (
-        backend_of(other, where) is not b or tuple(other.shape) != shape or other.dtype != x.dtype
+        backend_of(other, where) is not b
+        or not _fit(shape_of(other, where), shape)
+        or other.dtype != x.dtype
     ):
         raise mix_error(
             where, f"`other` is a {type(other).__name__} of shape {tuple(other.shape)} and dtype "
@@ -110,15 +116,31 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
         )  # fmt: skip
 
 
+def shape_of(x: Any, where: str) -> tuple[int | None, ...]:
+    """The shape; a size that a graph does not know is None."""
+    if getattr(x.shape, "rank", 0) is None:
+        raise mix_error(
+            where, "the number of axes of an array is not known in this graph.",
+            "A layout has one letter per axis.", "Set it before: tf.ensure_shape(x, [None, ...]).",
+        )  # fmt: skip
+    return tuple(x.shape)
+
+
+def _fit(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
+    """Whether two shapes are the same, as far as they are known."""
+    same = (n == m or n is None or m is None for n, m in zip(one, two))
+    return len(one) == len(two) and all(same)
+
+
 def _check(b: Backend, where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> None:
     """Layout, batch, sizes and memory, before any work."""
     check_batch(b, where, "x", x, plan, other)
-    check_layout(where, tuple(x.shape), plan, layout)
+    check_layout(where, shape_of(x, where), plan, layout)
     if out is not None:
         _check_out(b, where, x, other, out)
 
 
-def check_layout(where: str, shape: tuple[int, ...], plan: Plan, layout: str) -> None:
+def check_layout(where: str, shape: tuple[int | None, ...], plan: Plan, layout: str) -> None:
     """One letter for each axis of `x`, and the sizes that the plan was drawn for."""
     if len(layout) != len(shape) or layout[:1] != "N" or len(set(layout)) != len(layout):
         raise mix_error(

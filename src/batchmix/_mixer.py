@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
+from batchmix._mix import shape_of
 from batchmix._plan import Key, Plan
+from batchmix.backends import backend_of, is_traced, plain
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
 
 
+@plain
 class Mixer:
     """Draw a plan for each batch and apply it to the fields that are named.
 
@@ -70,23 +74,44 @@ class Mixer:
 
         Args:
           batch: tuple, list, dict, dataclass, nested or not.
-          step: number of the batch in its epoch; left out, the mixer counts.
+          step: number of the batch in its epoch; left out, the mixer counts. In a graph of
+            TensorFlow, as in `Dataset.map`, or a jitted function of JAX it may be a traced number:
+            each run then draws on the host.
           epoch: number of the pass over the data; left out, the one set last.
           other: a second batch of the same form, to take the partners from.
+
+        Raises:
+          MixError: a field that is missing or does not fit; no step in a function that is being
+            traced, where the count would be read once and every call would repeat one mix.
         """
         return self.apply(batch, self.draw(batch, step, epoch), other=other)
 
+    @plain
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
-        rows, size = self._sizes(batch)
+        rows, size, x = self._sizes(batch)
         if step is None:
+            if is_traced(x):
+                raise _traced("no `step`, in a function that is traced once and run many times.")
             if epoch is not None and epoch != self.epoch:
                 self.set_epoch(epoch)
             step, epoch = self.step, self.epoch
             self.step += 1
-        key = Key(self.seed, self.epoch if epoch is None else epoch, step, self.rank)
-        return draw(self.policy, key, rows, size, pairing=self.pairing)
+        at = [_number(self.epoch if epoch is None else epoch), _number(step)]
 
+        def make(epoch: int, step: int, rows: int) -> Plan:
+            key = Key(self.seed, epoch, step, self.rank)
+            return draw(self.policy, key, rows, size, pairing=self.pairing)
+
+        if rows is not None and not any(map(is_traced, at)):
+            return make(at[0], at[1], rows)
+        later = getattr(backend_of(x, "Mixer"), "drawn", None)
+        if later is None:
+            raise _traced(f"step={step!r}, which has no value yet.")
+        plan: Plan = later(make, at, rows, x)
+        return plan
+
+    @plain
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """A copy of `batch` with `plan` executed on the fields that are named."""
         mixed = batch
@@ -114,22 +139,24 @@ class Mixer:
             )
         self.seed, self.epoch, self.step = (int(state[k]) for k in ("seed", "epoch", "step"))
 
-    def _sizes(self, batch: Any) -> tuple[int, dict[str, int]]:
-        """Number of rows, and cells of each axis that boxes lie on."""
-        rows, shared = None, None
+    def _sizes(self, batch: Any) -> tuple[int | None, dict[str, int], Any]:
+        """Number of rows (None in a graph that does not know), cells of each axis, an array."""
+        first, shared = None, None
         sizes: dict[str, tuple[int, Any]] = {}
         for place, field in self.fields.items():
             value, layout = _get(batch, place), getattr(field, "layout", None)
-            shape = tuple(getattr(value, "shape", ()))
-            if rows is None and shape:
-                rows = shape[0]
+            shape = shape_of(value, "Mixer") if hasattr(value, "shape") else ()
+            if first is None and shape:
+                first = value
             if layout is None or len(layout) != len(shape):
                 continue  # the field itself says what does not fit
             for axis, n in zip(layout, shape):
-                if axis != "C" and sizes.setdefault(axis, (n, place))[0] != n:
+                if axis == "C" or n is None:
+                    continue
+                if sizes.setdefault(axis, (n, place))[0] != n:
                     raise _sizes_differ(axis, place, n, *sizes[axis])
             shared = [a for a in layout if a not in "NC" and (shared is None or a in shared)]
-        if rows is None:
+        if first is None:
             raise mix_error(
                 "Mixer", f"none of the fields {list(self.fields)} is an array.",
                 "The number of rows is read from them.", "Name the images or the labels.",
@@ -140,10 +167,28 @@ class Mixer:
         missing = [a for a in axes if a not in sizes]
         if missing:
             raise mix_error(
-                "Mixer", f"got axes={axes!r}, and no field has {missing[0]!r} in its layout.",
-                "Boxes lie on axes of the batch.", f"Choose among {sorted(sizes)}.",
+                "Mixer", f"got axes={axes!r}; no field has an axis {missing[0]!r} of known size.",
+                "Boxes lie on axes of the batch, in cells that are counted before drawing.",
+                f"Choose among {sorted(sizes)}, or resize first.",
             )  # fmt: skip
-        return rows, {axis: sizes[axis][0] for axis in axes}
+        return first.shape[0], {axis: sizes[axis][0] for axis in axes}, first
+
+
+def _traced(got: str) -> MixError:
+    """What Python counts or draws in a traced function happens once, and is repeated."""
+    return mix_error(
+        "Mixer", f"got {got}", "A plan is drawn on the host, by the number of the batch.",
+        "Draw outside and pass the plan: mixer.apply(batch, plan). In a data pipeline of "
+        "TensorFlow pass its index: data.enumerate().map(lambda i, batch: mixer(batch, step=i)).",
+    )  # fmt: skip
+
+
+def _number(n: Any) -> Any:
+    """An integer of any framework as Python's; what is none is left for `draw` to refuse."""
+    try:
+        return operator.index(n)
+    except TypeError:
+        return n
 
 
 def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
-from batchmix._validate import check, owned, refused
+from batchmix._validate import check, derived, owned, refused
 
 FORMAT = 1  # of saved plans; a change in what a field means is a new number
 _DTYPES = {
@@ -112,7 +111,7 @@ class Plan:
             object.__setattr__(self, "box", self.box.reshape(len(self.partner), 0, 2))
         check(self)
         # here and not on demand: a traced step then finds plain arrays, whatever it asks for first
-        for name, value in zip(("blend", "lam"), _derived(self)):
+        for name, value in zip(("blend", "lam"), derived(self)):
             object.__setattr__(self, name, value)
         if self.label_lam is not None:
             by_area = np.where(np.isnan(self.label_lam), self.lam, self.label_lam)
@@ -141,25 +140,53 @@ class Plan:
     def hardened(self) -> Plan:
         """The same plan with each cell's opacity rounded to 0 or 1, for ids: the heavier side wins.
 
-        At exactly 0.5 the row keeps its own id.
+        At exactly 0.5 the row keeps its own id. Of a plan whose arrays are a framework's, as in a
+        traced step, the result has no `lam` (None): that is counted on the host.
 
         Example:
           >>> Plan([1, 0], [[[0, 2]]] * 2, [0.75, 0.5], axes="T", size=(2,)).hardened().opacity
           array([1., 0.], dtype=float32)
         """
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        columns |= {"label_lam": None, "lam": None}
         if self.mask is None:
-            opacity, mask = (self.opacity > 0.5).astype(np.float32), None
+            columns |= {"opacity": _heavier(self.opacity), "blend": _heavier(self.blend)}
         else:
-            weight = self.opacity.reshape(-1, *[1] * len(self.size)) * self.mask
-            opacity, mask = np.ones_like(self.opacity), (weight > 0.5).astype(np.float32)
-        return Plan(
-            self.partner, self.box, opacity, self.axes, self.size, mask, self.source, self.kind
-        )
+            row = (slice(None), *[None] * len(self.size))
+            columns["mask"] = _heavier(self.blend[row] * self.mask)
+            columns |= {"opacity": 1 + 0 * self.opacity, "blend": 1 + 0 * self.blend}
+        plan = Plan._unchecked(**columns)
+        if isinstance(self.partner, np.ndarray):
+            plan.__post_init__()
+        return plan
+
+    @classmethod
+    def _unchecked(cls, **columns: Any) -> Plan:
+        """A plan of columns that were checked before, or hold no values yet (traced, stacked)."""
+        plan = object.__new__(cls)
+        for name in (f.name for f in fields(cls)):
+            object.__setattr__(plan, name, columns.get(name))
+        return plan
+
+    def _columns(self) -> dict[str, Any]:
+        """The arrays that this plan has, by name."""
+        names = [f.name for f in fields(self) if f.name not in ("axes", "size")]
+        return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
+
+    @property
+    def __jax_array__(self) -> Any:
+        """What JAX asks arguments of a type that it does not know for: how to make a plan known."""
+        # not an AttributeError, which would read as "no array" and leave JAX's own message
+        raise mix_error(
+            "jax", "a Plan is an argument of a JAX transformation, or was taken for an array.",
+            "A Plan is a pytree of arrays once JAX knows its class.",
+            "Run `import batchmix.adapters.jax` first, once in the program.",
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.size))
         head = f"Plan({len(self)} rows, {self.axes}={size}" if size else f"Plan({len(self)} rows"
-        if not len(self):
+        if not len(self) or not isinstance(self.lam, np.ndarray):  # traced: no values to show
             return f"{head})"
         low, high, mean = self.lam.min(), self.lam.max(), self.lam.mean()
         mixed = int((self.lam < 1).sum())
@@ -207,28 +234,6 @@ class Plan:
             ) from None
 
 
-def _derived(plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """([B], [B]): opacity, 0 where there is nothing to paste; and what is left of each row."""
-    share = np.full(len(plan), 1 / math.prod(plan.size))
-    for axis in range(len(plan.size)):
-        share *= plan.box[:, axis, 1] - plan.box[:, axis, 0]
-    nothing = (share == 0) | (plan.partner == np.arange(len(plan), dtype=np.int32))
-    blend = np.where(nothing, np.float32(0), plan.opacity)
-    if plan.mask is not None:
-        share = _masked_share(plan, plan.mask)
-    return blend, (1 - blend * share).astype(np.float32)
-
-
-def _masked_share(plan: Plan, mask: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[B]: mean of the mask inside the box, over all cells of the grid."""
-    inside = np.ones((len(plan), *plan.size), bool)
-    for axis, n in enumerate(plan.size):
-        at = np.arange(n)
-        on = (at >= plan.box[:, axis, :1]) & (at < plan.box[:, axis, 1:])  # [B, n]
-        shape = [len(plan), *[1] * len(plan.size)]
-        shape[axis + 1] = n
-        inside &= on.reshape(shape)
-    cells = math.prod(plan.size)
-    pasted = np.where(inside, mask, np.float32(0)).reshape(len(plan), cells)
-    mean: NDArray[np.float64] = pasted.sum(1, dtype=np.float64) / cells
-    return mean
+def _heavier(weight: Any) -> Any:
+    """0 for weights up to one half, 1 above: by operators that arrays of any framework have."""
+    return 0 - (0.5 - weight) // 1

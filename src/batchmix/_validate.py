@@ -1,7 +1,8 @@
-"""What the arrays of a plan must satisfy: what passes here can be indexed with unseen."""
+"""What the arrays of a plan must satisfy, and what follows from them."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,3 +96,30 @@ def _check_range(name: str, value: NDArray[Any], low: int, high: int, rule: str)
             f"{rule} It lies in {low}..{high}.",
             "Check how it was made.",
         )
+
+
+def derived(plan: Plan) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """([B], [B]): opacity, 0 where there is nothing to paste; and what is left of each row."""
+    share = np.full(len(plan), 1 / math.prod(plan.size))
+    for axis in range(len(plan.size)):
+        share *= plan.box[:, axis, 1] - plan.box[:, axis, 0]
+    nothing = (share == 0) | (plan.partner == np.arange(len(plan), dtype=np.int32))
+    blend = np.where(nothing, np.float32(0), plan.opacity)
+    if plan.mask is not None:
+        share = _masked_share(plan, plan.mask)
+    return blend, (1 - blend * share).astype(np.float32)
+
+
+def _masked_share(plan: Plan, mask: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[B]: mean of the mask inside the box, over all cells of the grid."""
+    inside = np.ones((len(plan), *plan.size), bool)
+    for axis, n in enumerate(plan.size):
+        at = np.arange(n)
+        on = (at >= plan.box[:, axis, :1]) & (at < plan.box[:, axis, 1:])  # [B, n]
+        shape = [len(plan), *[1] * len(plan.size)]
+        shape[axis + 1] = n
+        inside &= on.reshape(shape)
+    cells = math.prod(plan.size)
+    pasted = np.where(inside, mask, np.float32(0)).reshape(len(plan), cells)
+    mean: NDArray[np.float64] = pasted.sum(1, dtype=np.float64) / cells
+    return mean

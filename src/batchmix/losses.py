@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from batchmix._errors import mix_error
-from batchmix.backends import backend_of
+from batchmix.backends import backend_of, plain
 
 Reduction = Literal["mean", "none"]
 
 
+@plain
 def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") -> Any:
     r"""Cross-entropy with a distribution as target.
 
@@ -38,9 +39,11 @@ def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") 
     `label_smoothing` on top, labels would be smoothed twice.
     """
     b = _checked("soft_cross_entropy()", logits, target)
-    return _reduced(-(target * b.log_softmax(logits)).sum(-1), reduction)
+    log, target = _alike(b, b.log_softmax(logits), target)
+    return _reduced(-_total(target * log), reduction)
 
 
+@plain
 def soft_binary_cross_entropy(
     logits: Any, target: Any, *, threshold: float | None = None, reduction: Reduction = "mean"
 ) -> Any:
@@ -81,7 +84,8 @@ def soft_binary_cross_entropy(
                 "A soft label above it counts as 1; labels lie in 0..1.", "0.2 is a usual value.",
             )  # fmt: skip
         target = b.cast(target > threshold, "float32")
-    loss = -(target * b.log_sigmoid(logits) + (1 - target) * b.log_sigmoid(-logits))
+    yes, target = _alike(b, b.log_sigmoid(logits), target)
+    loss = -(target * yes + (1 - target) * b.log_sigmoid(-logits))
     return _reduced(loss, reduction)
 
 
@@ -120,13 +124,15 @@ def pairwise(
     y, y_partner, lam = pairs
     own, others = loss(logits, y), loss(logits, y_partner)
     shape = tuple(own.shape)
-    if not shape or shape[0] != len(lam):
+    if not shape or shape[0] != lam.shape[0]:
         raise mix_error(
-            "pairwise()", f"`loss` returned shape {shape} for {len(lam)} rows.",
+            "pairwise()", f"`loss` returned shape {shape} for {lam.shape[0]} rows.",
             "Each row has a weight of its own, so the loss must not average over rows.",
             "Pass reduction='none' to the loss.",
         )  # fmt: skip
-    lam = lam.reshape([-1] + [1] * (len(shape) - 1))
+    b = backend_of(lam, "pairwise()")
+    lam, own = _alike(b, lam[(slice(None), *[None] * (len(shape) - 1))], own)
+    others = _alike(b, lam, others)[1]
     return _reduced(lam * own + (1 - lam) * others, reduction)
 
 
@@ -149,4 +155,18 @@ def _reduced(loss: Any, reduction: Reduction) -> Any:
             "It is 'mean' or 'none'.",
             "Pass one of the two.",
         )
-    return loss.mean() if reduction == "mean" else loss
+    if reduction == "none":
+        return loss
+    b: Any = backend_of(loss, "losses")  # TensorFlow's tensors have no such methods, its module has
+    return b.mean(loss) if hasattr(b, "mean") else loss.mean()
+
+
+def _total(x: Any) -> Any:
+    """Sum over the last axis."""
+    b: Any = backend_of(x, "losses")
+    return b.total(x) if hasattr(b, "total") else x.sum(-1)
+
+
+def _alike(b: Any, x: Any, y: Any) -> tuple[Any, Any]:
+    """Both in one dtype, where the framework does not see to that itself."""
+    return b.promoted(x, y) if hasattr(b, "promoted") else (x, y)

@@ -21,6 +21,7 @@ def accuracy(logits: Any, y: Any) -> float:
       >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
       0.5
     """
+    logits, y = _with_methods(logits), _with_methods(y)
     b = backend_of(logits, "accuracy()")
     return float(b.cast(logits.argmax(-1) == y, "float64").mean())
 
@@ -45,8 +46,9 @@ def mixed_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
     Differs from: accuracy against the unmixed label, which most training loops print under mixing,
     is near E[lam] for a perfect model and says nothing.
     """
+    logits = _with_methods(logits)
     b = backend_of(logits, "mixed_accuracy()")
-    y, y_partner, lam = pairs
+    y, y_partner, lam = map(_with_methods, pairs)
     predicted = logits.argmax(-1)
     own, others = b.cast(predicted == y, "float64"), b.cast(predicted == y_partner, "float64")
     return float((lam * own + (1 - lam) * others).mean())
@@ -63,6 +65,7 @@ def nll(logits: Any, y: Any) -> float:
       >>> round(nll(np.zeros((2, 4)), np.array([0, 3])), 4)
       1.3863
     """
+    logits = _with_methods(logits)
     return float(soft_cross_entropy(logits, _one_hot(logits, y)))
 
 
@@ -81,6 +84,7 @@ def brier(logits: Any, y: Any) -> float:
 
     Differs from: scikit-learn's brier_score_loss halves it for two classes.
     """
+    logits = _with_methods(logits)
     probabilities = _probabilities(logits)
     return float(((probabilities - _one_hot(logits, y)) ** 2).sum(-1).mean())
 
@@ -106,6 +110,7 @@ def ece(logits: Any, y: Any, bins: int = 15) -> float:
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3,
     https://arxiv.org/abs/1706.04599
     """
+    logits, y = _with_methods(logits), _with_methods(y)
     return backend_of(logits, "ece()").calibration_error(_probabilities(logits), y, bins)
 
 
@@ -144,6 +149,11 @@ def fit_temperature(logits: Any, y: Any) -> float:
     return float(np.exp(-(low + high) / 2))
 
 
+def _with_methods(x: Any) -> Any:
+    """`x`; a tensor of TensorFlow, which has no methods such as argmax, as a NumPy array."""
+    return x if hasattr(x, "argmax") else backend_of(x, "metrics").to_numpy(x)
+
+
 def _probabilities(logits: Any) -> Any:
     """softmax."""
     return np.e ** backend_of(logits, "metrics").log_softmax(logits)
@@ -151,6 +161,7 @@ def _probabilities(logits: Any) -> Any:
 
 def _one_hot(logits: Any, y: Any) -> Any:
     """[N, C] with 1 at the labels."""
+    y = _with_methods(y)
     b = backend_of(y, "metrics")
     ones = b.array(np.ones(len(y), np.float32), y)
     return b.soft(y, y, ones, logits.shape[-1], 0.0, 1.0)

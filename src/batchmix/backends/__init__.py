@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 
 # class of an array, by its top-level package -> module here
 _ARRAYS = {
@@ -13,6 +13,7 @@ _ARRAYS = {
     "jaxlib.ArrayImpl": "jax", "jax.Tracer": "jax",
 }  # fmt: skip
 _BY_TYPE: dict[type, Backend] = {}
+_Callable = TypeVar("_Callable", bound=Any)
 
 
 class Backend(Protocol):
@@ -69,11 +70,33 @@ class Backend(Protocol):
     def calibration_error(self, probabilities: Any, y: Any, bins: int) -> float:
         """Expected calibration error with bins of equal width."""
 
+    # further functions, of frameworks whose functions are traced once and then run many times:
+    #   traced(x)                       whether `x` has no values yet
+    #   drawn(make, numbers, rows, x)   the plan of make(*numbers, rows), drawn whenever that runs
+    # and of those whose arrays lack the methods of NumPy's, or are never converted when two meet:
+    #   total(x)  mean(x)               sum over the last axis; mean over everything
+    #   promoted(x, y)                  both in one dtype
+
 
 def backend_of(x: Any, where: str) -> Backend:
     """The backend of an array, by its type; `where` names the caller in the error."""
     _load(type(x), where)
     return _BY_TYPE[type(x)]
+
+
+def plain(function: _Callable) -> _Callable:
+    """The same, marked as Python that TensorFlow's AutoGraph calls as it is, without rewriting."""
+    function.autograph_info__ = {}
+    return function
+
+
+def is_traced(x: Any) -> bool:
+    """Whether `x` is an array without values yet; what Python reads of it now, it reads once."""
+    try:
+        traced = getattr(backend_of(x, "is_traced()"), "traced", None)
+    except MixError:  # an integer, or what is no array
+        return False
+    return traced is not None and bool(traced(x))
 
 
 def _load(cls: type, where: str) -> None:

@@ -30,12 +30,13 @@ def _weight(b: Any, x: Any, plan: Plan, layout: str) -> Any:
     weight = _column(b.array(plan.blend, x), layout)
     if plan.mask is not None:
         order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))
-        mask = b.array(plan.mask.transpose([0, *(k + 1 for k in order)]), x)
-        letters = {"N": len(plan), **dict(zip(plan.axes, plan.size))}
-        weight = weight * mask.reshape([letters.get(a, 1) for a in layout])
+        mask = plan.mask
+        if order != sorted(order):
+            mask = mask.transpose([0, *(k + 1 for k in order)])
+        weight = weight * _spread(b.array(mask, x), "N" + plan.axes, layout)
     for axis, (letter, n) in enumerate(zip(plan.axes, plan.size)):
         lo, hi = _ends(b, plan.box, axis, x, layout)
-        at = b.arange(n, x).reshape([n if a == letter else 1 for a in layout])
+        at = _spread(b.arange(n, x), letter, layout)
         weight = b.where((at >= lo) & (at < hi), weight, 0 * weight)
     return weight
 
@@ -45,7 +46,7 @@ def _stretched(b: Any, partner: Any, x: Any, plan: Plan, layout: str) -> Any:
     for axis, (letter, n) in enumerate(zip(plan.axes, plan.size)):
         lo, hi = _ends(b, plan.box, axis, x, layout)
         start, stop = _ends(b, plan.source, axis, x, layout)
-        at = b.arange(n, x).reshape([n if a == letter else 1 for a in layout])
+        at = _spread(b.arange(n, x), letter, layout)
         width = b.where(hi > lo, hi - lo, 1 + 0 * hi)
         cell = start + ((2 * (at - lo) + 1) * (stop - start)) // (2 * width)
         cell = b.where((at >= lo) & (at < hi), cell, 0 * cell)
@@ -61,4 +62,10 @@ def _ends(b: Any, box: Any, axis: int, x: Any, layout: str) -> tuple[Any, Any]:
 
 def _column(v: Any, layout: str) -> Any:
     """[B] as [B, 1, ..., 1]."""
-    return v.reshape([-1 if a == "N" else 1 for a in layout])
+    return _spread(v, "N", layout)
+
+
+def _spread(v: Any, axes: str, layout: str) -> Any:
+    """`v`, whose axes come in the order of the layout, with axes of 1 for the rest of it."""
+    # by indexing: a reshape would need the number of rows, which a graph may not know
+    return v[tuple(slice(None) if a in axes else None for a in layout)]

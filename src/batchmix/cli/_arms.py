@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from typing import Literal
 
+from batchmix import recipes
 from batchmix._errors import mix_error
-from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
+from batchmix.policies import CutMix, MixUp, Policy, Switch
 
 _FORMS = {
     "none": "none",
@@ -110,7 +112,7 @@ def timm_policy(
     cutmix_minmax: tuple[float, float] | None,
     prob: float,
     switch_prob: float,
-    mode: str,
+    mode: Literal["batch", "pair", "elem"],
     off_epoch: int,
 ) -> Policy | None:
     """The policy that timm's training script makes of these arguments; None when none is on."""
@@ -122,15 +124,6 @@ def timm_policy(
     for option, share in (("--mixup-prob", prob), ("--mixup-switch-prob", switch_prob)):
         if not 0 <= share <= 1:
             raise mix_error(option, f"got {share}.", "A probability lies in 0..1.", "Try 0.5.")
-    blend = MixUp(mixup) if mixup else None
-    paste = CutMix(cutmix or 1.0, minmax=cutmix_minmax) if cutmix or cutmix_minmax else None
-    policy: Policy | None = blend or paste
-    if blend and paste:
-        policy = Switch([blend, paste], [1 - switch_prob, switch_prob])
-    if policy is None:
-        return None
-    if prob < 1:
-        policy = Sometimes(policy, prob)
-    if mode != "elem":  # one decision, lam and box for the batch or the pair, as in timm
-        policy = PerBatch(policy) if mode == "batch" else PerPair(policy)
-    return Schedule({0: policy, off_epoch: None}) if off_epoch else policy
+    return recipes.timm_policy(
+        mixup, cutmix, cutmix_minmax, prob, switch_prob, mode, off_epoch=off_epoch
+    )

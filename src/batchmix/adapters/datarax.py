@@ -1,0 +1,210 @@
+"""Datarax: mixing as a stage of its `Pipeline`, under the names of its own operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from datarax import OperatorModule
+from datarax.core import config as datarax_config
+from datarax.core.element_batch import Batch
+from flax import nnx
+
+import batchmix as bm
+from batchmix._errors import mix_error
+from batchmix.fields import Field, Image, Labels
+from batchmix.pairing import Derangement, Pairing
+from batchmix.policies import CutMix, MixUp, Policy
+
+__all__ = ["BatchMixOperator", "BatchMixOperatorConfig"]
+
+_VALID = "valid_mask"  # Datarax' name for "this row is data and not padding", bool [B]
+
+
+@dataclass(frozen=True)
+class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ignore[misc]
+    """What is mixed, and how: the arguments of Datarax' own class, and those of `Mixer`.
+
+    Args:
+      mode: "mixup" or "cutmix".
+      alpha: parameter of Beta(alpha, alpha), > 0.
+      data_field: where the images are, float or 8- or 16-bit [B, ...].
+      label_field: where the labels are, probabilities [B, C] or class ids [B].
+      stream_name: of the random stream whose key is the seed.
+      policy: any policy, instead of `mode` and `alpha`.
+      pairing: who is whose partner.
+      layout: one letter per axis of the images, batch first.
+      classes: C; needed for class ids.
+      smoothing: share of the label that is spread over all classes, 0 <= s < 1.
+      fields: {where in the batch: what it is} as for `Mixer`, instead of `data_field`,
+        `label_field`, `layout`, `classes` and `smoothing`.
+      axes: letters of the axes that boxes lie on, as for `Mixer`.
+      rank: of this process; with several, pass ``jax.process_index()``.
+      steps_per_epoch: batches per epoch, for policies that look at the epoch. Without it all
+        batches belong to epoch 0, and the step goes on.
+
+    Raises:
+      MixError: `steps_per_epoch` is not an integer >= 1.
+      ValueError: `mode` or `alpha` out of range, by Datarax' own class.
+
+    Example:
+      >>> BatchMixOperatorConfig(mode="cutmix", alpha=1.0, classes=10).stream_name
+      'batch_mix'
+
+    Differs from: Datarax' own class has the first five.
+    """
+
+    # not hashed: a policy or a dict of fields need not be hashable, and equality still tells
+    policy: Policy | None = field(default=None, hash=False)
+    pairing: Pairing = field(default=Derangement(), hash=False)
+    layout: str = "NHWC"
+    classes: int | None = None
+    smoothing: float = 0.0
+    fields: Mapping[Any, Field] | None = field(default=None, hash=False)
+    axes: str | None = None
+    rank: int = 0
+    steps_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what Datarax' own class does not know of."""
+        super().__post_init__()
+        length = self.steps_per_epoch
+        if length is not None and not (isinstance(length, int) and length >= 1):
+            raise mix_error(
+                "BatchMixOperatorConfig", f"got steps_per_epoch={length!r}.",
+                "It counts batches, from 1.", "Pass ceil(len(source) / batch_size).",
+            )  # fmt: skip
+
+    def mixer(self, seed: int) -> bm.Mixer:
+        """The mixer that draws and applies the plans of this stage."""
+        fields = self.fields or {
+            self.data_field: Image(self.layout),
+            self.label_field: Labels(self.classes, self.smoothing),
+        }
+        policy = self.policy or {"mixup": MixUp, "cutmix": CutMix}[self.mode](self.alpha)
+        return bm.Mixer(
+            policy, fields, pairing=self.pairing, seed=seed, rank=self.rank, axes=self.axes
+        )
+
+
+class BatchMixOperator(OperatorModule):  # type: ignore[misc]
+    """A stage that mixes the rows of each batch; fields that are not named stay as they are.
+
+    The stage counts the batches that pass through it. The plan of batch k is
+    ``batchmix.draw(policy, Key(seed, 0, k, rank), ...)``, drawn on the host by a callback from the
+    compiled step, so that `step`, iteration and `scan` give the same batches. The count is one of
+    the `rng_counts` that an iterator saves: it resumes with `set_state`, and goes on where the
+    position is set back to 0, so that epochs differ.
+
+    The seed is the key of the stream: 100 for ``nnx.Rngs(mixup=100)``. A second stage that is given
+    the same `nnx.Rngs` has a seed of its own.
+
+    Rows that a bool field ``valid_mask`` [B] calls padding are neither mixed nor anyone's partner.
+
+    Args:
+      config: a `BatchMixOperatorConfig`.
+      rngs: with a stream of the name in `config`, or a default one.
+      name: of the operator.
+
+    Raises:
+      MixError: while tracing, a field that is missing or does not fit; the operator inside one of
+        Datarax' wrappers, which act row by row.
+      ValueError: no `rngs`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from datarax.pipeline import Pipeline
+      >>> from datarax.sources import MemorySource, MemorySourceConfig
+      >>> data = {"image": jnp.zeros((8, 4, 4, 3), "uint8"), "label": jnp.arange(8)}
+      >>> mix = BatchMixOperator(BatchMixOperatorConfig(classes=8), rngs=nnx.Rngs(100))
+      >>> source = MemorySource(MemorySourceConfig(), data)
+      >>> batch = Pipeline(source=source, stages=[mix], batch_size=4, rngs=nnx.Rngs(0)).step()
+      >>> batch["image"].dtype.name, batch["label"].shape
+      ('uint8', (4, 8))
+
+    Differs from: Datarax' own operator (0.1.4) has one lam and one box for the whole batch (here:
+    ``policy=PerBatch(MixUp(0.4))``), repeats its mixes in every epoch, mixes ids and all other
+    fields with MixUp, and is disabled without a word inside `ProbabilisticOperator`.
+    """
+
+    def __init__(
+        self,
+        config: BatchMixOperatorConfig,
+        *,
+        rngs: nnx.Rngs | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(config, BatchMixOperatorConfig):
+            raise mix_error(
+                "BatchMixOperator", f"got a {type(config).__module__}.{type(config).__name__}.",
+                "Its config says more than that of Datarax.",
+                "Import BatchMixOperatorConfig from batchmix.adapters.datarax too.",
+            )  # fmt: skip
+        seed = None if rngs is None else _seed(rngs[config.stream_name])
+        super().__init__(config, rngs=rngs, name=name)  # refuses None, and draws from the stream
+        self.seed = nnx.static(seed)
+        self.count = nnx.RngCount(jnp.zeros((), jnp.uint32), tag=config.stream_name)
+
+    def apply_batch(self, batch: Batch, stats: dict[str, Any] | None = None) -> Batch:
+        """A mixed copy of a Datarax `Batch`; its own valid_mask tells the padding."""
+        return Batch.from_parts(
+            data=self._mixed(batch.data.get_value(), batch.valid_mask[...]),
+            states=batch.states.get_value(),
+            metadata_list=batch._metadata_list.get_value(),
+            batch_metadata=batch._batch_metadata.get_value(),
+            batch_state=batch.batch_state.get_value(),
+            validate=False,
+            valid_mask=batch.valid_mask[...],
+        )
+
+    def _apply_on_raw(
+        self, batch_data: Any, batch_states: Any, stats: Any = None, global_indices: Any = None
+    ) -> tuple[Any, Any]:
+        """What a `Pipeline` calls: a dict of arrays in, and out."""
+        return self._mixed(batch_data, batch_data.get(_VALID)), batch_states
+
+    def output_spec(self, input_spec: Any) -> Any:
+        """Shapes and dtypes of one row after mixing: labels become float32 [C]."""
+        mixer = self.config.mixer(self.seed)
+        batch = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype), input_spec)
+        mixed = jax.eval_shape(lambda batch: mixer(batch, step=0, epoch=0), batch)
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), mixed)
+
+    def apply(self, *row: Any) -> Any:
+        """Called by wrappers, which act row by row."""
+        raise mix_error(
+            "BatchMixOperator", "was called for a single row, by one of Datarax' wrappers.",
+            "Mixing needs the whole batch, so it is a stage of its own.",
+            "Put the chance in the policy: policy=Sometimes(Switch([MixUp(), CutMix()]), 0.5).",
+        )  # fmt: skip
+
+    generate_random_params = apply  # whichever they call first
+
+    def _mixed(self, data: Any, valid: Any) -> Any:
+        """`data` with the next plan executed."""
+        count, length = self.count[...], self.config.steps_per_epoch
+        mixer = self.config.mixer(self.seed)
+        epoch, step = (count // length, count % length) if length else (0, count)
+        plan = mixer.draw(data, step, epoch)
+        self.count[...] += 1
+        return mixer.apply(data, plan if valid is None else _spared(plan, valid))
+
+
+def _seed(stream: Any) -> int:
+    """The key of a random stream, and in front of it how often it was drawn from: by stages."""
+    words = np.asarray(jax.random.key_data(stream.key[...])).ravel()
+    return int.from_bytes(words.astype(">u4").tobytes()) + (int(stream.count[...]) << 128)
+
+
+def _spared(plan: bm.Plan, valid: Any) -> bm.Plan:
+    """The plan, but that rows with padding on either side stay as they are."""
+    mixed = valid & valid[plan.partner]
+    columns = plan._columns()
+    columns |= {name: jnp.where(mixed, columns[name], 0) for name in ("opacity", "blend")}
+    weights = [name for name in ("lam", "label_lam") if name in columns]
+    columns |= {name: jnp.where(mixed, columns[name], 1) for name in weights}
+    return bm.Plan._unchecked(axes=plan.axes, size=plan.size, **columns)

@@ -1,0 +1,166 @@
+"""Plans in JAX programs: as arguments of transformations, drawn inside them, on sharded batches.
+
+Importing this module makes `Plan` a pytree. Its arrays are the leaves, its axes and size are
+static: a jitted step that takes a plan is traced once for all plans of one shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import batchmix as bm
+from batchmix._errors import mix_error
+from batchmix.backends.jax import drawn
+
+__all__ = ["draw", "within_shards"]
+
+_STATIC = ("axes", "size")
+_COLUMNS = tuple(f.name for f in fields(bm.Plan) if f.name not in _STATIC)
+
+
+def draw(
+    policy: bm.policies.Policy | None,
+    key: bm.Key,
+    batch: int,
+    size: Mapping[str, int],
+    *,
+    pairing: bm.pairing.Pairing = bm.pairing.Derangement(),  # noqa: B008  an immutable value
+) -> bm.Plan:
+    """`batchmix.draw` from inside a compiled program, by a callback to the host.
+
+    The same plan as `batchmix.draw` makes of the same key. Where the loop around the step is yours,
+    draw there and pass the plan instead: then the device never waits for the host.
+
+    Args:
+      policy: how much is pasted and where.
+      key: address of the plan; each part is an integer >= 0 of Python, NumPy or JAX, traced or not.
+      batch: number of rows, static.
+      size: cells per spatial axis, static.
+      pairing: who is whose partner.
+
+    Returns:
+      A `Plan` of JAX arrays.
+
+    Raises:
+      MixError: while tracing, as `batchmix.draw`. While running, inside JAX's own error: a key
+        below 0, or a policy that draws a mask, a source or label_lam under this key and none under
+        the first (or the other way round), as a compiled program has room for one kind only.
+
+    Example:
+      >>> import jax, batchmix as bm
+      >>> from batchmix.adapters.jax import draw
+      >>> policy = bm.policies.CutMix()
+      >>> lam = jax.jit(lambda step: draw(policy, bm.Key(0, 0, step), 4, {"T": 8}).lam)
+      >>> (lam(3) == bm.draw(policy, bm.Key(0, 0, 3), 4, {"T": 8}).lam).all().item()
+      True
+
+    Differs from: Datarax, Keras and big_vision draw on the device, with a stream that no other
+    framework can repeat.
+    """
+
+    def make(seed: int, epoch: int, step: int, rank: int, rows: int) -> bm.Plan:
+        """The plan of a key that is known."""
+        at = bm.Key(seed, epoch, step, rank)
+        return bm.draw(policy, at, rows, size, pairing=pairing)
+
+    return drawn(make, bm.Key(*key), batch, None)
+
+
+def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[..., Any]:
+    """`mixing(plan, *arrays)` on each shard of the batch by itself: devices exchange nothing.
+
+    Args:
+      mixing: callable (plan, *arrays) -> array or pytree of arrays, all [B, ...]. It is given one
+        shard of each array, and a plan for these rows.
+      mesh: `jax.sharding.Mesh`, its axes Auto or Explicit.
+      axis: the axis of the mesh that the batch is split over. On an Explicit mesh it is the only
+        one: arrays that are split over another one too are gathered over that by JAX itself.
+
+    Returns:
+      Callable (plan, *arrays), for whole batches, inside `jax.jit` or not. The plan is drawn with
+      ``pairing=Within(groups=mesh.shape[axis])``.
+
+    Raises:
+      MixError: at the call, if B is no multiple of the shards, or a partner lies in another one.
+        Of a traced plan partners are unknown: rows with such a partner then hold NaN (the largest
+        number of unsigned, the least of signed integers).
+
+    Example:
+      >>> import jax, numpy as np, batchmix as bm
+      >>> from batchmix.adapters.jax import within_shards
+      >>> mesh = jax.make_mesh((1,), ("data",))
+      >>> plan = bm.draw(bm.policies.MixUp(), bm.Key(0), 4, {}, pairing=bm.pairing.Within(1))
+      >>> x = jax.numpy.arange(4.0)[:, None]
+      >>> mix = within_shards(lambda plan, x: bm.mix(x, plan, "NC"), mesh, "data")
+      >>> bool(abs(mix(plan, x) - bm.mix(x, plan, "NC")).max() < 1e-6)
+      True
+
+    Differs from: big_vision mixes on each device with one lam and the neighbour of each row;
+    Datarax gathers the batch on every device.
+    """
+    shards, rows = mesh.shape[axis], PartitionSpec(axis)
+    explicit = dict(zip(mesh.axis_names, mesh.axis_types))[axis] is AxisType.Explicit
+
+    def on_shard(plan: bm.Plan, *arrays: Any) -> Any:
+        """Partners counted from the start of the shard."""
+        start = jax.lax.axis_index(axis) * len(plan)
+        columns = plan._columns() | {"partner": plan.partner - start}
+        return mixing(bm.Plan._unchecked(axes=plan.axes, size=plan.size, **columns), *arrays)
+
+    split = jax.shard_map(
+        on_shard, mesh=mesh, in_specs=rows, out_specs=rows, axis_names=frozenset([axis])
+    )
+
+    def in_parts(plan: bm.Plan, *arrays: Any) -> Any:
+        """Where shardings are part of the types, those that come must be those that are split."""
+        whole = (plan, *arrays)
+        return split(*(jax.reshard(whole, NamedSharding(mesh, rows)) if explicit else whole))
+
+    jitted = jax.jit(in_parts)
+
+    def mixed(plan: bm.Plan, *arrays: Any) -> Any:
+        """Checked where there are values."""
+        _check_partners(plan, shards)
+        return jitted(plan, *arrays)
+
+    return mixed
+
+
+def _check_partners(plan: bm.Plan, shards: int) -> None:
+    """Shards of one size, and every partner in the shard of its row."""
+    if len(plan) % shards:
+        raise mix_error(
+            "within_shards()", f"the plan has {len(plan)} rows for {shards} shards.",
+            "Shards have one size.", "Choose a batch that is a multiple of the shards.",
+        )  # fmt: skip
+    if isinstance(plan.partner, jax.core.Tracer):
+        return
+    partner, each = np.asarray(plan.partner), len(plan) // shards
+    away = np.flatnonzero(partner // max(each, 1) != np.arange(len(plan)) // max(each, 1))
+    if len(away):
+        row = int(away[0])
+        raise mix_error(
+            "within_shards()",
+            f"the partner of row {row} is row {partner[row]}, outside of its shard of {each} rows.",
+            "No row is read from another device.", f"Draw with pairing=Within(groups={shards}).",
+        )  # fmt: skip
+
+
+def _flatten(plan: bm.Plan) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+    """Arrays with their names, and what is static."""
+    named = [(jax.tree_util.GetAttrKey(name), getattr(plan, name)) for name in _COLUMNS]
+    return named, (plan.axes, plan.size)
+
+
+def _unflatten(static: tuple[Any, ...], columns: Any) -> bm.Plan:
+    """A plan of whatever JAX puts in place of its arrays."""
+    return bm.Plan._unchecked(**dict(zip(_STATIC, static)), **dict(zip(_COLUMNS, columns)))
+
+
+jax.tree_util.register_pytree_with_keys(bm.Plan, _flatten, _unflatten)
