@@ -6,6 +6,7 @@ an adapter.
 """
 
 from batchmix import fields, losses, metrics, pairing, policies
+from batchmix._boxes import mix_boxes
 from batchmix._draw import draw
 from batchmix._errors import MixError
 from batchmix._labels import mix_labels, pairs
@@ -28,6 +29,7 @@ __all__ = [
     "losses",
     "metrics",
     "mix",
+    "mix_boxes",
     "mix_ids",
     "mix_labels",
     "mix_normalize",

@@ -5,12 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from batchmix._boxes import FORMATS, mix_boxes
 from batchmix._errors import mix_error
 from batchmix._labels import mix_labels
 from batchmix._mix import mix, mix_ids
 from batchmix._plan import Plan
 
-__all__ = ["Audio", "Features", "Field", "Grid", "Ids", "Image", "Keep", "Labels", "Mask", "Video"]
+__all__ = [
+    "Audio",
+    "Boxes",
+    "Features",
+    "Field",
+    "Grid",
+    "Ids",
+    "Image",
+    "Keep",
+    "Labels",
+    "Mask",
+    "Video",
+]
 
 
 class Field(Protocol):
@@ -89,6 +102,37 @@ class Labels:
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
         """`mix_labels`."""
         return mix_labels(value, plan, self.classes, smoothing=self.smoothing, other=other)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Bounding boxes [B, N, 4 + K] in cells, with what goes with each, such as its class id.
+
+    They become [B, 2 N, 4 + K]: the row's own that still show, then the partner's, -1 where there
+    is none.
+
+    Args:
+      format: "xyxy" (left, top, right, bottom), "yxyx", "xywh" or "cxcywh".
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], [[[0, 8], [0, 4]], [[0, 0]] * 2], [1, 1], "HW", (8, 8))
+      >>> Boxes("xywh")(np.array([[[2, 0, 6, 8]], [[1, 1, 4, 2]]]), plan)[0].tolist()
+      [[4, 0, 4, 8], [1, 1, 3, 2]]
+    """
+
+    format: str = "xyxy"
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise mix_error(
+                "Boxes", f"got format={self.format!r}.", f"It is one of {', '.join(FORMATS)}.",
+                "Convert other formats first; coordinates are cells, not shares.",
+            )  # fmt: skip
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        """`mix_boxes`."""
+        return mix_boxes(value, plan, self.format, other=other)
 
 
 @dataclass(frozen=True)

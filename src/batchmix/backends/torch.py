@@ -184,7 +184,7 @@ def arange(n: int, like: Any) -> Any:
 
 def cast(x: Any, dtype: str) -> Any:
     """Without a copy where the dtype is right already."""
-    return x.to(torch.float64 if dtype == "float64" else torch.float32)
+    return x.to(getattr(torch, dtype))
 
 
 def copy(x: Any) -> Any:

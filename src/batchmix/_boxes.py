@@ -1,0 +1,162 @@
+"""Applying a plan to bounding boxes: each goes where its pixels went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._errors import mix_error
+from batchmix._mix import check_batch
+from batchmix._plan import Plan
+from batchmix.backends import Backend, backend_of, is_traced
+
+FORMATS = ("xyxy", "yxyx", "xywh", "cxcywh")
+NO_BOX = -1.0  # fills the places of boxes that are gone
+
+
+def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) -> Any:
+    r"""Bounding boxes of a mixed batch: the row's own that still show, then the partner's.
+
+    A box of the partner is cut to what was pasted, :math:`q \cap box_i`, and moved along where a
+    region was stretched. Where the paste is opaque, the row's own box is gone if it is covered
+    whole, and shrinks where one of its sides is. Where rows are blended, or pasted through a mask,
+    own boxes stay as they are; `lam` is their weight in a loss.
+
+    Args:
+      x: array [B, N, 4 + K]: up to N boxes a row, in cells, from 0, then K columns that go with the
+        box, such as its class id. What has no area is padding.
+      plan: as given to `mix`, with the axes H and W.
+      format: "xyxy" (left, top, right, bottom), "yxyx", "xywh" (left, top, width, height) or
+        "cxcywh" (centre, width, height).
+      other: boxes that partners are taken from, as in `mix`.
+
+    Returns:
+      A new array like `x`, [B, 2 N, 4 + K]: own boxes, then the partner's; -1 in all columns where
+      there is none.
+
+    Raises:
+      MixError: a shape, format or plan that does not fit; a traced array (boxes are mixed on the
+        host).
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], [[[0, 4], [0, 8]], [[0, 0]] * 2], [1, 1], "HW", (8, 8))
+      >>> boxes = np.array([[[1, 2, 5, 8, 7]], [[0, 0, 6, 6, 9]]])  # the last column is the class
+      >>> bm.mix_boxes(boxes, plan)[0].tolist()
+      [[1, 4, 5, 8, 7], [0, 0, 6, 4, 9]]
+
+    Differs from: Keras' MixUp concatenates coordinates instead of boxes, its CutMix and those of
+    torchvision and kornia refuse boxes; the mixup of YOLOX keeps all boxes of both, uncut.
+    """
+    b = backend_of(x, "mix_boxes()")
+    check_batch(b, "mix_boxes()", "x", x, plan, other)
+    _check(x, plan, format)
+    rows = b.to_numpy(x)
+    theirs = (rows if other is None else b.to_numpy(other))[np.asarray(plan.partner)]
+    own, partners = _corners(rows, format), _corners(theirs, format)
+    region = _region(plan, plan.box)
+    pasted = np.asarray(plan.blend) > 0
+    if plan.source is not None:
+        partners = _moved(partners, region, _region(plan, plan.source))
+    partners = _cut(partners, region)
+    partners[~pasted] = 0
+    opaque = pasted & (np.asarray(plan.blend) == 1) & (plan.mask is None)
+    own = np.where(opaque[:, None, None], _uncovered(own, region), own)
+    mixed = np.concatenate([_as(own, rows, format), _as(partners, theirs, format)], axis=1)
+    return _like(b, mixed, x)
+
+
+def _check(x: Any, plan: Plan, format: str) -> None:
+    """What boxes need of their array and of the plan."""
+    shape = tuple(x.shape)
+    if format not in FORMATS:
+        raise mix_error(
+            "mix_boxes()", f"got format={format!r}.", f"It is one of {', '.join(FORMATS)}.",
+            "Convert other formats first; coordinates are cells, not shares.",
+        )  # fmt: skip
+    if len(shape) != 3 or shape[2] < 4:
+        raise mix_error(
+            "mix_boxes()", f"`x` has shape {shape}.",
+            "Boxes are [B, N, 4 + K]: N a row, four coordinates, then what goes with the box.",
+            "Pad each row to the same number of boxes with -1.",
+        )  # fmt: skip
+    if not {"H", "W"} <= set(plan.axes) or len(plan.axes) != 2:
+        raise mix_error(
+            "mix_boxes()", f"the plan has the axes {plan.axes!r}.",
+            "Bounding boxes lie on H and W.", "Draw with size={'H': ..., 'W': ...}.",
+        )  # fmt: skip
+    if is_traced(x) or is_traced(plan.partner):
+        raise mix_error(
+            "mix_boxes()", "`x` or the plan has no values yet, in a function that is traced.",
+            "Boxes are mixed on the host.", "Call it outside of the compiled function.",
+        )  # fmt: skip
+
+
+def _corners(x: NDArray[Any], format: str) -> NDArray[np.float64]:
+    """[B, N, 4] left, top, right, bottom."""
+    a, b, c, d = np.moveaxis(x[..., :4].astype(np.float64), -1, 0)
+    if format == "yxyx":
+        a, b, c, d = b, a, d, c
+    elif format == "xywh":
+        c, d = a + c, b + d
+    elif format == "cxcywh":
+        a, b, c, d = a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    return np.stack([a, b, c, d], -1)
+
+
+def _as(corners: NDArray[np.float64], x: NDArray[Any], format: str) -> NDArray[np.float64]:
+    """`x` with other coordinates, in its format; NO_BOX where they have no area."""
+    a, b, c, d = np.moveaxis(corners, -1, 0)
+    empty = (c <= a) | (d <= b)
+    if format == "yxyx":
+        a, b, c, d = b, a, d, c
+    elif format == "xywh":
+        c, d = c - a, d - b
+    elif format == "cxcywh":
+        a, b, c, d = (a + c) / 2, (b + d) / 2, c - a, d - b
+    made = np.concatenate([np.stack([a, b, c, d], -1), x[..., 4:]], -1)
+    return np.where(empty[..., None], NO_BOX, made)
+
+
+def _region(plan: Plan, box: Any) -> NDArray[np.float64]:
+    """[B, 1, 4] left, top, right, bottom of a box of the plan."""
+    box = np.asarray(box, np.float64)
+    h, w = box[:, plan.axes.index("H")], box[:, plan.axes.index("W")]
+    return np.stack([w[:, 0], h[:, 0], w[:, 1], h[:, 1]], -1)[:, None]
+
+
+def _moved(x: Any, region: Any, source: Any) -> NDArray[np.float64]:
+    """What lies at `x` in the partner, after `source` was stretched over `region`."""
+    start, width = source[..., [0, 1, 0, 1]], source[..., 2:] - source[..., :2]
+    scale = (region[..., 2:] - region[..., :2]) / np.maximum(width, 1)
+    moved: NDArray[np.float64] = region[..., [0, 1, 0, 1]] + (x - start) * scale[..., [0, 1, 0, 1]]
+    return moved
+
+
+def _cut(x: NDArray[np.float64], region: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What of `x` lies in the region."""
+    low, high = np.maximum(x[..., :2], region[..., :2]), np.minimum(x[..., 2:], region[..., 2:])
+    return np.concatenate([low, high], -1)
+
+
+def _uncovered(x: NDArray[np.float64], region: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The smallest boxes around what of `x` lies outside of the region; none is left of some."""
+    left, top, right, bottom = np.moveaxis(np.broadcast_to(region, x.shape), -1, 0)
+    a, b, c, d = np.moveaxis(x, -1, 0).copy()
+    across, down = (left <= a) & (right >= c), (top <= b) & (bottom >= d)
+    new = [
+        np.where(down & (left <= a) & (right > a), right, a),
+        np.where(across & (top <= b) & (bottom > b), bottom, b),
+        np.where(down & (right >= c) & (left < c), left, c),
+        np.where(across & (bottom >= d) & (top < d), top, d),
+    ]
+    return np.stack(new, -1)
+
+
+def _like(b: Backend, made: NDArray[np.float64], x: Any) -> Any:
+    """As an array of the framework, dtype and device of `x`."""
+    name = getattr(x.dtype, "name", None) or str(x.dtype).removeprefix("torch.")
+    made = np.rint(made) if b.is_integer(x) else made
+    return b.cast(b.array(made, x), name)

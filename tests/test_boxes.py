@@ -1,0 +1,121 @@
+"""Boxes go where their pixels went: an oracle paints them, mixes the pictures, and looks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import batchmix as bm
+from batchmix.fields import Boxes, Image
+from checks import plans
+
+SIZE = (5, 6)  # H, W
+
+
+def around(cells):
+    """Left, top, right, bottom of the cells that are set; None of none."""
+    rows, columns = np.nonzero(cells)
+    if not len(rows):
+        return None
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def painted(box):
+    """The cells of a box."""
+    cells = np.zeros(SIZE, bool)
+    left, top, right, bottom = box
+    cells[top:bottom, left:right] = True
+    return cells
+
+
+@st.composite
+def boxes(draw, rows):
+    """[rows, 2, 5]: two boxes a row, of any size, and a number that tells them apart."""
+    made = np.zeros((rows, 2, 5), int)
+    for i in range(rows):
+        for k in range(2):
+            ends = [sorted(draw(st.integers(0, n)) for _ in range(2)) for n in (SIZE[1], SIZE[0])]
+            (left, right), (top, bottom) = ends
+            made[i, k] = left, top, right, bottom, 10 * i + k
+    return made
+
+
+@given(st.data())
+def test_boxes_are_around_the_pixels_that_show(data):
+    plan = data.draw(plans(size=SIZE).filter(lambda p: p.mask is None and p.source is None))
+    plan = bm.Plan(plan.partner, plan.box, plan.opacity, "HW", SIZE)
+    x = data.draw(boxes(len(plan)))
+    mixed = bm.mix_boxes(x, plan)
+    assert mixed.shape == (len(plan), 4, 5)
+    assert mixed.dtype == x.dtype
+    for i, j in enumerate(plan.partner):
+        (top, bottom), (left, right) = plan.box[i]
+        region = painted((left, top, right, bottom))
+        covers = region if plan.blend[i] == 1 else np.zeros(SIZE, bool)
+        shown = region if plan.blend[i] > 0 else np.zeros(SIZE, bool)
+        for k in range(2):
+            expected = around(painted(x[i, k, :4]) & ~covers)
+            assert mixed[i, k].tolist() == ([*expected, x[i, k, 4]] if expected else [-1] * 5)
+            expected = around(painted(x[j, k, :4]) & shown)
+            assert mixed[i, 2 + k].tolist() == ([*expected, x[j, k, 4]] if expected else [-1] * 5)
+
+
+CORNERS = np.array([[[1.0, 2.0, 5.0, 4.0]], [[0.0, 1.0, 3.0, 5.0]]])
+FORMATS = {
+    "xyxy": CORNERS,
+    "yxyx": CORNERS[..., [1, 0, 3, 2]],
+    "xywh": np.array([[[1.0, 2, 4, 2]], [[0, 1, 3, 4]]]),
+    "cxcywh": np.array([[[3.0, 3, 4, 2]], [[1.5, 3, 3, 4]]]),
+}
+PLAN = bm.Plan([1, 0], [[[0, 5], [0, 2]], [[2, 5], [0, 6]]], [1, 0.5], "HW", SIZE)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_formats_say_the_same(format, xp):
+    got = xp.numpy(Boxes(format)(xp.array(FORMATS[format], "float32"), PLAN))
+    corners = bm.mix_boxes(CORNERS, PLAN)
+    there = (corners != -1).all(-1)
+    left, top, right, bottom = np.moveaxis(corners, -1, 0)
+    expected = {
+        "xyxy": [left, top, right, bottom],
+        "yxyx": [top, left, bottom, right],
+        "xywh": [left, top, right - left, bottom - top],
+        "cxcywh": [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top],
+    }[format]
+    np.testing.assert_array_equal(got[there], np.stack(expected, -1)[there])
+    np.testing.assert_array_equal(got[~there], -1)
+
+
+def test_a_stretched_region_moves_the_boxes_in_it():
+    source = [[[0, 5], [0, 6]]] * 2  # the whole partner, squeezed into 1 x 3 cells
+    plan = bm.Plan([1, 0], [[[2, 3], [3, 6]]] * 2, [1, 1], "HW", SIZE, source=source)
+    got = bm.mix_boxes(np.array([[[0.0, 0, 2, 5]], [[2, 0, 4, 5]]]), plan)
+    assert got[0].tolist() == [[0, 0, 2, 5], [4, 2, 5, 3]]
+
+
+def test_through_a_mask_own_boxes_stay():
+    plan = bm.Plan([1, 0], [[[0, 5], [0, 6]]] * 2, [1, 1], "HW", SIZE, mask=np.ones((2, *SIZE)))
+    assert bm.mix_boxes(CORNERS, plan)[:, 0].tolist() == CORNERS[:, 0].tolist()
+
+
+def test_in_a_mixer_and_with_other_rows():
+    images = np.zeros((2, 1, *SIZE), np.float32)
+    mixer = bm.Mixer(bm.policies.MixUp(1.0), {0: Image("NCHW"), 1: Boxes()})
+    _, mixed = mixer((images, CORNERS), other=(images, CORNERS[::-1] * 0 + [1, 1, 2, 2]))
+    assert mixed[:, 0].tolist() == CORNERS[:, 0].tolist()
+    assert mixed[:, 1].tolist() == [[1, 1, 2, 2]] * 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Boxes("xyxyn"), "'xyxyn'.*xyxy, yxyx, xywh, cxcywh.*not shares"),
+        (lambda: bm.mix_boxes(CORNERS, PLAN, "xx"), "format='xx'"),
+        (lambda: bm.mix_boxes(CORNERS[..., :3], PLAN), r"\(2, 1, 3\).*\[B, N, 4 \+ K\]"),
+        (lambda: bm.mix_boxes(CORNERS[:1], PLAN), "drawn for 2 rows"),
+        (lambda: bm.mix_boxes(CORNERS, bm.Plan.identity(2)), "axes ''.*H and W"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(bm.MixError, match=f"(?s){message}"):
+        call()
