@@ -90,6 +90,14 @@ def test_metrics_against_formulas(xp):
     assert metrics.mixed_accuracy(logits, pairs) == pytest.approx(want.mean(), rel=1e-6)
 
 
+def test_accuracy_of_the_rows_that_were_left_alone(xp):
+    lam = np.array([1, 0.5, 1, 0, 1, 1, 0.9, 1][:B] + [0.5] * (B - 8), np.float32)
+    ids = xp.ids(Y.tolist())
+    got = metrics.clean_accuracy(on(xp, LOGITS), (ids, ids, on(xp, lam)))
+    assert got == pytest.approx((LOGITS.argmax(1) == Y)[lam == 1].mean())
+    assert np.isnan(metrics.clean_accuracy(on(xp, LOGITS), (ids, ids, on(xp, lam * 0))))
+
+
 @pytest.mark.parametrize("bins", [1, 10, 15])
 def test_ece_is_that_of_torchmetrics(xp, bins):
     from torchmetrics.functional.classification import multiclass_calibration_error

@@ -194,3 +194,14 @@ def test_vmap_over_an_extra_axis():
     got = torch.vmap(lambda x: bm.mix(x, plan, "NCHW"))(x)
     want = torch.stack([bm.mix(part, plan, "NCHW") for part in x])
     torch.testing.assert_close(got, want)
+
+
+def test_a_mixer_inside_a_compiled_function():
+    """It draws with NumPy, outside of the graph; the result is the same."""
+    fields = {0: bm.fields.Image("NCHW"), 1: bm.fields.Labels(5)}
+    one, two = (bm.Mixer(MixUp(1.0), fields, seed=3) for _ in range(2))
+    compiled = torch.compile(lambda x, y: one((x, y)), backend="eager")
+    for _ in range(2):
+        batch = torch.rand(4, 3, 8, 8), torch.arange(4)
+        for got, expected in zip(compiled(*batch), two(batch)):
+            torch.testing.assert_close(got, expected)

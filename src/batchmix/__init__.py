@@ -5,7 +5,7 @@ A plan says, for each row: paste `source` of row `partner` over `box` at `opacit
 an adapter.
 """
 
-from batchmix import fields, losses, metrics, pairing, policies
+from batchmix import fields, losses, metrics, pairing, policies, recipes
 from batchmix._boxes import mix_boxes
 from batchmix._draw import draw
 from batchmix._errors import MixError
@@ -37,5 +37,6 @@ __all__ = [
     "pairing",
     "pairs",
     "policies",
+    "recipes",
     "set_threads",
 ]

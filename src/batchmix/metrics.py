@@ -54,6 +54,31 @@ def mixed_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
     return float((lam * own + (1 - lam) * others).mean())
 
 
+def clean_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
+    """Accuracy on the rows of a mixed batch that were left unmixed, as `Sometimes` leaves some.
+
+    The one figure of a training step that can be compared with the accuracy on held-out rows.
+
+    Args:
+      logits: [B, C], for the mixed rows.
+      pairs: (y, y_partner, lam), as `batchmix.pairs` returns.
+
+    Returns:
+      The share of hits among rows with lam = 1; NaN where there is none.
+
+    Example:
+      >>> logits = np.array([[0.1, 0.9], [0.8, 0.2]])
+      >>> clean_accuracy(logits, (np.array([1, 1]), np.array([1, 1]), np.array([1.0, 0.5])))
+      1.0
+    """
+    logits = _with_methods(logits)
+    b = backend_of(logits, "clean_accuracy()")
+    y, _, lam = map(_with_methods, pairs)
+    clean = b.cast(lam == 1, "float64")
+    hits, rows = b.cast(logits.argmax(-1) == y, "float64") * clean, float(clean.sum())
+    return float(hits.sum()) / rows if rows else float("nan")
+
+
 def nll(logits: Any, y: Any) -> float:
     """Mean negative log-likelihood of the labels, in nats.
 

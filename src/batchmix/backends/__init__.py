@@ -92,9 +92,11 @@ def plain(function: _Callable) -> _Callable:
 
 def is_traced(x: Any) -> bool:
     """Whether `x` is an array without values yet; what Python reads of it now, it reads once."""
+    if isinstance(x, int | float):
+        return False
     try:
         traced = getattr(backend_of(x, "is_traced()"), "traced", None)
-    except MixError:  # an integer, or what is no array
+    except MixError:  # what is no array
         return False
     return traced is not None and bool(traced(x))
 

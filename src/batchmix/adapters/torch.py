@@ -1,0 +1,250 @@
+"""PyTorch: batches mixed in a DataLoader's workers, and mixing after the transfer to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, default_collate
+
+import batchmix as bm
+from batchmix._errors import mix_error
+from batchmix._mixer import _get, _path, _replaced
+from batchmix.fields import Field, Grid
+from batchmix.pairing import Derangement, Pairing
+from batchmix.policies import Policy
+
+__all__ = ["MixLoader", "MixModule"]
+
+_BATCHING = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
+
+
+class MixLoader(DataLoader):  # type: ignore[misc]
+    """A `DataLoader` whose batches are mixed in its workers, each by its number.
+
+    The number of a batch travels to the worker beside its indices. So mixes depend on
+    (seed, epoch, number of the batch, rank) alone, whatever the workers. Images are mixed while
+    they are stacked, 8-bit ones as 8 bits. With ``shuffle=True`` and no `generator`, the order of
+    rows follows from (seed, epoch, rank).
+
+    Args:
+      dataset: with indices; its arrays are not written to. `loader.dataset.dataset` is this one.
+      policy: how much is pasted and where; None mixes nothing (labels still become soft).
+      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
+      pairing: who is whose partner.
+      seed: of the run.
+      rank: of this process.
+      axes: letters of the axes that boxes lie on, as for `Mixer`.
+      options: all that `DataLoader` takes. A `collate_fn` of your own runs first.
+
+    Raises:
+      MixError: a data set without indices, ``batch_size=None``, a field that does not fit.
+
+    Example:
+      >>> import numpy as np
+      >>> from batchmix.fields import Image, Labels
+      >>> rows = [(np.full((8, 8, 3), i, np.uint8), i % 10) for i in range(100)]
+      >>> fields = {0: Image("NHWC"), 1: Labels(10)}
+      >>> loader = MixLoader(rows, bm.policies.CutMix(), fields, batch_size=25, shuffle=True)
+      >>> images, targets = next(iter(loader))
+      >>> images.dtype, targets.shape
+      (torch.uint8, torch.Size([25, 10]))
+
+    Differs from: timm and torchvision in a `collate_fn` draw from the generators of each worker.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        policy: Policy | None,
+        fields: Mapping[Any, Field],
+        *,
+        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
+        seed: int = 0,
+        rank: int = 0,
+        axes: str | None = None,
+        **options: Any,
+    ) -> None:
+        plain = DataLoader(dataset, **options)
+        if isinstance(dataset, IterableDataset) or plain.batch_sampler is None:
+            raise mix_error(
+                "MixLoader", f"got a {type(dataset).__name__} and batch_size={plain.batch_size}.",
+                "Batches are numbered where their indices are chosen.",
+                "Mix what the loader gives: Mixer or MixModule.",
+            )  # fmt: skip
+        mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, rank=rank, axes=axes)
+        order = None
+        if options.get("shuffle") and options.get("generator") is None:
+            order = plain.sampler.generator = torch.Generator()
+        batches = _Numbered(plain.batch_sampler, bm.Key(seed, rank=rank), order)
+        options = {name: value for name, value in options.items() if name not in _BATCHING}
+        options["collate_fn"] = _Collate(mixer, options.get("collate_fn"))
+        super().__init__(_Indexed(dataset), batch_sampler=batches, **options)
+        self.epoch = self.step = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        """One pass: the epoch that was set, else the one after the pass before."""
+        self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
+        for batch in super().__iter__():
+            self.step += 1  # as given out, not as fetched ahead
+            yield batch
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """The number of the next pass, from 0; a sampler that counts epochs is told too."""
+        self.batch_sampler.set_epoch(epoch)
+        self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the loader is in its stream: the epoch, and how many batches it has given out."""
+        return {"seed": self.batch_sampler.key.seed, "epoch": self.epoch, "step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """The next pass goes on from where `state_dict` was called; what came before is not read.
+
+        Raises:
+          MixError: a state of another kind, or of another seed.
+        """
+        seed = self.batch_sampler.key.seed
+        if sorted(state) != ["epoch", "seed", "step"] or state["seed"] != seed:
+            raise mix_error(
+                "MixLoader.load_state_dict()", f"got {dict(state)!r}; this loader has seed={seed}.",
+                "The state has seed, epoch and step, and mixes belong to a seed.",
+                "Pass what state_dict() returned, and make the loader with that seed.",
+            )  # fmt: skip
+        self.batch_sampler.epoch, self.batch_sampler.skip = state["epoch"], state["step"]
+        self.set_epoch(state["epoch"])
+
+
+class _Numbered:
+    """The batches of a loader, each a list of a `Key` and the indices of its rows."""
+
+    def __init__(self, batches: Any, key: bm.Key, order: torch.Generator | None) -> None:
+        self.batches, self.key, self.order = batches, key, order
+        self.sampler = getattr(batches, "sampler", None)
+        self.epoch = self.skip = 0  # of the pass to come
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        # a DataLoader makes two iterators and uses one: only that one runs to here
+        key, skip = self.key._replace(epoch=self.epoch), self.skip
+        self.epoch, self.skip = self.epoch + 1, 0
+        if self.order is not None:
+            self.order.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        for step, rows in enumerate(self.batches):
+            if step >= skip:
+                yield [key._replace(step=step), *rows]
+
+    def set_epoch(self, epoch: int) -> None:
+        """The number of the next pass; one that was set already keeps its place."""
+        if epoch != self.epoch:
+            self.epoch, self.skip = int(epoch), 0
+        for chooser in (self.batches, self.sampler):
+            getattr(chooser, "set_epoch", lambda _: None)(epoch)
+
+
+class _Indexed:
+    """A data set that hands the key of a batch through."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, indices: list[Any]) -> list[Any]:
+        key, *rows = indices
+        if hasattr(self.dataset, "__getitems__"):
+            return [key, *self.dataset.__getitems__(rows)]
+        return [key, *(self.dataset[row] for row in rows)]
+
+
+class _Collate:
+    """From a key and rows to a mixed batch; images are mixed while they are stacked."""
+
+    def __init__(self, mixer: bm.Mixer, collate: Any) -> None:
+        self.mixer, self.collate = mixer, collate or default_collate
+        grids = {at: _Stacked(f.layout) for at, f in mixer.fields.items() if isinstance(f, Grid)}
+        self.stacked = grids if self.collate is default_collate else {}
+        mixer.fields |= self.stacked
+
+    def __call__(self, samples: list[Any]) -> Any:
+        key, *rows = samples
+        images, rest = {}, rows
+        for place in self.stacked:
+            found = [_get(row, place) for row in rows]
+            if isinstance(found[0], np.ndarray | torch.Tensor):
+                images[place] = _Rows(found, (len(found), *found[0].shape))
+                rest = [_replaced(row, _path(place), 0) for row in rest]
+        batch = self.collate(rest)
+        for place, stack in images.items():
+            batch = _replaced(batch, _path(place), stack)
+        return self.mixer(batch, step=key.step, epoch=key.epoch)
+
+
+class _Rows(NamedTuple):
+    """Arrays that will be a batch."""
+
+    rows: list[Any]
+    shape: tuple[int, ...]
+
+
+class _Stacked(Grid):
+    """A grid that is mixed while it is stacked."""
+
+    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
+        """A tensor [B, ...]; numbers are one already."""
+        if not isinstance(value, _Rows):
+            return super().__call__(value, plan, other)
+        return torch.as_tensor(bm.mix_stack(value.rows, plan, self.layout))
+
+
+class MixModule(nn.Module):  # type: ignore[misc]
+    """Mix a batch where it is, such as on the device: in training mode only.
+
+    In evaluation mode the batch comes back as it is, labels too: ids stay ids.
+
+    Args:
+      policy, fields: as for `Mixer`.
+      options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
+
+    Example:
+      >>> import torch
+      >>> from batchmix.fields import Image, Labels
+      >>> mix = MixModule(bm.policies.MixUp(0.2), {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+      >>> batch = torch.rand(4, 3, 8, 8), torch.tensor([1, 2, 3, 4])
+      >>> mix(batch)[1].shape, mix.eval()(batch) is batch
+      (torch.Size([4, 10]), True)
+
+    Differs from: where timm, torchvision and kornia are in their streams is not in a checkpoint;
+    here it is in the module's `state_dict`, so that a run resumes with the mixes to come.
+    """
+
+    def __init__(self, policy: Policy | None, fields: Mapping[Any, Field], **options: Any) -> None:
+        super().__init__()
+        self.mixer = bm.Mixer(policy, fields, **options)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # plans are drawn on the host
+    def forward(self, batch: Any) -> Any:
+        """A mixed copy of `batch`, or `batch`."""
+        return self.mixer(batch) if self.training else batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch."""
+        self.mixer.set_epoch(epoch)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Seed, epoch and step, int64 [3]: a tensor, so that any checkpoint format takes it."""
+        return torch.tensor(list(self.mixer.state_dict().values()))
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Go on from there."""
+        self.mixer.load_state_dict(dict(zip(self.mixer.state_dict(), state.tolist())))
