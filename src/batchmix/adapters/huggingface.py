@@ -1,0 +1,218 @@
+"""Hugging Face: a collator that mixes, for the Trainer's training batches alone or any loader."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+from transformers import TrainerCallback, default_data_collator
+
+import batchmix as bm
+from batchmix._errors import mix_error
+from batchmix.fields import Field, Image, Labels
+from batchmix.pairing import Derangement, Pairing
+from batchmix.policies import Policy
+
+__all__ = ["MixCollator", "MixTraining", "soft_cross_entropy"]
+
+
+class MixCollator:
+    """Collate rows, then mix them: ``{"pixel_values": images, "labels": soft [B, C]}``.
+
+    The plan of a batch is that of ``Key(seed, epoch, step, rank)``. The step is counted, also in
+    the workers of a `DataLoader`: with `set_epoch` before each pass batches do not depend on the
+    number of workers. Give a Trainer `MixTraining` and not this, which would mix its evaluation.
+
+    Args:
+      policy: how much is pasted and where; None mixes nothing (labels still become soft).
+      classes: C; may be left out for labels [B, C].
+      collator: makes a batch of rows; left out, the Trainer's own for images.
+      fields: {where in the batch: what it is} as for `batchmix.Mixer`, instead of "pixel_values",
+        [B, C, H, W], and "labels"; `classes` and `smoothing` then have no effect.
+      pairing: who is whose partner.
+      smoothing: share of the label that is spread over all classes, 0 <= s < 1.
+      seed: of the run.
+      rank: of this process.
+
+    Raises:
+      MixError: at the call, a field that is missing or does not fit; in a worker, a pass without a
+        `set_epoch` of its own.
+
+    Example:
+      >>> from batchmix.policies import MixUp
+      >>> collate = MixCollator(MixUp(0.8), classes=10, seed=0)
+      >>> batch = collate([{"pixel_values": torch.ones(3, 4, 4), "labels": k} for k in range(4)])
+      >>> tuple(batch["labels"].shape), round(float(batch["labels"].sum()), 4)
+      ((4, 10), 4.0)
+
+    Differs from: transformers and accelerate have no mixing.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None,
+        classes: int | None = None,
+        *,
+        collator: Callable[[Any], Any] = default_data_collator,
+        fields: Mapping[Any, Field] | None = None,
+        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
+        smoothing: float = 0.0,
+        seed: int = 0,
+        rank: int = 0,
+    ) -> None:
+        labels = Labels(classes, smoothing)
+        named: Mapping[Any, Field] = {"pixel_values": Image("NCHW"), "labels": labels}
+        self.mixer = bm.Mixer(policy, fields or named, pairing=pairing, seed=seed, rank=rank)
+        self.collator = collator
+        self.place = _Place()
+
+    def __call__(self, rows: Any) -> Any:
+        """One mixed batch."""
+        epoch, step = self.place.next()
+        return self.mixer(self.collator(rows), step=step, epoch=epoch)
+
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Start the pass number `epoch`, its first batch being number `step`; call it before."""
+        self.place.set_epoch(epoch, step)
+
+
+class MixTraining(TrainerCallback):  # type: ignore[misc]
+    """Mix the training batches of a `Trainer`; evaluation and prediction are not touched.
+
+    It puts the mix around the collator of the training loader, whichever the Trainer was given, and
+    numbers batches by the Trainer's own state: epochs differ, processes too, and training that is
+    resumed in the middle of an epoch goes on where it was.
+
+    Args:
+      mix: what to mix and how. Its collator is not used, and its rank is the Trainer's.
+
+    Raises:
+      MixError: when training begins, a training loader that has no collator; a Trainer that mixes
+        its evaluation too, as `mix` is its `data_collator`.
+
+    Example:
+      >>> from batchmix.policies import CutMix
+      >>> callbacks = [MixTraining(MixCollator(CutMix(1.0), classes=10, seed=0))]
+
+    Differs from: a Trainer has one `data_collator` for training and evaluation; a model that gets
+    soft labels [B, C] takes them for multi-label ones, and returns a binary cross-entropy. This
+    callback lets it fail instead, unless its `problem_type` is set: pass `soft_cross_entropy`.
+    """
+
+    def __init__(self, mix: MixCollator) -> None:
+        self.mix = mix
+        self.epoch = self._skipped = 0
+        self._undo: list[tuple[Any, str, Any]] = []
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, *, model: Any, train_dataloader: Any, **_: Any
+    ) -> None:
+        """Stand around the collator of this loader."""
+        self.on_train_end(args, state, control)  # a run that failed did not undo it
+        # accelerate's loaders wrap the one that collates
+        loader = getattr(train_dataloader, "base_dataloader", train_dataloader)
+        plain = getattr(loader, "collate_fn", None)
+        if plain is None or isinstance(getattr(plain, "data_collator", plain), MixCollator):
+            raise mix_error(
+                "MixTraining",
+                "the training loader has no collate_fn." if plain is None else
+                "the Trainer's data_collator is a MixCollator.",
+                "It mixes what the Trainer's own collator makes, for training alone.",
+                "Let get_train_dataloader return a DataLoader, and data_collator not mix.",
+            )  # fmt: skip
+        self.mix.mixer.rank = args.process_index
+        mixed = copy.copy(self.mix)
+        mixed.collator = plain
+        self._set(loader, "collate_fn", mixed)
+        config = getattr(model, "config", None)
+        if getattr(config, "problem_type", "other") is None:
+            self._set(config, "problem_type", "single_label_classification")
+        self.epoch, self._skipped = int(state.epoch or 0), 0
+        if not isinstance(loader.dataset, IterableDataset):  # that one is not skipped in
+            self._skipped = round(((state.epoch or 0) - self.epoch) * len(train_dataloader))
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell the workers, before they start."""
+        self.mix.set_epoch(self.epoch, self._skipped)
+        self.epoch, self._skipped = self.epoch + 1, 0
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leave all as it was."""
+        while self._undo:
+            setattr(*self._undo.pop())
+
+    def _set(self, of: Any, name: str, value: Any) -> None:
+        """Set an attribute until training ends."""
+        self._undo.append((of, name, getattr(of, name)))
+        setattr(of, name, value)
+
+
+def soft_cross_entropy(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:
+    r"""Cross-entropy for ``Trainer(compute_loss_func=...)``, with soft labels or ids.
+
+    .. math:: \ell = \frac{1}{N} \sum_i -\sum_c \tilde y_{ic} \log \mathrm{softmax}(z_i)_c
+
+    Args:
+      outputs: of the model, with `logits` [B, C].
+      labels: soft [B, C] in training, ids [B] in evaluation.
+      num_items_in_batch: labels in all batches of the update, as the Trainer counts them: of soft
+        labels every one of the C entries. Left out, N = B.
+
+    Returns:
+      A scalar; over the batches of an update, the sum of these is the mean over all N rows.
+
+    Raises:
+      MixError: shapes of soft labels and logits differ.
+
+    Example:
+      >>> from types import SimpleNamespace
+      >>> outputs = SimpleNamespace(logits=torch.zeros(2, 4))
+      >>> round(float(soft_cross_entropy(outputs, torch.full((2, 4), 0.25))), 4)
+      1.3863
+    """
+    logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs.logits
+    if labels.ndim == 1:
+        rows = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        return rows.mean() if num_items_in_batch is None else rows.sum() / num_items_in_batch
+    rows = bm.losses.soft_cross_entropy(logits, labels, "none")
+    count = len(rows) if num_items_in_batch is None else num_items_in_batch / labels.shape[1]
+    return rows.sum() / count
+
+
+class _Place:
+    """Epoch and number of each batch, in the main process and in workers of a loader alike."""
+
+    def __init__(self) -> None:
+        # the epoch, its first step, how often they were set, which of these times worker 0 began
+        self.told = torch.zeros(4, dtype=torch.int64)
+        self.at: Any = None
+        self.count = 0
+
+    def set_epoch(self, epoch: int, step: int) -> None:
+        """In shared memory, so that workers that are kept from pass to pass are told too."""
+        self.told.share_memory_()
+        self.told[:3] = torch.tensor([epoch, step, int(self.told[2]) + 1])
+
+    def next(self) -> tuple[int, int]:
+        """(epoch, step); a loader deals its batches to its workers in turn."""
+        epoch, first, times, begun = self.told.tolist()
+        if self.at != (times, os.getpid()):
+            self.at, self.count = (times, os.getpid()), 0
+        count, worker = self.count, get_worker_info()
+        self.count += 1
+        if worker is None:
+            return epoch, first + count
+        if times == 0 or (count == worker.id == 0 and begun == times):
+            raise mix_error(
+                "MixCollator",
+                "a worker of a DataLoader begins a pass without a `set_epoch` of its own.",
+                "A new worker knows no earlier pass, and would repeat its mixes.",
+                "Call set_epoch(epoch) before each pass; MixTraining does so for a Trainer.",
+            )  # fmt: skip
+        if worker.id == 0:
+            self.told[3] = times
+        return epoch, first + count * worker.num_workers + worker.id

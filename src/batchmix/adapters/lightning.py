@@ -1,0 +1,133 @@
+"""Lightning: mixing as a callback of the Trainer. With Fabric, `batchmix.Mixer` is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+import batchmix as bm
+from batchmix._errors import mix_error
+from batchmix.fields import Field
+from batchmix.pairing import Derangement, Pairing
+from batchmix.policies import Policy
+
+__all__ = ["MixCallback"]
+
+
+class MixCallback(Callback):  # type: ignore[misc]
+    """Mix each training batch on its device, before any `on_train_batch_start`.
+
+    The plan is that of ``Key(seed, trainer.current_epoch, batch_idx, trainer.global_rank)``:
+    processes draw different mixes, a run replays, and one that is resumed in the middle of an epoch
+    goes on where it was. Batches of validation, sanity check, test and prediction are not touched.
+    Mixing comes after all transfer hooks of the module and the data module.
+
+    Args:
+      policy: how much is pasted and where; None mixes nothing (labels still become soft).
+      fields: {where in the batch: what it is}, as for `batchmix.Mixer`. With several loaders a
+        place is a path: ("a", 0) is the first of the batch of loader "a".
+      pairing: who is whose partner.
+      seed: of the run; a checkpoint brings its own.
+      axes: letters of the axes that boxes lie on, as for `batchmix.Mixer`.
+
+    Raises:
+      MixError: at the first batch, a field that is missing or does not fit; a `training_step` that
+        takes the iterator of the loader, so that batches cannot be mixed.
+
+    Example:
+      >>> from batchmix.fields import Image, Labels
+      >>> from batchmix.policies import CutMix
+      >>> mix = MixCallback(CutMix(1.0), {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+      >>> mix.state_dict()
+      {'seed': 0}
+
+    Differs from: assigning to `batch` in `on_train_batch_start` is without effect in Lightning, and
+    `on_after_batch_transfer` is no hook of callbacks and runs in validation too.
+    """
+
+    def __init__(
+        self,
+        policy: Policy | None,
+        fields: Mapping[Any, Field],
+        *,
+        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
+        seed: int = 0,
+        axes: str | None = None,
+    ) -> None:
+        self.mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, axes=axes)
+        self._transfer: _Transfer | None = None
+        self._mixed_last: tuple[int, int] | None = None
+
+    @property
+    def state_key(self) -> str:
+        """One per set of fields, so that a trainer may have several of these callbacks."""
+        return str(self._generate_state_key(fields=list(self.mixer.fields)))
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Stand behind the transfer of batches, in `fit` alone."""
+        if stage != "fit":
+            return
+
+        def mixed(batch: Any) -> Any:
+            if not trainer.training or batch is None:  # None: Lightning's sign for a skipped batch
+                return batch
+            epoch = trainer.current_epoch
+            step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            self.mixer.rank, self._mixed_last = trainer.global_rank, (epoch, step)
+            return self.mixer(batch, step=step, epoch=epoch)
+
+        self._transfer = _Transfer(trainer.strategy, mixed)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Nothing, or an error where Lightning did not transfer this batch itself."""
+        if self._mixed_last != (trainer.current_epoch, batch_idx):
+            raise mix_error(
+                "MixCallback", f"batch {batch_idx} of epoch {trainer.current_epoch} was not mixed.",
+                "Batches are mixed when Lightning moves them to the device, which it does not do "
+                "for a training_step(self, dataloader_iter).",
+                "Take (self, batch, batch_idx), or call a batchmix.Mixer in training_step.",
+            )  # fmt: skip
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Undo `setup`."""
+        if self._transfer is not None:
+            self._transfer.end()
+        self._transfer = None
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """`teardown` is not called then."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seed; epoch and batch are in the checkpoint already."""
+        return {"seed": self.mixer.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the stream of the run that is resumed."""
+        self.mixer.seed = int(state_dict["seed"])
+
+
+class _Transfer:
+    """A strategy's `batch_to_device`, with something done to the batch after it."""
+
+    def __init__(self, strategy: Any, then: Callable[[Any], Any]) -> None:
+        self.strategy, self.plain = strategy, strategy.batch_to_device
+        self.then: Callable[[Any], Any] | None = then
+        strategy.batch_to_device = self
+
+    def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """The batch on its device, mixed."""
+        batch = self.plain(batch, *args, **kwargs)
+        return batch if self.then is None else self.then(batch)
+
+    def end(self) -> None:
+        """From now on only `plain`, also where another callback stands in front of this one."""
+        self.then = None
+        if self.strategy.batch_to_device is self:
+            self.strategy.batch_to_device = self.plain

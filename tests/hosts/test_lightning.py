@@ -1,0 +1,295 @@
+"""MixCallback in real Trainers: what is mixed, by which plan, on resume, and in two processes."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import CombinedLoader
+from torch.utils.data import DataLoader
+
+import batchmix as bm
+from batchmix.adapters.lightning import MixCallback
+from batchmix.fields import Image, Labels
+from batchmix.policies import CutMix, MixUp, Schedule, Switch
+
+pytestmark = [
+    # workers, intervals of logs and the like are no matter here
+    pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
+    pytest.mark.filterwarnings("ignore:You defined a `validation_step` but have no"),
+    pytest.mark.filterwarnings("ignore:The number of training batches .* is smaller than the log"),
+    # Lightning 2.6 makes one itself when it loads the loops of a checkpoint
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+]
+ROOT = Path(__file__).parents[2]
+ROWS, BATCH = 20, 4  # 5 batches
+POLICY = Switch([MixUp(1.0), CutMix(1.0)])
+FIELDS = {0: Image("NCHW"), 1: Labels(ROWS)}
+DATA = [(torch.full((1, 4, 4), float(i)), i) for i in range(ROWS)]
+
+
+class Net(L.LightningModule):
+    """Remembers every batch that its steps and hooks are given."""
+
+    def __init__(self, take=lambda batch: batch):
+        super().__init__()
+        self.layer, self.take = torch.nn.Linear(16, ROWS), take
+        self.seen, self.plain = [], []
+
+    def training_step(self, batch, batch_idx):
+        x, y = self.take(batch)
+        self.seen.append((self.current_epoch, batch_idx, x, y))
+        return torch.nn.functional.cross_entropy(self.layer(x.flatten(1) / ROWS), y)
+
+    def validation_step(self, batch, batch_idx):
+        self.plain.append(self.take(batch)[1])
+        return torch.zeros(1, requires_grad=False)  # prediction warns where it is given nothing
+
+    test_step = predict_step = validation_step
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+class Resumable:
+    """A loader that goes on behind the batches that a checkpoint says were taken."""
+
+    def __init__(self, loader):
+        self.loader, self.taken, self.skip = loader, 0, 0
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        self.taken, skip, self.skip = self.skip, self.skip, 0
+        for k, batch in enumerate(self.loader):
+            if k >= skip:
+                self.taken += 1
+                yield batch
+
+    def state_dict(self):
+        return {"taken": self.taken % len(self)}
+
+    def load_state_dict(self, state):
+        self.skip = state["taken"]
+
+
+class Save(Callback):
+    """A checkpoint after a number of steps, by a callback that a resumed run can do without."""
+
+    def __init__(self, path, steps):
+        self.path, self.steps = path, steps
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.steps:
+            trainer.save_checkpoint(self.path)
+
+
+def loader(rows=DATA, **options):
+    return DataLoader(rows, batch_size=BATCH, **options)
+
+
+def trainer(*callbacks, epochs=2, **options):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options = {"enable_checkpointing": False, "num_sanity_val_steps": 2} | quiet | options
+    return L.Trainer(accelerator="cpu", max_epochs=epochs, callbacks=list(callbacks), **options)
+
+
+def expected(seed=3, epochs=2, policy=POLICY, rank=0):
+    """What the same plans make of the same batches without Lightning."""
+    mixer = bm.Mixer(policy, FIELDS, seed=seed, rank=rank)
+    return [
+        (epoch, step, *mixer(batch, step=step, epoch=epoch))
+        for epoch in range(epochs)
+        for step, batch in enumerate(loader())
+    ]
+
+
+def assert_same(one, two):
+    assert [batch[:2] for batch in one] == [batch[:2] for batch in two]
+    for a, b in zip(one, two):
+        assert torch.equal(a[2], b[2])
+        assert torch.equal(a[3], b[3])
+
+
+def test_training_batches_are_mixed_by_epoch_and_batch():
+    net = Net()
+    trainer(MixCallback(POLICY, FIELDS, seed=3)).fit(net, loader())
+    assert_same(net.seen, expected())
+    ids = torch.arange(ROWS, dtype=torch.float32)
+    for _, _, x, y in net.seen:  # row i of the data holds i
+        assert torch.allclose(x.flatten(1).mean(1), y @ ids, atol=1e-4)
+    assert len({y.numpy().tobytes() for *_, y in net.seen}) == 10
+
+
+def test_everything_else_is_not():
+    net, mix = Net(), MixCallback(POLICY, FIELDS, seed=3)
+    run = trainer(mix, val_check_interval=2)  # in the middle of an epoch, too
+    run.fit(net, loader(), loader())
+    assert_same(net.seen, expected())
+    assert len(net.plain) == 2 + 2 * 2 * 5  # the sanity check, and two passes in each epoch
+    run.validate(net, loader(), verbose=False)
+    run.test(net, loader(), verbose=False)
+    run.predict(net, loader(), return_predictions=False)
+    assert len(net.plain) == 22 + 15
+    assert all(y.dtype == torch.int64 and y.shape == (4,) for y in net.plain)
+
+
+def test_a_second_fit_is_mixed_once_and_a_removed_callback_is_gone():
+    net, mix = Net(), MixCallback(POLICY, FIELDS, seed=3)
+    run = trainer(mix, epochs=1)
+    run.fit(net, loader())
+    run.fit_loop.max_epochs = 2
+    run.fit(net, loader())
+    assert_same(net.seen, expected())
+    run.callbacks.remove(mix)
+    run.fit_loop.max_epochs = 3
+    plain = Net()
+    run.fit(plain, loader())
+    assert [y.dtype for *_, y in plain.seen] == [torch.int64] * 5
+
+
+def test_it_is_undone_after_an_error():
+    class Failing(Net):
+        def training_step(self, batch, batch_idx):
+            raise KeyError("stop")
+
+    mix = MixCallback(POLICY, FIELDS, seed=3)
+    run = trainer(mix)
+    with pytest.raises(KeyError):
+        run.fit(Failing(), loader())
+    net = Net()
+    run.callbacks.remove(mix)
+    run.fit(net, loader())
+    assert {y.dtype for *_, y in net.seen} == {torch.int64}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_resume_in_the_middle_of_an_epoch(tmp_path, accumulate):
+    whole, options = Net(), {"accumulate_grad_batches": accumulate}
+    trainer(MixCallback(POLICY, FIELDS, seed=3), **options).fit(whole, Resumable(loader()))
+
+    first = Net()
+    part, path = MixCallback(POLICY, FIELDS, seed=3), tmp_path / "middle.ckpt"
+    steps = {1: 7, 2: 4}[accumulate]  # of an epoch of 5 batches, the last is a step of its own
+    run = trainer(part, Save(path, steps), max_steps=steps, **options)
+    run.fit(first, Resumable(loader()))
+    assert len(first.seen) == 7  # in the second epoch
+
+    rest = Net()
+    mix = MixCallback(POLICY, FIELDS, seed=99)  # the checkpoint's seed wins
+    second = trainer(mix, **options)
+    second.fit(rest, Resumable(loader()), ckpt_path=path, weights_only=False)
+    assert_same(first.seen + rest.seen, whole.seen)
+
+
+def test_max_steps_and_limits():
+    net = Net()
+    limits = {"max_steps": 4, "limit_train_batches": 3}
+    trainer(MixCallback(POLICY, FIELDS, seed=3), **limits).fit(net, loader())
+    assert_same(net.seen, [e for e in expected() if e[1] < 3][:4])
+
+
+def test_a_policy_may_look_at_the_epoch():
+    net = Net()
+    trainer(MixCallback(Schedule.off_after(MixUp(1.0), 1), FIELDS)).fit(net, loader())
+    hard = [bool((y.max(1).values == 1).all()) for *_, y in net.seen]
+    assert hard == [False] * 5 + [True] * 5
+
+
+def test_dicts_and_several_loaders():
+    rows = [{"image": x, "label": y, "name": f"row {y}"} for x, y in DATA]
+    net = Net(lambda batch: (batch["b"]["image"], batch["b"]["label"]))
+    fields = {("b", "image"): FIELDS[0], ("b", "label"): FIELDS[1]}
+    left = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            left.append((batch["a"][1].tolist(), batch["b"]["name"][0], batch["b"]["label"].ndim))
+
+    both = CombinedLoader({"a": loader(), "b": loader(rows)}, "min_size")
+    trainer(MixCallback(POLICY, fields, seed=3), Look()).fit(net, both)
+    assert_same(net.seen, expected())
+    assert left[:2] == [([0, 1, 2, 3], "row 0", 2), ([4, 5, 6, 7], "row 4", 2)]
+
+
+def test_two_callbacks_for_two_loaders():
+    net = Net(lambda batch: batch[1])
+    one = MixCallback(MixUp(1.0), {(0, 0): FIELDS[0], (0, 1): FIELDS[1]}, seed=1)
+    two = MixCallback(POLICY, {(1, 0): FIELDS[0], (1, 1): FIELDS[1]}, seed=3)
+    assert one.state_key != two.state_key
+    run = trainer(one, two)
+    run.fit(net, CombinedLoader([loader(), loader()], "min_size"))
+    assert_same(net.seen, expected())
+    run.fit_loop.max_epochs = 3
+    run.fit(net, CombinedLoader([loader(), loader()], "min_size"))
+    assert_same(net.seen, expected(epochs=3))
+
+
+def test_hooks_of_the_module_and_the_data_module_come_first():
+    class Halved(L.LightningDataModule):
+        def train_dataloader(self):
+            return loader()
+
+        def on_after_batch_transfer(self, batch, dataloader_idx):
+            return batch[0] / 2, batch[1]
+
+    net = Net()
+    trainer(MixCallback(POLICY, FIELDS, seed=3)).fit(net, Halved())
+    assert_same(net.seen, [(e, k, x / 2, y) for e, k, x, y in expected()])
+
+
+# Lightning says that this is experimental
+@pytest.mark.filterwarnings("ignore:You are using the `dataloader_iter` step flavor")
+@pytest.mark.filterwarnings("ignore:Found `dataloader_iter` argument in the `training_step`")
+def test_a_step_that_takes_the_iterator_is_refused():
+    class Pulls(Net):
+        def training_step(self, dataloader_iter):
+            batch, index, _ = next(dataloader_iter)
+            return super().training_step(batch, index)
+
+    with pytest.raises(bm.MixError, match="was not mixed"):
+        trainer(MixCallback(POLICY, FIELDS)).fit(Pulls(), loader())
+
+
+def test_a_misspelt_field_is_an_error():
+    with pytest.raises(bm.MixError, match="field 2 is not in the batch"):
+        trainer(MixCallback(POLICY, {2: Labels(3)})).fit(Net(), loader())
+
+
+@pytest.mark.parametrize("script", ["lightning_ddp.py", "fabric_ddp.py"])
+def test_two_processes(script):
+    """Ranks differ, and a run repeats."""
+    runs = []
+    for _ in range(2):
+        path = Path(__file__).parent / "scripts" / script
+        done = subprocess.run([sys.executable, path], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        found = re.findall(r"rank (\d): (\[.*?\])", done.stdout)
+        runs.append({int(rank): ast.literal_eval(seen) for rank, seen in found})
+    assert sorted(runs[0]) == [0, 1]
+    assert runs[0] == runs[1]
+    assert len(runs[0][0]) == len(runs[0][1]) == 16
+    assert not set(runs[0][0]) & set(runs[0][1])
+    for rank in (0, 1):  # and they are the plans of these ranks
+        mixer = bm.Mixer(MixUp(1.0), {0: Labels(4)}, seed=0, rank=rank, axes="")
+        lam = [
+            bm.draw(mixer.policy, bm.Key(0, epoch, step, rank), 4, {}).lam
+            for epoch in range(2)
+            for step in range(2)
+        ]
+        dominant = [max(v, 1 - v) for batch in lam for v in batch.tolist()]
+        assert runs[0][rank] == pytest.approx(dominant, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lightning_callback", "fabric_loop"])
+def test_examples(name):
+    words = [sys.executable, f"examples/{name}.py"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split("test accuracy:")[1].split()[0]) > 0.8
