@@ -31,6 +31,8 @@ LAYERS = {
     "fields": ["_errors", "_plan", "_mix", "_labels", "_boxes"],
     "losses": ["_errors", "backends"],
     "metrics": ["backends", "losses"],
+    "_audit": ["_errors", "backends", "_audit"],
+    "_stats": ["_errors", "_plan", "_draw", "pairing", "policies"],
     "recipes": ["_errors", "losses", "pairing", "policies", "recipes"],
     "_mixer": ["_errors", "_plan", "_draw", "_mix", "backends", "fields", "pairing", "policies"],
 }

@@ -6,6 +6,7 @@ an adapter.
 """
 
 from batchmix import fields, losses, metrics, pairing, policies, recipes
+from batchmix._audit import audit
 from batchmix._boxes import mix_boxes
 from batchmix._draw import draw
 from batchmix._errors import MixError
@@ -14,6 +15,7 @@ from batchmix._mix import mix, mix_ids
 from batchmix._mixer import Mixer
 from batchmix._plan import Key, Plan
 from batchmix._stack import mix_normalize, mix_stack
+from batchmix._stats import stats
 from batchmix.backends._native import kernels, set_threads
 
 __version__ = "0.1.0"
@@ -23,6 +25,7 @@ __all__ = [
     "MixError",
     "Mixer",
     "Plan",
+    "audit",
     "draw",
     "fields",
     "kernels",
@@ -39,4 +42,5 @@ __all__ = [
     "policies",
     "recipes",
     "set_threads",
+    "stats",
 ]

@@ -17,10 +17,10 @@ NO_BOX = -1.0  # fills the places of boxes that are gone
 
 
 def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) -> Any:
-    r"""Bounding boxes of a mixed batch: the row's own that still show, then the partner's.
+    """Bounding boxes of a mixed batch: the row's own that still show, then the partner's.
 
-    A box of the partner is cut to what was pasted, :math:`q \cap box_i`, and moved along where a
-    region was stretched. Where the paste is opaque, the row's own box is gone if it is covered
+    A box of the partner is cut to the region that was pasted, and moved along where that was
+    stretched. Where the paste is opaque, the row's own box is gone if it is covered
     whole, and shrinks where one of its sides is. Where rows are blended, or pasted through a mask,
     own boxes stay as they are; `lam` is their weight in a loss.
 

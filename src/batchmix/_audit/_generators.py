@@ -1,0 +1,65 @@
+"""The generators that all of a program shares: reading them, setting them, putting them back."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import random
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Generator(NamedTuple):
+    """One global generator; of some the state cannot be read."""
+
+    name: str
+    seed: Callable[[int], Any]
+    read: Callable[[], Any] | None = None
+    restore: Callable[[Any], Any] | None = None
+
+
+def known(array: Any) -> list[Generator]:
+    """Those of Python, of NumPy, and of the package that `array` belongs to."""
+    package = type(array).__module__.partition(".")[0]
+    found = [
+        Generator("Python's random", random.seed, random.getstate, random.setstate),
+        Generator("numpy.random", np.random.seed, np.random.get_state, np.random.set_state),
+    ]
+    own: Any = sys.modules.get(package)
+    if hasattr(own, "manual_seed"):
+        found.append(Generator(package, own.manual_seed, own.get_rng_state, own.set_rng_state))
+    elif hasattr(getattr(own, "random", None), "set_seed"):
+        found.append(Generator(f"{package}.random", own.random.set_seed))
+    return found
+
+
+def seed(generators: list[Generator], number: int) -> None:
+    """Seed each of them alike."""
+    for generator in generators:
+        generator.seed(number)
+
+
+def states(generators: list[Generator]) -> dict[str, bytes]:
+    """The state of each that can be read, for comparison."""
+    return {g.name: pickle.dumps(_plain(g.read())) for g in generators if g.read}
+
+
+@contextlib.contextmanager
+def kept(generators: list[Generator]) -> Iterator[None]:
+    """The program finds its generators as they were."""
+    found = [(g.restore, g.read()) for g in generators if g.read and g.restore]
+    try:
+        yield
+    finally:
+        for restore, state in found:
+            restore(state)
+
+
+def _plain(state: Any) -> Any:
+    """Arrays as bytes."""
+    if isinstance(state, tuple):
+        return tuple(_plain(part) for part in state)
+    return np.asarray(state).tobytes() if hasattr(state, "dtype") else state

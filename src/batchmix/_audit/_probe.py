@@ -1,0 +1,196 @@
+"""Calling what is audited, by its own interface, and reading what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._audit._case import Case
+from batchmix._errors import MixError, mix_error
+from batchmix.backends import backend_of
+
+CALLS = {
+    "xy": "fn(x, y)",
+    "pair": "fn((x, y))",
+    "dict": "fn({'image': x, 'label': y})",
+    "rows": "fn([(x[0], y[0]), (x[1], y[1]), ...])",
+}
+
+
+class Absent(Exception):
+    """There is nothing to be checked, such as a dtype that this framework does not have."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How it is called, and what its numbers mean."""
+
+    call: str
+    keys: Mapping[str, str]  # 'image', 'label' and, if there, 'mask' and 'id' -> key of the dict
+    labels: str
+    classes: int
+    weight: str
+    array: Callable[[Any], Any] | None
+
+    def fields(self, case: Case) -> dict[str, Any]:
+        """The parts of the batch as arrays of the framework."""
+        images = self._array(
+            case.images().astype("float32" if case.dtype == "bfloat16" else case.dtype)
+        )
+        if case.dtype not in _dtype(images):
+            try:
+                images = backend_of(images, "audit()").cast(images, case.dtype)
+            except (TypeError, AttributeError):
+                raise Absent(f"no dtype {case.dtype} here") from None
+        ids = np.arange(case.batch)
+        hot = np.eye(self.classes, dtype=np.float32)[ids]
+        parts = {"image": images, "label": self._array(hot if self.labels == "onehot" else ids)}
+        if "mask" in self.keys:
+            parts["mask"] = self._array(case.mask())
+        if "id" in self.keys:
+            parts["id"] = self._array(case.ids())
+        return parts
+
+    def __call__(self, fn: Callable[..., Any], case: Case) -> Seen:
+        """One call, and what was seen of it."""
+        parts = self.fields(case)
+        before = {name: np.array(host(part)) for name, part in parts.items()}
+        arguments = self._arguments(parts)
+        held = dict(arguments[0]) if self.call == "dict" else {}
+        result = fn(*arguments)
+        images, labels, others = self._read(result)
+        written = [
+            name
+            for name, part in parts.items()
+            if not np.array_equal(before[name], host(part), equal_nan=True)
+        ]
+        written += [key for key, part in held.items() if arguments[0].get(key) is not part]
+        raw, partner = self._soft(labels, case.batch)
+        pixels = host(images if not isinstance(images, list | tuple) else np.stack(images))
+        return Seen(
+            case, before, pixels, raw, partner, written,
+            {name: host(part) for name, part in others.items()},
+            (_dtype(parts["image"]), _dtype(images)),
+        )  # fmt: skip
+
+    def _arguments(self, parts: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments of a call."""
+        x, y = parts["image"], parts["label"]
+        if self.call == "dict":
+            return ({self.keys[name]: part for name, part in parts.items()},)
+        if self.call == "rows":
+            return ([(x[i], y[i]) for i in range(len(x))],)
+        return (x, y) if self.call == "xy" else ((x, y),)
+
+    def _read(self, result: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Images, labels, and the other fields of a dict."""
+        if self.call == "dict" and isinstance(result, Mapping):
+            named = {name: result[key] for name, key in self.keys.items() if key in result}
+            if "image" in named and "label" in named:
+                return named.pop("image"), named.pop("label"), named
+        elif self.call != "dict" and isinstance(result, tuple | list) and len(result) >= 2:
+            images, *labels = result
+            return images, labels[0] if len(labels) == 1 else labels, {}
+        got = list(result) if isinstance(result, Mapping) else type(result).__name__
+        raise mix_error(
+            "audit()", f"{CALLS[self.call]} gave {got}.",
+            "It gives images and labels, in the form in which it got them.",
+            "Say how it is called: call='xy', 'pair', 'dict' or 'rows', with keys for a dict.",
+        )  # fmt: skip
+
+    def _soft(self, labels: Any, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Labels [B, classes] as they came, or made of (y, partner's y, weight); and the partners.
+
+        What a sequence of labels holds is that of Composer, (partner's y, weight, ...), or that of
+        batchmix.pairs, (y, partner's y, weight); an array [B, 3] is kornia's, with those columns.
+        """
+        if isinstance(labels, tuple | list):
+            columns = [np.asarray(host(part)) for part in labels]
+            if len(columns) > 2 and columns[1].shape == columns[0].shape:
+                columns = columns[1:]
+            theirs, weight = columns[0], np.broadcast_to(columns[1], (batch,))
+        else:
+            found = np.asarray(host(labels))
+            if found.ndim == 3 and found.shape[0] == 1 and found.shape[2] == 3:
+                found = found[0]
+            if found.shape == (batch,):
+                return self._hot(found), None
+            if found.shape != (batch, 3) or self.classes == 3:
+                return found, None
+            theirs, weight = found[:, 1], found[:, 2]
+        own = weight if self.weight == "own" else 1 - weight
+        theirs = self._hot(theirs) if theirs.ndim == 1 else theirs
+        soft = own[:, None] * self._hot(np.arange(batch)) + (1 - own)[:, None] * theirs
+        return soft, theirs.argmax(1)
+
+    def _hot(self, ids: NDArray[Any]) -> NDArray[np.float64]:
+        """[B, classes]."""
+        hot: NDArray[np.float64] = (ids[:, None] == np.arange(self.classes)).astype(np.float64)
+        return hot
+
+    def _array(self, values: NDArray[Any]) -> Any:
+        """An array of the framework."""
+        return values if self.array is None else self.array(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one call did: everything that a check looks at, as NumPy arrays."""
+
+    case: Case
+    before: dict[str, NDArray[Any]]
+    images: NDArray[Any]
+    raw: NDArray[Any]  # labels as they came
+    partner: NDArray[Any] | None  # where the labels name them
+    written: list[str]  # inputs that were changed
+    others: dict[str, NDArray[Any]]
+    dtypes: tuple[str, str]  # of images, before and after
+
+    @property
+    def problem(self) -> str:
+        """Why shares cannot be compared, or ''."""
+        if self.images.shape != self.before["image"].shape:
+            return f"images of shape {self.before['image'].shape} come back as {self.images.shape}"
+        if self.raw.ndim != 2 or len(self.raw) != self.case.batch:
+            return f"labels of {self.case.batch} rows come back with shape {self.raw.shape}"
+        return ""
+
+    @property
+    def cells(self) -> NDArray[np.float64]:
+        """[B, cells, B]: share of each row in each cell."""
+        return self.case.weights(self.images)
+
+    @property
+    def pixels(self) -> NDArray[np.float64]:
+        """[B, B]: share of each row in the whole image."""
+        return np.asarray(self.cells.mean(1))
+
+    @property
+    def labels(self) -> NDArray[np.float64]:
+        """[B, B]: weight of each row's class, label smoothing taken out.
+
+        Classes that no row has hold what smoothing gives to every class.
+        """
+        spare = self.raw[:, self.case.batch :]
+        off = float(np.median(spare)) if spare.size else 0.0
+        off = off if 0 < off < 1 / self.raw.shape[1] else 0.0
+        plain = (self.raw - off) / (1 - off * self.raw.shape[1])
+        return np.asarray(plain[:, : self.case.batch], np.float64)
+
+
+def host(x: Any) -> Any:
+    """A NumPy array of an array of any framework; numbers and lists as NumPy takes them."""
+    try:
+        return backend_of(x, "audit()").to_numpy(x)
+    except MixError:
+        return np.asarray(x)
+
+
+def _dtype(x: Any) -> str:
+    """The name of a dtype, without its framework."""
+    x = x[0] if isinstance(x, list | tuple) else x
+    return str(getattr(x.dtype, "name", x.dtype)).rpartition(".")[2]

@@ -1,0 +1,116 @@
+"""What an audit found, as values; worst cases as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._audit._case import Case
+from batchmix._errors import mix_error
+
+Verdict = Literal["ok", "found", "not applicable", "could not run"]
+FORMAT = 1  # of saved cases
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One check: its verdict, the worst number of all calls, and where that was.
+
+    `number` is NaN where nothing was measured, and inf where there is no number for what is wrong.
+    `case` and `call` say which call was the worst; `arrays` are its inputs and outputs.
+    """
+
+    name: str
+    verdict: Verdict
+    number: float = float("nan")
+    limit: float = float("nan")
+    where: str = ""
+    case: Case | None = None
+    call: int = 0
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    @property
+    def figure(self) -> str:
+        """The number as text; '' where there is none, or none that is wrong."""
+        return f"{self.number:.3g}" if np.isfinite(self.number) and self.number else ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict:<15}{self.name:<35}{self.figure:>8}  {self.where}".rstrip()
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Verdicts of all checks, and how the callable was called, for saving and replaying."""
+
+    findings: tuple[Finding, ...]
+    options: Mapping[str, Any]
+    accepted: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> tuple[Finding, ...]:
+        """What counts: found, and not among the checks that were accepted."""
+        wrong = (f for f in self.findings if f.verdict == "found")
+        return tuple(f for f in wrong if f.name not in self.accepted)
+
+    def __getitem__(self, name: str) -> Finding:
+        """The finding of a check, by its name."""
+        return next(f for f in self.findings if f.name == name)
+
+    def __iter__(self) -> Iterator[Finding]:
+        return iter(self.findings)
+
+    def __repr__(self) -> str:
+        end = f"{len(self.found)} found" if self.found else "nothing found"
+        if self.accepted:
+            end += f"; accepted: {', '.join(self.accepted)}"
+        return "\n".join([*map(str, self.findings), end])
+
+    def save(self, folder: str | Path, **notes: Any) -> dict[str, Path]:
+        """Write the worst call of each check that found something, as npz without pickle.
+
+        Args:
+          folder: made if it is not there.
+          notes: plain values to be stored with them.
+
+        Returns:
+          Name of the check -> file. `audit(fn, replay=file)` runs that case again.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        files = {}
+        for finding in self.findings:
+            if finding.verdict == "found" and finding.case is not None:
+                stem = finding.name.replace(",", "").replace(" ", "-")
+                files[finding.name] = path = Path(folder) / f"{stem}.npz"
+                about = {
+                    "format": FORMAT, "check": finding.name, "call": finding.call,
+                    "number": finding.number, "case": finding.case.record(),
+                    "options": dict(self.options), "notes": notes,
+                }  # fmt: skip
+                arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **finding.arrays}
+                with path.open("wb") as file:
+                    np.savez_compressed(cast(BinaryIO, file), **arrays)
+        return files
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """What is told of a case that was saved."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about: dict[str, Any] = json.loads(str(file["about"]))
+        if about["format"] != FORMAT:
+            raise ValueError(f"format {about['format']}")
+    except FileNotFoundError:
+        raise
+    except Exception as problem:  # zip, key, JSON and pickle errors all mean the same thing
+        raise mix_error(
+            "audit()", f"cannot read {str(path)!r} as a case ({problem}).",
+            f"A case is an npz file of format {FORMAT}, without pickled objects.",
+            "Pass a file that Audit.save, or batchmix audit --out, wrote.",
+        ) from None  # fmt: skip
+    return about

@@ -1,0 +1,208 @@
+"""`batchmix audit`: is mixing code right, of this library or of any other?"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Argument, Option
+
+from batchmix._errors import MixError, mix_error
+from batchmix.cli._files import check_folder
+
+if TYPE_CHECKING:
+    from batchmix._audit._report import Audit
+
+_MAKERS = {  # framework: module, function that makes its array of NumPy's
+    "torch": ("torch", "tensor"),
+    "jax": ("jax.numpy", "asarray"),
+    "tensorflow": ("tensorflow", "convert_to_tensor"),
+}
+_COLOURS = {"found": "bold red", "ok": "green", "accepted": "yellow"}
+
+
+Framework = Literal["numpy", "torch", "jax", "tensorflow"]
+
+
+def audit(
+    target: Annotated[
+        str | None,
+        Argument(help="module:callable or file.py:callable; a class is made with --args first."),
+    ] = None,
+    args: Annotated[str, Option(help="Its keyword arguments, as JSON.")] = "{}",
+    framework: Annotated[Framework, Option(help="Whose arrays it takes.")] = "numpy",
+    call: Annotated[
+        Literal["xy", "pair", "dict", "rows"],
+        Option(help="xy: fn(x, y); pair: fn((x, y)); dict: fn({...}); rows: a collate_fn."),
+    ] = "xy",
+    keys: Annotated[
+        str | None, Option(help='For dict, JSON such as {"image": "images", "label": "labels"}.')
+    ] = None,
+    labels: Annotated[Literal["ids", "onehot"], Option(help="Labels that it takes.")] = "ids",
+    weight: Annotated[
+        Literal["own", "partner"], Option(help="Whose weight stands beside two labels.")
+    ] = "own",
+    classes: Annotated[int, Option(help="More than --batch-size.")] = 10,
+    layout: Annotated[str, Option(help="A letter per axis: NCHW, NHWC, NCT, ...")] = "NCHW",
+    batch_size: Annotated[int, Option(help="Even, at least 4.")] = 8,
+    calls: Annotated[int, Option(help="Of each kind of batch.")] = 16,
+    max_unmixed: Annotated[
+        float, Option(min=0.0, max=1.0, help="Share of rows that may stay as they were.")
+    ] = 0.5,
+    accept: Annotated[
+        list[str] | None, Option(help="A check whose finding is known; repeatable.")
+    ] = None,
+    out: Annotated[Path, Option(help="Folder for the worst cases, as npz.")] = Path(
+        "batchmix-audit"
+    ),
+    replay: Annotated[
+        Path | None, Option(help="A file from --out: that case again, and nothing else.")
+    ] = None,
+) -> int:
+    """Check any mixing code: labels against pixels, dtypes, partners, inputs, seeds, NaN, ids.
+
+    Exit code 0: nothing found. 1: something found. 2: it could not be run.
+    """
+    notes: dict[str, Any] = {"target": target, "args": args, "framework": framework}
+    if replay is not None:
+        notes |= {name: value for name, value in _notes(replay).items() if target is None}
+    if notes["target"] is None:
+        raise mix_error("audit", "got no target.", "It is module:callable.", "See --help.")
+    check_folder(out)
+    fn = build(notes["target"], _json("--args", notes["args"]))
+
+    import batchmix as bm
+
+    found = bm.audit(
+        fn, array=_maker(notes["framework"]), call=call,
+        keys=_json("--keys", keys) if keys else None, labels=labels, weight=weight,
+        classes=classes, layout=layout, batch=batch_size, calls=calls, max_unmixed=max_unmixed,
+        accept=accept or (), replay=replay,
+    )  # fmt: skip
+    _print(f"{notes['target']} {notes['args'] if notes['args'] != '{}' else ''}", found)
+    if replay is None:
+        for path in found.save(out, **notes).values():
+            print(path)
+    return 1 if found.found else 0
+
+
+def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
+    """What `target` names: an instance of a class, or a function with its keyword arguments."""
+    module, colon, name = target.rpartition(":")
+    if not colon:
+        raise mix_error(
+            "audit", f"got {target!r}.", "It is module:callable or file.py:callable.",
+            "Write for example timm.data.mixup:Mixup.",
+        )  # fmt: skip
+    try:
+        found = functools.reduce(getattr, name.split("."), _module(module))
+        if isinstance(found, type):
+            return _callable(target, found(**arguments))
+        found = _callable(target, found)
+        return functools.partial(found, **arguments) if arguments else found
+    except MixError:
+        raise
+    except Exception as error:  # of code that is not ours, at import or when made
+        raise mix_error(
+            "audit", f"{target} could not be made ({type(error).__name__}: {error}).",
+            "It is imported, and a class is called with --args.", "Check both in Python.",
+        ) from None  # fmt: skip
+
+
+def _module(name: str) -> Any:
+    """A module by its name, or by its file."""
+    if not name.endswith(".py"):
+        if "" not in sys.path:
+            sys.path.insert(0, "")  # the folder we are in, as for python -m
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    if spec is None or spec.loader is None or not Path(name).is_file():
+        raise mix_error("audit", f"there is no file {name}.", "It holds the callable.", "Look.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _callable(target: str, found: Any) -> Callable[..., Any]:
+    """What can be called."""
+    if not callable(found):
+        raise mix_error(
+            "audit", f"{target} is of type {type(found).__name__}.", "It is called with a batch.",
+            "Name a function, or a class whose instances can be called.",
+        )  # fmt: skip
+    return found  # type: ignore[no-any-return]
+
+
+def _maker(framework: str) -> Callable[[Any], Any] | None:
+    """What makes the framework's arrays of NumPy's."""
+    if framework == "numpy":
+        return None
+    module, function = _MAKERS[framework]
+    maker: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    return maker
+
+
+def _notes(replay: Path) -> dict[str, Any]:
+    """What was audited, as a saved case tells."""
+    from batchmix._audit._report import load
+
+    try:
+        notes: dict[str, Any] = load(replay)["notes"]
+    except OSError as error:
+        raise mix_error(
+            "--replay", f"{replay}: {error.strerror}.", "It is a file from --out.", "Look there."
+        ) from None
+    return notes
+
+
+def _json(option: str, text: str) -> dict[str, Any]:
+    """A JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise mix_error(
+            option,
+            f"got {text!r}.",
+            "It is a JSON object.",
+            """Write for example '{"alpha": 1}'.""",
+        )
+    return value
+
+
+def _print(title: str, found: Audit) -> None:
+    """A line per check, findings in red."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for heading in ("check", "verdict", "worst", "where"):
+        table.add_column(heading, justify="right" if heading == "worst" else "left")
+    for finding in found:
+        accepted = finding.verdict == "found" and finding.name in found.accepted
+        verdict = "accepted" if accepted else finding.verdict
+        colour = _COLOURS.get(verdict, "dim")
+        table.add_row(
+            finding.name, f"[{colour}]{verdict}[/]", finding.figure, _plain(finding.where)
+        )
+    console = Console()
+    Console(width=max(console.width, 120)).print(table)
+    print(f"\n{len(found.found)} found" if found.found else "\nnothing found")
+
+
+def _plain(text: str) -> str:
+    """Without what rich would take for markup."""
+    from rich.markup import escape
+
+    return escape(text)

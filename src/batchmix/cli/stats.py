@@ -1,0 +1,134 @@
+"""`batchmix stats`: what a policy's settings really do, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from typer import Argument, Option
+
+from batchmix._errors import mix_error
+from batchmix.cli._arms import parse_arms
+from batchmix.cli._files import check_folder, write
+
+if TYPE_CHECKING:
+    from batchmix._stats import Stats
+
+
+def stats(
+    policies: Annotated[
+        list[str],
+        Argument(metavar="POLICY...", help="As for compare: none, mixup:A, cutmix:A, switch:A,B."),
+    ],
+    size: Annotated[str, Option(help="Cells: N for N x N, HxW, or DxHxW.")] = "32",
+    pairing: Annotated[
+        Literal["derangement", "permutation", "reverse", "roll"],
+        Option(help="Who is whose partner."),
+    ] = "derangement",
+    batch_size: Annotated[int, Option(min=1)] = 64,
+    batches: Annotated[int, Option(min=1, help="Plans that are drawn.")] = 1024,
+    seed: Annotated[int, Option(min=0)] = 0,
+    margin: Annotated[
+        float, Option(min=0.0, max=0.5, help="Own weights this close to 0 or 1 are nearly unmixed.")
+    ] = 0.05,
+    out: Annotated[Path, Option(help="Folder for stats.png.")] = Path("batchmix-stats"),
+) -> None:
+    """Count what settings really do: pasted share, unmixed rows, own partners, weights.
+
+    Nothing is trained and no data is read. Prints a table and writes stats.png.
+    """
+    words = " ".join(policies)
+    arms = [arm for arm in parse_arms(words) if arm.kind != "none" or arm.name in words.split()]
+    cells = _cells(size)
+    check_folder(out)
+
+    import batchmix as bm
+
+    pair = getattr(bm.pairing, pairing.capitalize())()
+    found = {
+        arm.name: bm.stats(
+            arm.policy, cells, batch=batch_size, batches=batches, pairing=pair, seed=seed,
+            margin=margin,
+        )
+        for arm in arms
+    }  # fmt: skip
+    title = (
+        f"{' x '.join(map(str, cells.values()))} cells, {batches} batches of {batch_size}, "
+        f"{pairing}"
+    )
+    _print(title, found)
+    write(out / "stats.png", figure(title, found))
+    print(out / "stats.png")
+
+
+def _cells(text: str) -> dict[str, int]:
+    """Cells per axis."""
+    try:
+        numbers = [int(word) for word in text.lower().split("x")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 3 or min(numbers) < 1:
+        raise mix_error(
+            "--size", f"got {text!r}.", "It is N, HxW or DxHxW, each >= 1.", "Try --size 32."
+        )
+    numbers = numbers * 2 if len(numbers) == 1 else numbers
+    return dict(zip("DHW"[-len(numbers) :], numbers))
+
+
+def _print(title: str, found: dict[str, Stats]) -> None:
+    """A line per policy."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    headings = (
+        "policy\n", "pasted\n%", "own weight\n5 %..50 %..95 %", "unmixed\n%", "own\npartner",
+        "empty\nbox", "nearly\nunmixed", "own weight\n0 .. 1",
+    )  # fmt: skip
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == headings[0] else "right")
+    for name, s in found.items():
+        low, middle, high = s.quantiles(0.05, 0.5, 0.95)
+        shares = (s.unmixed, s.self_pairs, s.empty, s.nearly)
+        table.add_row(
+            name, f"{100 * s.pasted:.1f}", f"{low:.2f}..{middle:.2f}..{high:.2f}",
+            *(f"{100 * share:.1f}" for share in shares), s.sparkline(),
+        )  # fmt: skip
+    console = Console()
+    Console(width=max(console.width, 110)).print(table)  # a table that is cut off helps nobody
+    console.print(
+        "\npasted: mean weight of the partner. unmixed: own weight 1, among them own partners and "
+        f"empty boxes. nearly unmixed: own weight within {s.margin:g} of 0 or 1.\n",
+        style="dim", highlight=False,
+    )  # fmt: skip
+
+
+def figure(title: str, found: dict[str, Stats]) -> bytes:
+    """A PNG: a histogram of the own weight per policy, unmixed rows in grey."""
+    import io
+
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    canvas = Figure(figsize=(6, 1.5 * len(found) + 0.8), layout="constrained")
+    canvas.suptitle(f"Weight of a row's own content ({title})", x=0.01, ha="left", fontsize=9)
+    for axes, (name, s) in zip(canvas.subplots(len(found), 1, squeeze=False)[:, 0], found.items()):
+        edges = np.linspace(0, 1, 41)
+        parts = [s.lam[s.lam < 1], s.lam[s.lam == 1]]
+        shares = [np.full(len(part), 100 / len(s.lam)) for part in parts]
+        axes.hist(parts, edges, weights=shares, stacked=True, color=["#2b6cb0", "#999999"])
+        axes.axvline(1 - s.pasted, color="#d98a1f", lw=1.5)
+        axes.set_title(
+            f"{name}: pasted {s.pasted:.2f}, unmixed {s.unmixed:.1%}, nearly {s.nearly:.1%}",
+            loc="left", fontsize=8,
+        )  # fmt: skip
+        axes.set_xlim(0, 1)
+        axes.set_ylabel("% of rows", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    content = io.BytesIO()
+    canvas.savefig(content, format="png", dpi=150)
+    return content.getvalue()

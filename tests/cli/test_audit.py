@@ -1,0 +1,119 @@
+"""`batchmix audit`, run for real on files of this test and on timm."""
+
+import json
+
+import pytest
+
+RIGHT = """
+import batchmix as bm
+from batchmix.fields import Image, Labels
+
+class Mix:
+    def __init__(self, shift=0):
+        self.mixer = bm.Mixer(bm.policies.CutMix(1.0), {0: Image("NCHW"), 1: Labels(10)})
+        self.shift = shift
+
+    def __call__(self, x, y):
+        images, labels = self.mixer((x, y))
+        return images, labels if not self.shift else labels[:, ::-1]
+
+def pair(batch, flip=False):
+    images, labels = batch
+    return (images, labels) if not flip else (images[::-1], labels)
+
+mixer = bm.Mixer(bm.policies.MixUp(0.2), {"x": Image("NCHW"), "y": Labels(10)})
+number = 5
+
+class Fails:
+    def __init__(self):
+        raise RuntimeError("not today")
+"""
+KEYS = '{"image": "x", "label": "y"}'
+
+
+@pytest.fixture
+def code(tmp_path):
+    """A file with callables."""
+    path = tmp_path / "mixing.py"
+    path.write_text(RIGHT)
+    return path
+
+
+def test_nothing_found_is_exit_code_0(run, code, tmp_path):
+    done, out, error = run("audit", f"{code}:Mix", "--calls", 3, "--out", tmp_path / "out")
+    assert (done, error) == (0, "")
+    assert "nothing found" in out
+    assert "label error, odd batch" in out
+    words = ["--call", "dict", "--keys", KEYS, "--calls", 3, "--out", tmp_path / "out"]
+    assert run("audit", f"{code}:mixer", *words)[0] == 0
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_finding_is_exit_code_1_and_can_be_replayed(run, code, tmp_path):
+    words = ["--args", '{"shift": 1}', "--calls", 3, "--out", tmp_path / "out"]
+    done, out, _ = run("audit", f"{code}:Mix", *words)
+    assert done == 1
+    assert "found" in out
+    files = [line for line in out.splitlines() if line.endswith(".npz")]
+    path = tmp_path / "out" / "label-error-odd-batch.npz"
+    assert str(path) in files
+
+    done, again, _ = run("audit", "--replay", path)
+    assert done == 1
+    (first,) = [line for line in out.splitlines() if "odd batch" in line and ".npz" not in line]
+    (second,) = [line for line in again.splitlines() if "odd batch" in line]
+    assert first.split()[:6] == second.split()[:6]  # before a long line goes on
+    assert "even batch" not in again
+
+    done, fixed, _ = run("audit", f"{code}:Mix", "--replay", path)  # without the shift
+    assert done == 0
+    assert "nothing found" in fixed
+
+
+def test_known_findings_can_be_accepted(run, code, tmp_path):
+    words = ["audit", f"{code}:pair", "--call", "pair", "--labels", "onehot", "--calls", 3]
+    words += ["--out", tmp_path / "out", "--max-unmixed", 1]
+    assert run(*words)[0] == 0  # an identity: nothing is wrong but that nothing is mixed
+    assert run(*words[:-1], 0.5)[0] == 1
+    accepted = run(*words[:-1], 0.5, "--accept", "unmixed rows")
+    assert accepted[0] == 0
+    assert "accepted" in accepted[1]
+
+
+def test_timm_by_its_module_name(run, tmp_path):
+    args = {"mixup_alpha": 0, "cutmix_alpha": 1, "num_classes": 10, "mode": "elem"}
+    words = ["--args", json.dumps(args), "--framework", "torch", "--out", tmp_path / "out"]
+    done, out, _ = run("audit", "timm.data.mixup:Mixup", *words)
+    assert done == 1
+    assert (tmp_path / "out" / "label-error-video.npz").exists()
+    assert "draws from numpy.random" in out
+    assert run("audit", "--replay", tmp_path / "out" / "label-error-video.npz")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "says"),
+    [
+        ("mixing", [], "module:callable"),
+        ("nowhere.py:mix", [], "no file nowhere.py"),
+        ("no.such.module:mix", [], "ModuleNotFoundError"),
+        ("{code}:nothing", [], "AttributeError"),
+        ("{code}:number", [], "is of type int"),
+        ("{code}:Fails", [], "RuntimeError: not today"),
+        ("{code}:Mix", ["--args", "{}}"], "--args"),
+        ("{code}:Mix", ["--args", "[]"], "--args"),
+        ("{code}:Mix", ["--call", "pair"], "raised TypeError"),
+        ("{code}:Mix", ["--layout", "NHW"], "layout='NHW'"),
+        ("{code}:Mix", ["--accept", "nothing"], "The checks are"),
+        ("{code}:Mix", ["--framework", "mxnet"], "--framework"),
+        ("{code}:Mix", ["--replay", "nowhere.npz"], "nowhere.npz"),
+        (None, ["--replay", "nowhere.npz"], "nowhere.npz"),
+        (None, [], "target"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_and_exit_code_2(run, code, tmp_path, target, words, says):
+    given = [] if target is None else [target.format(code=code)]
+    done, _, error = run("audit", *given, *words, "--out", tmp_path / "out")
+    assert done == 2
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,55 @@
+"""`batchmix stats`, run for real."""
+
+import pytest
+from PIL import Image
+
+import batchmix as bm
+from batchmix.policies import CutMix
+
+
+def test_a_line_and_a_panel_per_policy(run, tmp_path):
+    code, out, _ = run("stats", "cutmix:1", "mixup:0.2", "none", "--size", 8, "--out", tmp_path)
+    assert code == 0
+    assert "8 x 8 cells, 1024 batches of 64, derangement" in out
+    assert out.split()[-1] == str(tmp_path / "stats.png")
+    (line,) = [line for line in out.splitlines() if line.startswith("cutmix:1")]
+    found = bm.stats(CutMix(1.0), {"H": 8, "W": 8})
+    assert f"{100 * found.pasted:.1f}" in line.split()
+    assert line.endswith(found.sparkline())
+    heights = []
+    for words in (["cutmix:1"], ["cutmix:1", "mixup:0.2", "none"]):
+        assert run("stats", *words, "--batches", 4, "--out", tmp_path)[0] == 0
+        with Image.open(tmp_path / "stats.png") as image:
+            assert len(image.convert("L").getcolors()) > 50  # something is drawn
+            heights.append(image.height)
+    assert heights[1] > 2 * heights[0] - 200
+
+
+def test_size_and_pairing_reach_the_draw(run, tmp_path):
+    words = ["stats", "cutmix:1", "--batches", 64, "--out", tmp_path]
+    assert "12 x 20 cells" in run(*words, "--size", "12x20")[1]
+    assert "4 x 6 x 8 cells" in run(*words, "--size", "4x6x8")[1]
+    permuted = run(*words, "--pairing", "permutation", "--batch-size", 2)[1]
+    (line,) = [line for line in permuted.splitlines() if line.startswith("cutmix:1")]
+    assert 35 < float(line.split()[4]) < 65  # own partners, %
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["cutmx:1"], "Did you mean 'cutmix:1'?"),
+        ([], "POLICY"),
+        (["cutmix:1", "--size", "0"], "--size"),
+        (["cutmix:1", "--size", "8x"], "--size"),
+        (["cutmix:1", "--size", "1x2x3x4"], "--size"),
+        (["cutmix:1", "--pairing", "friends"], "--pairing"),
+        (["cutmix:1", "--margin", "0.7"], "--margin"),
+        (["cutmix:1", "--batches", "0"], "--batches"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(run, tmp_path, words, says):
+    code, _, error = run("stats", *words, "--out", tmp_path / "out")
+    assert code == 2
+    assert says in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
