@@ -1,7 +1,7 @@
-"""Makes every figure of the documentation but compare.png: python docs/make_figures.py
+"""Makes the figures of the documentation: python docs/make_figures.py
 
 No network and no choice: the rows are scikit-learn's digits, by seed. compare.png is what
-`batchmix compare` writes, see compare.md.
+`batchmix compare` writes, see compare.md; make_explore_figure.py makes those of the page.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 import batchmix as bm
 from batchmix.cli import _pictures
 from batchmix.cli._arms import parse_arms
-from batchmix.cli._data import load
 from batchmix.cli._files import write
+from batchmix.cli._mixing import Mixing
 from batchmix.cli._shown import Shown, choose
+from batchmix.cli._source import open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
 
 HERE = Path(__file__).parent / "figures"
-BATCH = choose(load("digits"), 8, seed=0)
+BATCH = choose(open_source("digits"), 8, Mixing())
 BOTH = Switch([MixUp(0.8), CutMix(1.0)])
 
 
@@ -28,7 +29,7 @@ def shown(
     pairing: bm.pairing.Pairing = bm.pairing.Derangement(),  # noqa: B008  an immutable value
 ) -> Shown:
     """A policy on the rows of every figure."""
-    plan = bm.draw(policy, key, len(BATCH.rows), {"H": 8, "W": 8}, pairing=pairing)
+    plan = bm.draw(policy, key, len(BATCH), {"H": 8, "W": 8}, pairing=pairing)
     return BATCH.apply(name, plan)
 
 

@@ -13,7 +13,8 @@ SRC = pathlib.Path(batchmix.__file__).parent
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(SRC.rglob("*.py"))
 FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvision", "timm"}
-FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "grain", "ray", "transformers"}
+FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "gradio", "grain"}
+FRAMEWORKS |= {"playwright", "ray", "scipy", "transformers"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
 # what each part may import of the package; a name stands for itself and all below it
 LAYERS = {

@@ -88,7 +88,7 @@ def _policies() -> list[type]:
 def test_figures_are_those_of_the_script_and_all_are_used() -> None:
     made = runpy.run_path(str(DOCS / "make_figures.py"))["figures"]()
     there = {path.name for path in (DOCS / "figures").iterdir()}
-    assert there == {*made, "compare.png"}
+    assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}
     used = re.findall(r"figures/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert there == set(used)
 

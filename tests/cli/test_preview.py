@@ -1,19 +1,26 @@
-"""`batchmix preview`, run for real: on digits and on a folder of images made here."""
+"""`batchmix preview`, run for real: on digits, and on folders of images and sounds made here."""
 
 from __future__ import annotations
 
+import base64
+import re
+import shlex
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 import batchmix as bm
-from batchmix.cli import _pictures, main
+from batchmix.cli import _panels, _pictures, main
 from batchmix.cli._arms import Arm
-from batchmix.cli._data import load
-from batchmix.cli._shown import choose
-from batchmix.policies import CutMix, MixUp, Switch
+from batchmix.cli._mixing import Mixing
+from batchmix.cli._shown import Batch, choose
+from batchmix.cli._source import open_source
+from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
 
 ALL = "none smooth:0.1 mixup:1 cutmix:1 switch:0.8,1.0"
 
@@ -39,14 +46,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of three tones at 8 kHz; those of `low` are shorter."""
+    top = tmp_path_factory.mktemp("sounds")
+    for name, hertz, cells in (("low", 200, 1600), ("high", 2000, 2000)):
+        (top / name).mkdir()
+        for i in range(3):
+            tone = np.sin(np.arange(cells) * 2 * np.pi * hertz / 8000) * 8000 * (i + 1)
+            wavfile.write(top / name / f"{i}.wav", 8000, tone.astype(np.int16))
+    return top
+
+
+def digits(count: int, **options: object) -> Batch:
+    """Rows of the digits."""
+    return choose(open_source("digits"), count, Mixing(**options))  # type: ignore[arg-type]
+
+
 def test_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--out", tmp_path / "out") == 0
-    files = ["rows.png", "alpha.png", "labels.png"]
+    files = ["rows.png", "alpha.png", "labels.png", "preview.html"]
     assert capsys.readouterr().out.split() == [str(tmp_path / "out" / name) for name in files]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
         files
     )  # no temporary left
-    for name in files:
+    for name in files[:-1]:
         with Image.open(tmp_path / "out" / name) as image:
             image.verify()
             assert min(image.size) > 200
@@ -70,7 +94,11 @@ def test_same_seed_same_figure(tmp_path: Path) -> None:
 
 def test_without_a_mixing_policy_there_is_no_alpha(tmp_path: Path) -> None:
     assert run("--policies", "none smooth:0.1", "--rows", 2, "--out", tmp_path) == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.png", "rows.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "labels.png",
+        "preview.html",
+        "rows.png",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +111,10 @@ def test_without_a_mixing_policy_there_is_no_alpha(tmp_path: Path) -> None:
         (["--rows", "1"], "--rows"),
         (["--seed", "-1"], "--seed"),
         (["./nowhere"], "is not a folder"),
+        (["--prob", "2"], "--prob"),
+        (["--per", "pair"], "--pairing reverse"),
+        (["--per", "epoch"], "--per"),
+        (["--seconds", "1"], "digits holds images"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(
@@ -102,15 +134,15 @@ def test_out_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_parts_under_an_image_are_its_soft_label() -> None:
-    batch = choose(load("digits"), 10, seed=0)
-    assert len(set(batch.rows.y.tolist())) == 10  # the classes in turn
+    batch = digits(10)
+    assert len(set(batch.y.tolist())) == 10  # the classes in turn
     for arm in (
         Arm("cutmix", CutMix(1.0)),
         Arm("mixup", MixUp(1.0), 0.1),
         Arm("smooth", None, 0.2),
     ):
         one = batch.show(arm)
-        for row, y in enumerate(batch.rows.y):
+        for row, y in enumerate(batch.y):
             parts = one.parts(row)
             assert parts[0].share == pytest.approx(one.soft[row, y])
             assert sum(part.share for part in parts) == pytest.approx(1, abs=0.005)
@@ -118,17 +150,17 @@ def test_the_parts_under_an_image_are_its_soft_label() -> None:
 
 
 def test_partners_are_the_same_for_every_policy() -> None:
-    batch = choose(load("digits"), 8, seed=0)
+    batch = digits(8)
     plans = [batch.draw(policy) for policy in (None, MixUp(1.0), CutMix(1.0))]
     assert all((plan.partner == plans[0].partner).all() for plan in plans)
 
 
 def test_a_cut_is_outlined_at_its_box() -> None:
-    batch = choose(load("digits"), 2, seed=0)
+    batch = digits(2)
     plan = bm.Plan([1, 0], [[[1, 3], [2, 7]], [[0, 8], [0, 8]]], [1, 0.5], axes="HW", size=(8, 8))
     axes = _pictures.Figure().subplots(1, 2)
     for row, panel in enumerate(axes):
-        _pictures._mixed(panel, batch.apply("by hand", plan), row)
+        _panels.mixed(panel, batch.apply("by hand", plan), row)
     assert [patch.get_bbox().bounds for patch in axes[0].patches] == [(1.5, 0.5, 5, 2)]
     assert not axes[1].patches
 
@@ -136,3 +168,135 @@ def test_a_cut_is_outlined_at_its_box() -> None:
 def test_alpha_reaches_every_part_of_a_switch() -> None:
     policy = _pictures._with_alpha(Switch([MixUp(0.8), CutMix(1.0)], [1, 3]), 2.0)
     assert policy == Switch([MixUp(2.0), CutMix(2.0)], [1, 3])
+
+
+def test_the_page_needs_nothing_else_and_says_how_it_was_made(tmp_path: Path) -> None:
+    words = ["digits", "--policies", "mixup:1 none", "--rows", "3", "--prob", "0.5", "--step", "4"]
+    assert run(*words, "--out", tmp_path / "one") == 0
+    page = (tmp_path / "one" / "preview.html").read_text()
+    inside = [base64.b64decode(data) for data in re.findall(r'base64,([^"]+)"', page)]
+    names = ("rows.png", "alpha.png", "labels.png")
+    assert inside == [(tmp_path / "one" / name).read_bytes() for name in names]
+    assert not re.findall(r"(?:src|href)=\"(?!data:)|url\(|@import|<script", page)
+    (command,) = re.findall("<pre>(.*)</pre>", page)
+    program, verb, *rest = shlex.split(command.replace("&#x27;", "'"))
+    assert (program, verb) == ("batchmix", "preview")
+    assert run(*rest, "--out", tmp_path / "two") == 0
+    for name in names:
+        one, two = ((tmp_path / n / name).read_bytes() for n in ("one", "two"))
+        assert one == two, name
+
+
+def test_sounds(sounds: Path, tmp_path: Path) -> None:
+    both = ["--policies", "mixup:1 cutmix:1", "--rows", 4, "--seconds", 0.2]
+    assert run(sounds, *both, "--out", tmp_path / "out") == 0
+    for name in ("rows.png", "alpha.png", "labels.png"):
+        with Image.open(tmp_path / "out" / name) as image:
+            image.verify()
+
+
+def test_sounds_are_read_as_they_are_and_followed_by_silence(sounds: Path) -> None:
+    source = open_source(str(sounds), seconds=0.25)
+    assert (source.form, source.rate, source.classes) == ("wave", 8000, ("high", "low"))
+    assert source.files[3] == "low/0.wav"
+    x = source.read(np.arange(6))
+    assert x.shape == (6, 2000, 1)
+    assert x.dtype == np.int16
+    assert (x[3, :1600, 0] == wavfile.read(sounds / "low" / "0.wav")[1]).all()
+    assert not x[3, 1600:].any()
+    assert x[:3, 1600:].any()
+    assert open_source(str(sounds), seconds=0.1).read(np.arange(6)).shape == (6, 800, 1)
+
+
+def test_a_cut_in_a_sound_is_a_span_of_it(sounds: Path) -> None:
+    batch = choose(open_source(str(sounds), seconds=0.2), 2, Mixing())
+    plan = bm.Plan([1, 0], [[[100, 700]], [[0, 1600]]], [1, 0.5], axes="T", size=(1600,))
+    one = batch.apply("by hand", plan)
+    assert (one.mixed[0, 100:700] == batch.x[1, 100:700]).all()
+    assert (one.mixed[0, 700:] == batch.x[0, 700:]).all()
+    panels = _pictures.Figure().subplots(1, 2)
+    for row, axes in enumerate(panels):
+        _panels.mixed(axes, one, row)
+    lines = [line.get_xdata()[0] for line in panels[0].lines[1:]]
+    assert lines == [100, 700]
+    assert len(panels[1].lines) == 1
+
+
+def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
+    batch = choose(open_source(str(sounds), seconds=0.2), 2, Mixing())
+    axes = _pictures.Figure().subplots()
+    for row, y in enumerate(batch.y):
+        _panels.spectrogram(axes, batch.show(Arm("none")), row)
+        power = axes.images[-1].get_array()
+        hertz = float(power.mean(1).argmax()) / (len(power) - 1) * 4000
+        assert hertz == pytest.approx({"low": 200, "high": 2000}[batch.source.classes[y]], abs=32)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words", "says"),
+    [
+        (lambda top: None, [], "Give --seconds, for example --seconds 1"),
+        (lambda top: None, ["--seconds", 0], "--seconds"),
+        (lambda top: None, ["--size", 8], "--image-size 8"),
+        (lambda top: (top / "low" / "0.wav").write_bytes(b"RIFF"), [], "cannot be decoded"),
+        (lambda top: (top / "low" / "0.wav").write_bytes(b"x" * 99), [], "cannot be decoded"),
+        (
+            lambda top: _write(top, 16000, np.int16),
+            ["--seconds", 1],
+            "16000 Hz, 1 channels of int16",
+        ),
+        (lambda top: _write(top, 8000, np.int32), ["--seconds", 1], "16-bit integers or 32-bit"),
+        (lambda top: (top / "empty").mkdir(), ["--seconds", 1], "holds no WAV file"),
+    ],
+)
+def test_sounds_that_cannot_be_shown(
+    sounds: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object],
+    words: list[object],
+    says: str,
+) -> None:
+    top = shutil.copytree(sounds, tmp_path / "sounds")
+    spoil(top)
+    assert run(top, *words, "--out", tmp_path / "out") == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def _cut_off(file: Path) -> None:
+    """The second half of a file is lost."""
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _write(top: Path, rate: int, dtype: type) -> None:
+    """A sound of another form among the others."""
+    wavfile.write(top / "low" / "0.wav", rate, np.zeros(2000, dtype))
+
+
+def test_how_often_for_how_many_and_with_whom() -> None:
+    policy = CutMix(1.0)
+    assert Mixing().policy(policy) == policy
+    assert Mixing(prob=0.5, per="batch").policy(policy) == PerBatch(Sometimes(policy, 0.5))
+    assert Mixing(prob=0).policy(None) is None
+    assert digits(6, pairing="reverse").draw(policy).partner.tolist() == [5, 4, 3, 2, 1, 0]
+    pairs = digits(6, pairing="reverse", per="pair").draw(policy)
+    assert (pairs.lam == pairs.lam[::-1]).all()
+    assert len(set(pairs.lam.tolist())) > 1
+    again = bm.draw(policy, bm.Key(3, step=4), 6, {"H": 8, "W": 8})
+    assert (digits(6, seed=3, step=4).draw(policy).box == again.box).all()
+
+
+def test_the_first_row_moves_through_all_rows() -> None:
+    source = open_source("digits")
+    numbers = source.choose(1797)
+    assert sorted(numbers) == list(range(1797))
+    assert (source.choose(4, first=3) == numbers[3:7]).all()
+    assert (source.choose(2, first=1796) == numbers[[-1, 0]]).all()
+
+
+def test_a_distribution_is_over_many_steps_also_when_a_batch_shares_one_draw() -> None:
+    lam = digits(4, per="batch").lam(MixUp(1.0))
+    assert len(lam) == 4096
+    assert len(set(lam.tolist())) > 200
+    assert lam.mean() == pytest.approx(0.5, abs=0.05)

@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
-import pages
 import pytest
 from PIL import Image
+
+import pages
 
 
 @pytest.mark.parametrize("given", [False, True])

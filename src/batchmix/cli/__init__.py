@@ -16,9 +16,12 @@ try:
     import typer
     from typer.exceptions import TyperException
 
+    from batchmix.cli.audit import audit
     from batchmix.cli.bench import bench
     from batchmix.cli.compare import compare
+    from batchmix.cli.explore import explore
     from batchmix.cli.preview import preview
+    from batchmix.cli.stats import stats
     from batchmix.cli.train import train
 except ModuleNotFoundError as missing:
     if (missing.name or "").startswith("batchmix"):
@@ -31,14 +34,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Mix the rows of a training batch, and see whether it helps.",
 )
+app.command()(audit)
 app.command()(bench)
 app.command()(compare)
+app.command()(explore)
 app.command()(preview)
+app.command()(stats)
 app.command()(train)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with its code: 0, 2 for wrong input, 130 if interrupted."""
+    """Run the command line and exit with its code.
+
+    0; 1 where `audit` found something; 2 for wrong input; 130 if interrupted.
+    """
     argv = sys.argv[1:] if argv is None else argv
     try:
         code = app(argv or ["--help"], standalone_mode=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
 
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 _PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -100,20 +100,9 @@ def _digits() -> Data:
 
 def _folder(folder: Path, image_size: int | None) -> Data:
     """A folder with train/CLASS/* and, if there, val/ and test/; or CLASS/* alone."""
-    inside = {p.name: p for p in _folders(folder)}
-    parts = {_PARTS[name]: p for name, p in inside.items() if name in _PARTS}
-    if "train" not in parts:
-        parts = {"train": folder}
-    classes = tuple(p.name for p in _folders(parts["train"]))
-    if not classes:
-        raise mix_error(
-            f"DATA {folder}",
-            "it holds no class folders.",
-            "Each class is a folder of images.",
-            "Pass a folder that holds train/CLASS/* or CLASS/*.",
-        )
+    parts, classes = class_folders(folder)
     for part in parts.values():
-        _check_classes(part, classes)
+        check_classes(part, classes)
     datasets = _library()
     files = {name: f"{glob.escape(str(part.absolute()))}/*/*" for name, part in parts.items()}
     with tempfile.TemporaryDirectory() as cache:  # a folder may change between two runs
@@ -126,6 +115,23 @@ def _folder(folder: Path, image_size: int | None) -> Data:
     return Data(classes, **rows)
 
 
+def class_folders(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The parts, train first among them, and the names of the classes of train."""
+    inside = {p.name: p for p in _folders(folder)}
+    parts = {_PARTS[name]: p for name, p in inside.items() if name in _PARTS}
+    if "train" not in parts:
+        parts = {"train": folder}
+    classes = tuple(p.name for p in _folders(parts["train"]))
+    if not classes:
+        raise mix_error(
+            f"DATA {folder}",
+            "it holds no class folders.",
+            "Each class is a folder of images.",
+            "Pass a folder that holds train/CLASS/* or CLASS/*.",
+        )
+    return parts, classes
+
+
 def _library() -> Any:
     """The datasets package, without its bars and the hub's log of every attempt."""
     import datasets
@@ -135,10 +141,10 @@ def _library() -> Any:
     return datasets
 
 
-def _check_classes(part: Path, classes: Sequence[str]) -> None:
+def check_classes(part: Path, classes: Sequence[str]) -> None:
     """Every class folder of a part holds images, and train has the same class."""
     for path in _folders(part):
-        images = any(p.suffix.lower() in _SUFFIXES for p in path.iterdir())
+        images = any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
         if path.name not in classes or not images:
             raise mix_error(
                 f"DATA {path}",
@@ -192,10 +198,10 @@ def _rows(name: str, table: Any, image: str, label: str, image_size: int | None)
         else (f"{name} row {i}", io.BytesIO(cell["bytes"]))
         for i, cell in enumerate(stored[image])
     )
-    return Rows(_decode(files, image_size), np.array(list(table[label]), np.int64))
+    return Rows(decode(files, image_size), np.array(list(table[label]), np.int64))
 
 
-def _decode(files: Iterable[tuple[str, Any]], image_size: int | None) -> NDArray[np.uint8]:
+def decode(files: Iterable[tuple[str, Any]], image_size: int | None) -> NDArray[np.uint8]:
     """uint8 [N, H, W, 3] of (name, file) pairs; the names are for messages."""
     from PIL import Image
 

@@ -1,19 +1,22 @@
-"""What `batchmix preview` shows: some rows of a data set, and what a plan does to them."""
+"""What `batchmix preview` and `batchmix explore` show: some rows, and what a plan does to them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
 from batchmix.cli._arms import Arm
-from batchmix.cli._data import Data, Rows
+from batchmix.cli._mixing import Mixing
+from batchmix.cli._source import Source
 from batchmix.policies import Policy
 
-_MANY = 4096  # rows that distributions are counted over
+_BATCHES, _ROWS = 256, 16  # steps 0..255 of 16 rows, that distributions are counted over
+LAYOUTS = {"image": "NHWC", "wave": "NTC"}
 
 
 class Part(NamedTuple):
@@ -26,16 +29,19 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """The rows that are shown, and the labels of many more."""
+    """The rows that are shown, and how they are mixed."""
 
-    rows: Rows
-    many: NDArray[np.int64]  # [_MANY]
-    classes: tuple[str, ...]
-    seed: int
+    source: Source
+    x: NDArray[Any]  # [B, H, W, C] or [B, T, C]
+    y: NDArray[np.int64]  # [B]
+    mixing: Mixing
+
+    def __len__(self) -> int:
+        return len(self.y)
 
     def draw(self, policy: Policy | None) -> bm.Plan:
         """The plan for the rows shown; partners are the same for every policy."""
-        return bm.draw(policy, bm.Key(self.seed), len(self.rows), self._size)
+        return self.mixing.draw(policy, len(self), self.size)
 
     def show(self, arm: Arm) -> Shown:
         """An arm on the rows shown."""
@@ -43,35 +49,41 @@ class Batch:
 
     def apply(self, name: str, plan: bm.Plan, smoothing: float = 0.0) -> Shown:
         """A plan on the rows shown."""
-        nothing = np.zeros((*self.rows.x.shape[:3], 1), np.float32)
+        layout = LAYOUTS[self.source.form]
+        nothing = np.zeros((*self.x.shape[:-1], 1), np.float32)
         return Shown(
             name,
             self,
             plan,
-            bm.mix(nothing, plan, "NHWC", other=nothing + 1)[..., 0],
-            bm.mix(self.rows.x, plan, "NHWC"),
-            bm.mix_labels(self.rows.y, plan, len(self.classes), smoothing=smoothing),
+            bm.mix(nothing, plan, layout, other=nothing + 1)[..., 0],
+            bm.mix(self.x, plan, layout),
+            bm.mix_labels(self.y, plan, len(self.source.classes), smoothing=smoothing),
         )
 
-    def lam(self, policy: Policy) -> NDArray[np.float32]:
-        """[_MANY]: shares of own content."""
-        return bm.draw(policy, bm.Key(self.seed), _MANY, self._size).lam
+    def lam(self, policy: Policy | None) -> NDArray[np.float32]:
+        """[4096]: shares of own content, over many steps."""
+        return lam(policy, self.mixing, self.size)
 
     def hardness(self, arm: Arm) -> NDArray[np.float32]:
-        """[_MANY]: the largest probability of each soft label."""
-        plan = bm.draw(arm.policy, bm.Key(self.seed), _MANY, self._size)
-        soft = bm.mix_labels(self.many, plan, len(self.classes), smoothing=arm.smoothing)
-        return np.asarray(soft.max(1))
+        """[4096]: the largest probability of each soft label, over many steps."""
+        y = np.random.default_rng(0).permutation(self.source.y)
+        y = np.resize(y, (_BATCHES, _ROWS))
+        classes = len(self.source.classes)
+        soft = [
+            bm.mix_labels(some, plan, classes, smoothing=arm.smoothing)
+            for some, plan in zip(y, _plans(arm.policy, self.mixing, self.size))
+        ]
+        return np.asarray(np.concatenate(soft).max(1))
 
     def name(self, row: int) -> str:
         """The name of a row's class, not too long to stand under an image."""
-        name = self.classes[int(self.rows.y[row])]
+        name = self.source.classes[int(self.y[row])]
         return name if len(name) <= 10 else name[:9] + "…"
 
     @property
-    def _size(self) -> dict[str, int]:
+    def size(self) -> dict[str, int]:
         """Cells per axis."""
-        return dict(zip("HW", self.rows.x.shape[1:3]))
+        return dict(zip(LAYOUTS[self.source.form][1:-1], self.x.shape[1:-1]))
 
 
 @dataclass(frozen=True)
@@ -81,13 +93,18 @@ class Shown:
     name: str
     batch: Batch
     plan: bm.Plan
-    weight: NDArray[np.float32]  # [B, H, W], of the partner, as executed
-    mixed: NDArray[np.uint8]  # [B, H, W, C]
+    weight: NDArray[np.float32]  # [B, H, W] or [B, T], of the partner, as executed
+    mixed: NDArray[Any]  # like the rows
     soft: NDArray[np.float32]  # [B, classes]
+
+    def is_cut(self, row: int) -> bool:
+        """Whether only a region of the row has content of its partner."""
+        sides = tuple((self.plan.box[row, :, 1] - self.plan.box[row, :, 0]).tolist())
+        return bool(self.plan.blend[row]) and sides != self.plan.size
 
     def parts(self, row: int) -> list[Part]:
         """The soft label of a row: its own class, its partner's, and all others."""
-        y, partner = self.batch.rows.y, int(self.plan.partner[row])
+        y, partner = self.batch.y, int(self.plan.partner[row])
         found = [Part(self.batch.name(row), float(self.soft[row, y[row]]), "own")]
         if y[partner] != y[row] and self.plan.lam[row] < 1:
             share = float(self.soft[row, y[partner]])
@@ -96,12 +113,17 @@ class Shown:
         return [*found, Part("others", rest, "others")] if rest > 0.005 else found
 
 
-def choose(data: Data, count: int, seed: int) -> Batch:
-    """Rows of the training part at random by `seed`, the classes in turn."""
-    order = np.random.default_rng(seed).permutation(len(data.train))
-    y = data.train.y[order]
-    turn = np.empty(len(y), np.int64)  # how many rows of its class come before each row
-    for label in np.unique(y):
-        turn[y == label] = np.arange((y == label).sum())
-    shown = order[np.argsort(turn, kind="stable")][:count]
-    return Batch(data.train.take(shown), np.resize(y, _MANY), data.classes, seed)
+def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:
+    """Rows of a source, from number `first` of its fixed random order on."""
+    rows = source.choose(count, first)
+    return Batch(source, source.read(rows), source.y[rows], mixing)
+
+
+def lam(policy: Policy | None, mixing: Mixing, size: Mapping[str, int]) -> NDArray[np.float32]:
+    """[4096]: shares of own content, over many steps."""
+    return np.concatenate([plan.lam for plan in _plans(policy, mixing, size)])
+
+
+def _plans(policy: Policy | None, mixing: Mixing, size: Mapping[str, int]) -> list[bm.Plan]:
+    """The plans of many steps, whatever step is shown."""
+    return [mixing.draw(policy, _ROWS, size, step) for step in range(_BATCHES)]

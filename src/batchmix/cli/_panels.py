@@ -1,0 +1,160 @@
+"""Single panels of the figures. Blue is the row's own content, orange its partner's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Rectangle
+
+from batchmix.cli._shown import Batch, Shown
+
+COLOURS = {"own": "#2b6cb0", "partner": "#d98a1f", "others": "#aaaaaa"}
+INK = "#333333"
+_PASTED = LinearSegmentedColormap.from_list("pasted", ["#f4f4f4", COLOURS["partner"]])
+_DECIBELS = 60  # shown below the loudest
+
+
+def original(axes: Any, batch: Batch, row: int, whose: str) -> None:
+    """A row as it was read, with its class."""
+    if batch.source.form == "wave":
+        _wave(axes, batch, batch.x[row], COLOURS[whose])
+    else:
+        _image(axes, batch.x[row])
+    axes.set_title(batch.name(row), fontsize=8, color=COLOURS[whose], pad=2)
+
+
+def pasted(axes: Any, one: Shown, row: int) -> None:
+    """Where the partner is, and how strongly."""
+    weight = one.weight[row]
+    axes.imshow(np.atleast_2d(weight), cmap=_PASTED, vmin=0, vmax=1, aspect=_aspect(one))
+
+
+def mixed(axes: Any, one: Shown, row: int) -> None:
+    """A mixed row, with a thin line around a region that was cut."""
+    if one.batch.source.form == "wave":
+        _wave(axes, one.batch, one.mixed[row], INK)
+        _span(axes, one, row, fill=True)
+        return
+    _image(axes, one.mixed[row])
+    if one.is_cut(row):
+        (top, bottom), (left, right) = one.plan.box[row].tolist()
+        place = (left - 0.5, top - 0.5)
+        sides = (right - left, bottom - top)
+        colour = COLOURS["partner"]
+        axes.add_patch(Rectangle(place, *sides, fill=False, ec=colour, lw=1.2, clip_on=False))
+
+
+def spectrogram(axes: Any, one: Shown, row: int) -> None:
+    """Loudness over time and frequency of a mixed sound."""
+    from scipy.signal import spectrogram as power_of
+
+    wave = one.mixed[row].astype(np.float32).mean(1)
+    wave /= max(1e-9, float(np.abs(wave).max()))
+    _, _, power = power_of(wave, nperseg=min(256, len(wave)), noverlap=min(256, len(wave)) * 3 // 4)
+    loud = 10 * np.log10(power + 1e-12)
+    top, end = float(loud.max()), len(wave)
+    axes.imshow(
+        loud, aspect="auto", origin="lower", cmap="magma", vmin=top - _DECIBELS, vmax=top,
+        extent=(0, end, 0, 1), interpolation="bilinear",
+    )  # fmt: skip
+    axes.set(xlim=(0, end), ylim=(0, 1))
+    _span(axes, one, row)
+
+
+def _span(axes: Any, one: Shown, row: int, fill: bool = False) -> None:
+    """The span of a sound that was cut, between two lines."""
+    if one.is_cut(row):
+        ends = one.plan.box[row, 0].tolist()
+        for end in ends:
+            axes.axvline(end, color=COLOURS["partner"], lw=1.2)
+        if fill:
+            axes.axvspan(*ends, color=COLOURS["partner"], alpha=0.15, lw=0)
+
+
+def _aspect(one: Shown) -> str:
+    """Cells of an image are squares, those of a sound fill the panel."""
+    return "auto" if one.batch.source.form == "wave" else "equal"
+
+
+def _wave(axes: Any, batch: Batch, clip: Any, colour: str) -> None:
+    """The channels of a clip on one line, on the scale of the loudest row."""
+    axes.plot(clip.astype(np.float32).mean(1), color=colour, lw=0.4)
+    top = max(1e-9, float(np.abs(batch.x.astype(np.float32)).max()))
+    axes.set(xlim=(0, len(clip)), ylim=(-top, top))
+
+
+def _image(axes: Any, image: Any) -> None:
+    """An image in its own colours; few cells are shown as cells."""
+    small = max(image.shape) <= 64
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.shape[-1] == 1 else {}
+    axes.imshow(
+        image.squeeze(-1) if grey else image, **grey, interpolation="nearest" if small else None
+    )
+
+
+def label(axes: Any, one: Shown, row: int) -> None:
+    """Under an image, its soft label: a bar of shares, and the two largest parts in words."""
+    start = 0.0
+    for part in one.parts(row):
+        axes.add_patch(
+            Rectangle(
+                (start, -0.1),
+                part.share,
+                0.05,
+                transform=axes.transAxes,
+                clip_on=False,
+                color=COLOURS[part.whose],
+                lw=0,
+            )
+        )
+        start += part.share
+    for k, part in enumerate(one.parts(row)[:2]):
+        axes.annotate(
+            f"{part.name} {part.share:.0%}", (0, -0.1), (0, -3 - 9.5 * k),
+            "axes fraction", "offset points",
+            va="top", fontsize=8, color=COLOURS[part.whose],
+        )  # fmt: skip
+
+
+def spread(axes: Any, lam: Any) -> None:
+    """How shares of own content spread over 0..1."""
+    counts, edges = np.histogram(lam, 16, (0, 1))
+    axes.bar(edges[:-1], counts, 1 / 16, align="edge", color=COLOURS["own"], lw=0)
+    axes.set(xlim=(0, 1), box_aspect=1)
+    axes.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+    axes.tick_params(labelsize=7, length=2, pad=1)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def hardness(axes: Any, name: str, hardness: Any) -> None:
+    """A histogram of largest probabilities; mean and share of hard labels in words."""
+    counts, edges = np.histogram(hardness, 50, (0, 1 + 1e-6))
+    axes.bar(edges[:-1], 100 * counts / len(hardness), 0.02, align="edge", color=COLOURS["own"])
+    words = f"{name}: mean {hardness.mean():.2f}, {(hardness > 0.99).mean():.0%} hard"
+    axes.set_title(words, loc="left", fontsize=9, color=INK)
+    axes.set_xlim(min(0.4, hardness.min()), 1.01)
+    _plain(axes)
+
+
+def bars(axes: Any, one: Shown, row: int) -> None:
+    """A soft label in full; only the classes that are in the image are named."""
+    soft, y, partner = one.soft[row], one.batch.y, int(one.plan.partner[row])
+    named = {int(y[partner]): "partner"} if one.plan.lam[row] < 1 else {}
+    named |= {int(y[row]): "own"}
+    axes.vlines(range(len(soft)), 0, soft, color=COLOURS["others"], lw=4)
+    for label, whose in named.items():
+        axes.vlines(label, 0, soft[label], color=COLOURS[whose], lw=4)
+    axes.set(xlim=(-0.8, len(soft) - 0.2), ylim=(0, 1.02), yticks=[0, 0.5, 1])
+    axes.set(xticks=[])
+    axes.tick_params(labelleft=row == 0)
+    for part, side in zip(one.parts(row)[:2], ("left", "right")):
+        axes.set_title(part.name, loc=side, fontsize=8, color=COLOURS[part.whose], pad=3)
+    _plain(axes)
+
+
+def _plain(axes: Any) -> None:
+    """Small figures, no frame."""
+    axes.tick_params(labelsize=8, length=2)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,91 @@
+"""`batchmix explore`: a page on this machine where every setting of a mix can be moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from batchmix._errors import mix_error
+from batchmix.cli._source import Source, is_sound, open_source
+
+
+def explore(
+    data: Annotated[
+        list[str] | None,
+        Argument(help="Folders of images or WAV files, beside the digits that are always there."),
+    ] = None,
+    port: Annotated[
+        int | None, Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
+    ] = None,
+    image_size: Annotated[
+        int | None, Option("--image-size", "--size", min=1, help="Resize images to N x N.")
+    ] = None,
+    seconds: Annotated[
+        float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
+    ] = None,
+    browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Move the settings of a mix and see images, boxes, labels and lam change, on a page.
+
+    The page is served to this machine only (127.0.0.1), shows no other data than the folders given,
+    and needs no network.
+    """
+    sources = open_sources(data or [], image_size, seconds)
+    try:
+        from batchmix.cli.explore import _app
+    except ModuleNotFoundError as missing:
+        if missing.name != "gradio":
+            raise
+        raise mix_error(
+            "explore",
+            "gradio is not installed.",
+            "The page is made with it.",
+            "pip install 'batchmix[explore]'",
+        ) from None
+    page = _app.make_page(sources)
+    print(f"{_app.launch(page, port, browser)}   (Ctrl-C ends it)", flush=True)
+    page.block_thread()
+
+
+def open_sources(
+    data: list[str], image_size: int | None = None, seconds: float | None = None
+) -> dict[str, Source]:
+    """Digits and the folders given, by the names under which the page shows them."""
+    sources = {"digits": open_source("digits")}
+    for name in data:
+        if name == "digits":
+            continue
+        if not Path(name).expanduser().is_dir():
+            raise mix_error(
+                "DATA",
+                f"{name!r} is not a folder.",
+                "The page shows folders on this machine, and the digits.",
+                "Pass a folder that holds train/CLASS/* or CLASS/*.",
+            )
+        source = _open(name, image_size, seconds)
+        short = Path(name).expanduser().resolve().name
+        sources[short if short not in sources else name] = source
+    return sources
+
+
+def _open(name: str, image_size: int | None, seconds: float | None) -> Source:
+    """One folder, its first rows read: what cannot be shown is said before the page opens."""
+    sound = is_sound(Path(name).expanduser())
+    source = open_source(name, None if sound else image_size, seconds if sound else None)
+    _check_inside(Path(name).expanduser().resolve(), source)
+    source.read(source.choose(16))
+    return source
+
+
+def _check_inside(top: Path, source: Source) -> None:
+    """What is shown lies in the folder that was given: no file is a link to somewhere else."""
+    for file in source.files:
+        if not (source.folder / file).resolve().is_relative_to(top):
+            raise mix_error(
+                f"DATA {source.folder / file}",
+                "it is a link to a file outside of the folder.",
+                "The page shows files inside the folders given, and no others.",
+                "Copy the file into the folder, or give the one that holds all files.",
+            )

@@ -1,0 +1,170 @@
+"""The page: controls, and where the parts of an answer go. What they show is made elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from html import escape
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
+
+import gradio as gr
+
+from batchmix._errors import MixError, mix_error
+from batchmix.cli._source import Source
+from batchmix.cli.explore._render import render
+from batchmix.cli.explore._view import RANGES, View
+
+_NAMES = [field.name for field in fields(View)]
+_CHOICES = {name: list(get_args(kind)) for name, kind in get_type_hints(View).items()}
+_TITLE = (
+    "<h1>batchmix explore</h1><p>What a policy does to a "
+    '<span class="row">row</span> and its <span class="partner">partner</span>, '
+    "and to their labels.</p>"
+)
+_ADDRESS = "(link) => { if (link) history.replaceState(null, '', link); }"
+_LABELS = {
+    "data": "Data",
+    "policy": "Policy",
+    "mixup": "MixUp alpha",
+    "cutmix": "CutMix alpha",
+    "prob": "Probability",
+    "per": "One draw per",
+    "pairing": "Partners",
+    "seed": "Seed",
+    "step": "Step",
+    "first": "First row",
+    "rows": "Rows",
+}
+# no font of another host; plain labels instead of coloured ones
+_THEME = gr.themes.Soft(
+    primary_hue="blue",
+    neutral_hue="slate",
+    font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+    font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+).set(
+    block_label_background_fill="none",
+    block_label_background_fill_dark="none",
+    block_label_text_color="*body_text_color",
+    block_label_text_color_dark="*body_text_color",
+    block_title_background_fill="none",
+    block_title_background_fill_dark="none",
+    block_title_padding="0",
+    block_title_text_color="*body_text_color",
+    block_title_text_color_dark="*body_text_color",
+    block_title_text_weight="500",
+)
+_CSS = Path(__file__).with_name("style.css").read_text()
+
+
+def make_page(sources: Mapping[str, Source]) -> gr.Blocks:
+    """The page for these data; it keeps nothing about anybody, the view is in the address."""
+
+    def answer(view: View, request: gr.Request) -> list[Any]:
+        """What the outputs show; raises MixError where there is nothing to show."""
+        made = render(view, sources)
+        link = f"{request.base_url}?{view.query()}".rstrip("?")
+        texts = [made.code, made.command, link]
+        return [made.cards, made.spread, *(gr.update(value=v, visible=True) for v in texts)]
+
+    def moved(request: gr.Request, *chosen: Any) -> list[Any]:
+        """A control was moved."""
+        try:
+            view = View(**dict(zip(_NAMES, chosen)))
+            return [*_alphas(view), *answer(view, request)]
+        except MixError as error:
+            return [gr.skip(), gr.skip(), *_refused(error)]
+
+    def opened(request: gr.Request) -> list[Any]:
+        """The page was opened: the view that its address says."""
+        try:
+            view = View.read(dict(request.query_params))
+            shown = answer(view, request)
+        except MixError as error:
+            return [*vars(View()).values(), *_refused(error)]
+        values = {name: gr.update(value=value) for name, value in vars(view).items()}
+        for name, update in zip(("mixup", "cutmix"), _alphas(view)):
+            values[name] |= update
+        return [*values.values(), *shown]
+
+    with gr.Blocks(title="batchmix explore", fill_width=True) as page:
+        with gr.Sidebar(width=330):
+            gr.HTML(_TITLE, elem_id="title")
+            controls = _controls(list(sources))
+        outputs = _outputs()
+        link = outputs[-1]
+        ordered = [controls[name] for name in _NAMES]
+        alphas = [controls["mixup"], controls["cutmix"]]
+        gr.on(
+            [control.input for control in ordered], moved, ordered, [*alphas, *outputs],
+            show_progress="hidden", trigger_mode="always_last", concurrency_limit=4,
+            api_visibility="private",
+        )  # fmt: skip
+        page.load(opened, None, [*ordered, *outputs], show_progress="hidden",
+                  api_visibility="private")  # fmt: skip
+        link.change(None, link, None, js=_ADDRESS)
+    return page
+
+
+def _outputs() -> list[Any]:
+    """Where the parts of an answer go, in its order; what is shown first stands on top."""
+    spread, cards = gr.HTML(elem_id="spread"), gr.HTML(elem_id="cards")
+    shown: dict[str, Any] = {"buttons": ["copy"], "interactive": False}
+    label = "Python code of this view"
+    code = gr.Code(language="python", label=label, elem_id="code", **shown)
+    label = "The same view as figures"
+    command = gr.Code(language="shell", label=label, elem_id="command", lines=1, **shown)
+    link = gr.Textbox(label="Link to this view", elem_id="link", **shown)
+    return [cards, spread, code, command, link]
+
+
+def _controls(data: list[str]) -> dict[str, Any]:
+    """One control for each value of a view, in the order in which they are read."""
+    usual, choices = vars(View()), {**_CHOICES, "data": data}
+    made: dict[str, Any] = {}
+    for name, label in _LABELS.items():
+        shown = {"label": label, "elem_id": name, "value": usual[name], "interactive": True}
+        if name in RANGES:
+            low, high, step = RANGES[name]
+            made[name] = gr.Slider(low, high, step=step, **shown)
+        elif name in ("data", "pairing"):
+            made[name] = gr.Dropdown(choices[name], **shown)
+        else:
+            made[name] = gr.Radio(choices[name], **shown)
+    return made
+
+
+def _alphas(view: View) -> list[Any]:
+    """The alphas that the policy has can be moved, the others are hidden."""
+    return [gr.update(visible=view.policy in (name, "switch")) for name in ("mixup", "cutmix")]
+
+
+def _refused(error: MixError) -> list[Any]:
+    """The message in place of the cards; nothing to copy, and the address stays."""
+    message = f'<div class="wrong" role="alert">{escape(str(error))}</div>'
+    return [message, "", *[gr.update(value="", visible=False)] * 3]
+
+
+def launch(page: gr.Blocks, port: int | None, browser: bool) -> str:
+    """Serve the page to this machine, in a thread of its own, and say where."""
+    try:
+        _, address, _ = page.launch(
+            server_name="127.0.0.1",
+            server_port=port,
+            inbrowser=browser,
+            prevent_thread_lock=True,
+            quiet=True,
+            theme=_THEME,
+            css=_CSS,
+            ssr_mode=False,
+            footer_links=[],
+        )
+    except OSError as error:
+        raise mix_error(
+            "--port", f"no page can be served ({error}).", "A port serves one page at a time.",
+            "Leave --port out to take a free one.",
+        ) from None  # fmt: skip
+    return str(address).rstrip("/")

@@ -1,0 +1,119 @@
+"""The Python code and the command line that make exactly what the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import batchmix as bm
+from batchmix.cli._shown import LAYOUTS, Batch
+from batchmix.cli._source import Source
+from batchmix.cli.explore._view import View
+from batchmix.cli.preview import command
+
+_PAIRINGS = {
+    "derangement": "Derangement()",
+    "permutation": "Permutation()",
+    "reverse": "Reverse()",
+    "roll": "Roll(1)",
+}
+
+
+def command_of(view: View, source: Source) -> str:
+    """`batchmix preview` with the options of a view."""
+    options = {"policies": view.arm.name, "rows": view.rows, "first": view.first}
+    size = {"image": "image-size", "wave": "seconds"}[source.form]
+    return command(source.name, options | vars(view.mixing) | {size: source.shape})
+
+
+def code_of(view: View, batch: Batch) -> str:
+    """A program that ends with `x`, `y`, `plan`, `mixed` and `targets`."""
+    source = batch.source
+    policy, names = _policy(view)
+    pairing = _PAIRINGS[view.pairing]
+    size = ", ".join(f'"{axis}": {n}' for axis, n in batch.size.items())
+    step = f", step={view.step}" if view.step else ""
+    numbers = source.choose(view.rows, view.first).tolist()
+    imports, load = _digits(numbers) if source.name == "digits" else _files(source, numbers)
+    return f"""# batchmix {bm.__version__}
+{imports}
+
+import batchmix as bm
+from batchmix.pairing import {pairing.partition("(")[0]}
+from batchmix.policies import {", ".join(sorted(names))}
+
+{load}
+policy = {policy}
+key = bm.Key(seed={view.seed}{step})
+plan = bm.draw(policy, key, len(x), {{{size}}}, pairing={pairing})
+mixed = bm.mix(x, plan, "{LAYOUTS[source.form]}")
+targets = bm.mix_labels(y, plan, classes={len(source.classes)})
+"""
+
+
+def _policy(view: View) -> tuple[str, set[str]]:
+    """The policy as code, and the names in it."""
+    alphas = {"mixup": f"MixUp({view.mixup:g})", "cutmix": f"CutMix({view.cutmix:g})"}
+    text = alphas.get(view.policy, f"Switch([{alphas['mixup']}, {alphas['cutmix']}])")
+    if view.prob != 1:
+        text = f"Sometimes({text}, prob={view.prob:g})"
+    text = {"row": text, "pair": f"PerPair({text})", "batch": f"PerBatch({text})"}[view.per]
+    every = ("MixUp", "CutMix", "Switch", "Sometimes", "PerPair", "PerBatch")
+    return text, {name for name in every if f"{name}(" in text}
+
+
+def _digits(numbers: Sequence[int]) -> tuple[str, str]:
+    """Imports, and the lines that load some of scikit-learn's digits."""
+    return (
+        "import numpy as np\nfrom sklearn.datasets import load_digits",
+        f"""digits = load_digits()
+{_list("rows", numbers)}
+x = np.round(digits.images[rows] * (255 / 16)).astype(np.uint8)[..., None]
+y = digits.target[rows]
+""",
+    )
+
+
+def _files(source: Source, numbers: Sequence[int]) -> tuple[str, str]:
+    """Imports, and the lines that read some files of a folder."""
+    imports = "from pathlib import Path\n\nimport numpy as np\n"
+    head = f"""folder = Path({_text(str(source.folder))})
+{_list("files", [source.files[i] for i in numbers])}
+{_list("classes", source.classes)}
+"""
+    if source.form == "image":
+        size = f".resize(({source.shape}, {source.shape}))" if source.shape else ""
+        imports += "from PIL import Image"
+        body = f"""images = [Image.open(folder / file).convert("RGB"){size} for file in files]
+x = np.stack([np.asarray(image) for image in images])
+"""
+    else:
+        imports += "from scipy.io import wavfile"
+        body = "clips = [wavfile.read(folder / file)[1] for file in files]\n"
+        body += "clips = [clip.reshape(len(clip), -1) for clip in clips]  # [T, channels]\n"
+        if source.shape is not None:
+            body += f"""cells = {max(1, round(source.shape * source.rate))}
+clips = [np.pad(clip[:cells], ((0, max(0, cells - len(clip))), (0, 0))) for clip in clips]
+"""
+        body += "x = np.stack(clips)\n"
+    ids = 'y = np.array([classes.index(file.split("/")[0]) for file in files])\n'
+    return imports, head + body + ids
+
+
+def _text(value: object) -> str:
+    """A string in double quotes where that needs no escape; anything else as Python writes it."""
+    plain = isinstance(value, str) and repr(value) == f"'{value}'" and '"' not in value
+    return f'"{value}"' if plain else repr(value)
+
+
+def _list(name: str, values: Sequence[object]) -> str:
+    """An assignment of a list, wrapped between its items."""
+    items = [_text(value) for value in values]
+    line = f"{name} = [{', '.join(items)}]"
+    if len(line) <= 88:
+        return line
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + len(item) > 82:
+            lines.append("")
+        lines[-1] += f"{item}, "
+    return f"{name} = [\n" + "".join(f"    {line.rstrip()}\n" for line in lines) + "]"

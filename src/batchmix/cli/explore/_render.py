@@ -1,0 +1,67 @@
+"""From a view to what the page shows: a pure function, without any server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._errors import mix_error
+from batchmix.cli._shown import Batch, Shown
+from batchmix.cli._shown import lam as lam_of_many
+from batchmix.cli._source import Source
+from batchmix.cli.explore._cards import cards, drawing, spread
+from batchmix.cli.explore._code import code_of, command_of
+from batchmix.cli.explore._view import View
+
+
+class Answer(NamedTuple):
+    """What the page shows for a view."""
+
+    shown: Shown
+    cards: str  # HTML
+    spread: str  # HTML
+    code: str
+    command: str
+
+
+def render(view: View, sources: Mapping[str, Source]) -> Answer:
+    """Everything on the page but the controls; `sources` are the only data there is."""
+    if view.data not in sources:
+        raise mix_error(
+            "data",
+            f"got {view.data!r}.",
+            f"This page shows {', '.join(sources)}.",
+            "Start batchmix explore with the folder you want to see.",
+        )
+    source = sources[view.data]
+    numbers, x, own = _rows(source, view.rows, view.first)
+    batch = Batch(source, x, source.y[numbers], view.mixing)
+    shown = batch.show(view.arm)
+    lam = _lam(replace(view, data="", first=0, rows=2, step=0), tuple(batch.size.items()))
+    return Answer(
+        shown,
+        cards(shown, own),
+        spread(lam, shown.plan),
+        code_of(view, batch),
+        command_of(view, source),
+    )
+
+
+# what the next move of a slider needs again; nobody writes to it
+@lru_cache(maxsize=16)
+def _rows(source: Source, count: int, first: int) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+    """Numbers of rows, the rows as they were read, and drawings of them."""
+    numbers = source.choose(count, first)
+    x = source.read(numbers)
+    return numbers, x, [drawing(row, x, source.form) for row in x]
+
+
+@lru_cache(maxsize=256)
+def _lam(view: View, size: tuple[tuple[str, int], ...]) -> NDArray[np.float32]:
+    """How lam spreads; no choice of rows and no step changes it."""
+    return lam_of_many(view.arm.policy, view.mixing, dict(size))
