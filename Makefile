@@ -62,8 +62,8 @@ sanitize: $(VENV)/test
 	-n auto -k "not torch and not compiler"
 
 # beside every library that can be installed; they live in an environment of their own
-bench: .venv-bench/installed
-	.venv-bench/bin/batchmix bench --out benchmarks $(ARGS)
+bench: .venv-bench/installed .venv-datarax/installed
+	.venv-bench/bin/batchmix bench --datarax .venv-datarax/bin/python --out benchmarks $(ARGS)
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/composer.txt tests/torchvision_cpu.py
 	$(PYTHON) -m venv .venv-bench
@@ -81,7 +81,7 @@ bench: .venv-bench/installed
 .venv-datarax/installed: pyproject.toml tests/datarax/constraints.txt
 	$(PYTHON) -m venv .venv-datarax
 	.venv-datarax/bin/python -m pip install --quiet --disable-pip-version-check \
-	-c tests/datarax/constraints.txt -e '.[datarax]' matplotlib pillow pytest scikit-learn
+	-c tests/datarax/constraints.txt -e '.[datarax]' matplotlib pillow pytest scikit-learn torch typer
 	@touch $@
 
 docs: $(VENV)/test

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from batchmix.cli.bench import LARGE, _figure, _processes, _report, peers
-from batchmix.cli.bench._cases import MIXUP, Batch, Mixed, centred, own_share
+from batchmix.cli.bench import LARGE, Setting, _figure, _processes, _report, peers
+from batchmix.cli.bench._cases import (
+    CUTMIX_ROWS,
+    EAGER,
+    JITTED,
+    MIXUP,
+    MIXUP_ROWS,
+    PIXELS,
+    Batch,
+    Mixed,
+    centred,
+    own_share,
+)
 from batchmix.cli.bench._oracle import check
 from batchmix.cli.bench._ours import cases
 from batchmix.cli.bench._targets import TARGETS, median
@@ -41,18 +56,79 @@ def test_a_tiny_run(run, tmp_path):
 
 
 def test_a_library_that_is_not_there_is_told_of(monkeypatch):
-    monkeypatch.setitem(peers.MODULES, "absent", ("no_such_module", "no-such-distribution"))
+    monkeypatch.setitem(peers.MODULES, "absent", "no_such_module")
     assert peers.load("absent").startswith("ModuleNotFoundError: ")
     assert peers.version("absent") is None
+    assert peers.version("timm") == importlib.metadata.version("timm")
 
 
 def test_a_process_that_dies_is_told_of(monkeypatch):
-    from batchmix.cli.bench import Setting
-
     setting = Setting(1, "warm", [(4, 3, 8)], [], 0.0)  # a shape that no batch has
-    found = _processes._run(setting, False, lambda: None)
+    found = _processes._run(setting, peers.MAIN, Path(sys.executable), lambda: None)
     assert "timm" in found["absent"]
     assert "ended with code 1" in found["absent"]["timm"]
+
+
+def process(group):
+    """The process of a group of tables."""
+    return next(process for process in peers.PROCESSES if process.group == group)
+
+
+def run_alone(group, python=sys.executable):
+    """One process on a tiny batch."""
+    setting = Setting(1, "warm", [], [(4, 3, 8, 8)], 0.0)
+    return _processes._run(setting, process(group), Path(python), lambda: None)
+
+
+@pytest.mark.parametrize("name", ["JAX", "TensorFlow"])
+def test_a_framework_beside_the_formula_written_by_hand(name):
+    pytest.importorskip(name.lower())
+    found = run_alone(name)
+    assert found["versions"][name] == importlib.import_module(name.lower()).__version__
+    (run,) = found["runs"]
+    assert (run["group"], run["shape"]) == (name, [4, 3, 8, 8])
+    lines = {(line["library"], line["work"], line["how"]): line for line in run["cases"]}
+    for work in (MIXUP_ROWS, CUTMIX_ROWS):
+        assert ("batchmix", work, EAGER) in lines
+        for library in ("batchmix", name):
+            for how in (JITTED, PIXELS):
+                line = lines[library, work, how]
+                assert line["check"]["right"], line
+                assert (line["check"]["labels"] is None) == (how == PIXELS)
+                assert line["ms"]["samples"] >= 5
+
+
+def test_a_framework_that_is_not_there_has_no_table(monkeypatch, tmp_path):
+    (tmp_path / "jax.py").write_text("raise ImportError('broken')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = run_alone("JAX")
+    assert found["runs"] == []
+    assert found["absent"]["JAX"] == "ImportError: broken"
+
+
+def test_datarax_needs_its_own_python(run, tmp_path):
+    setting = Setting(1, "warm", [], [(4, 3, 8, 8)], 0.0)
+    found = _processes._run(setting, peers.DATARAX, None, lambda: None)
+    assert "--datarax" in found["absent"]["Datarax"]
+    found = run_alone(peers.DATARAX.group)  # a Python without it
+    assert "datarax" in found["absent"]["Datarax"] or found["runs"]
+    code, _, error = run("bench", "--datarax", tmp_path / "python", "--out", tmp_path / "out")
+    assert code == 2
+    assert "--datarax" in error
+
+
+def test_targets_against_the_formula():
+    """Ours over theirs; the other way round a slow line would be a hit."""
+    target = next(t for t in TARGETS if t.ours.group == "JAX" and t.ours.shape == LARGE)
+    report = report_of(13, 10)
+    report["runs"][0] |= {"group": "JAX"}
+    for line, library in zip(report["runs"][0]["cases"], ("batchmix", "JAX")):
+        line |= {"library": library, "work": target.ours.work, "how": target.ours.how}
+    assert target.measured(report) == 1.3
+    assert not target.hit(1.3)
+    assert target.hit(1.2)
+    with_names = [t.says for t in TARGETS if t.ours.group in ("JAX", "TensorFlow")]
+    assert len(set(with_names)) == 16
 
 
 @pytest.mark.parametrize("shape", ["256", "3x3x8x8", "4x1x8x8", "axbxcxd"])

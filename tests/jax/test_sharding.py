@@ -156,3 +156,10 @@ def test_each_process_draws_for_its_own_rows():
     np.testing.assert_array_equal(whole, local)
     other = bm.draw(SWITCH, key._replace(rank=1), B, HW)
     assert not np.array_equal(other.lam, bm.draw(SWITCH, key, B, HW).lam)
+
+
+def test_ids_without_channels(sharded):
+    """The choice of ids has the sharding of its cases, also where that is part of the type."""
+    plan, (_, x, _) = plan_of(Derangement()), sharded
+    ids = jax.jit(lambda plan, x: bm.mix_ids(x[:, 0] > 0, plan, "NHW"))(plan, x)
+    np.testing.assert_array_equal(ids, bm.mix_ids(X[:, 0] > 0, plan, "NHW"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset
 from transformers import TrainerCallback, default_data_collator
 
 import batchmix as bm
 from batchmix._errors import mix_error
+from batchmix.adapters._place import Place
 from batchmix.fields import Field, Image, Labels
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -68,7 +68,10 @@ class MixCollator:
         named: Mapping[Any, Field] = {"pixel_values": Image("NCHW"), "labels": labels}
         self.mixer = bm.Mixer(policy, fields or named, pairing=pairing, seed=seed, rank=rank)
         self.collator = collator
-        self.place = _Place()
+        self.place = Place(
+            "MixCollator",
+            "Call set_epoch(epoch) before each pass; MixTraining does so for a Trainer.",
+        )
 
     def __call__(self, rows: Any) -> Any:
         """One mixed batch."""
@@ -181,38 +184,3 @@ def soft_cross_entropy(outputs: Any, labels: Any, num_items_in_batch: Any = None
     rows = bm.losses.soft_cross_entropy(logits, labels, "none")
     count = len(rows) if num_items_in_batch is None else num_items_in_batch / labels.shape[1]
     return rows.sum() / count
-
-
-class _Place:
-    """Epoch and number of each batch, in the main process and in workers of a loader alike."""
-
-    def __init__(self) -> None:
-        # the epoch, its first step, how often they were set, which of these times worker 0 began
-        self.told = torch.zeros(4, dtype=torch.int64)
-        self.at: Any = None
-        self.count = 0
-
-    def set_epoch(self, epoch: int, step: int) -> None:
-        """In shared memory, so that workers that are kept from pass to pass are told too."""
-        self.told.share_memory_()
-        self.told[:3] = torch.tensor([epoch, step, int(self.told[2]) + 1])
-
-    def next(self) -> tuple[int, int]:
-        """(epoch, step); a loader deals its batches to its workers in turn."""
-        epoch, first, times, begun = self.told.tolist()
-        if self.at != (times, os.getpid()):
-            self.at, self.count = (times, os.getpid()), 0
-        count, worker = self.count, get_worker_info()
-        self.count += 1
-        if worker is None:
-            return epoch, first + count
-        if times == 0 or (count == worker.id == 0 and begun == times):
-            raise mix_error(
-                "MixCollator",
-                "a worker of a DataLoader begins a pass without a `set_epoch` of its own.",
-                "A new worker knows no earlier pass, and would repeat its mixes.",
-                "Call set_epoch(epoch) before each pass; MixTraining does so for a Trainer.",
-            )  # fmt: skip
-        if worker.id == 0:
-            self.told[3] = times
-        return epoch, first + count * worker.num_workers + worker.id

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
-from torch.utils.data import get_worker_info
 
 import batchmix as bm
 from batchmix._errors import mix_error
+from batchmix.adapters._place import Place
 from batchmix.fields import Field, Ids, Image, Labels, Video
 from batchmix.pairing import Derangement, Pairing, Roll
 from batchmix.policies import PerBatch, Policy
@@ -86,7 +85,9 @@ class Mix(v2.Transform):  # type: ignore[misc]
         self.mixer = bm.Mixer(policy, {}, pairing=pairing, seed=seed, rank=rank, axes=axes)
         self.fields, self.labels_getter = fields, labels_getter
         self.labels = Labels(num_classes, smoothing)
-        self.place = _Place()
+        self.place = Place(
+            "Mix", "Call mix.set_epoch(epoch) before each pass, or mix behind the loader."
+        )
 
     def forward(self, *inputs: Any) -> Any:
         """A mixed copy of the inputs: same structure, types, dtypes and devices."""
@@ -171,40 +172,6 @@ class _Typed:
             return self.field(value, plan, other)
         mixed = self.field(value.as_subclass(torch.Tensor), plan, other)
         return tv_tensors.wrap(mixed, like=value)
-
-
-class _Place:
-    """Epoch and number of each batch, in the main process and in workers of a loader alike."""
-
-    def __init__(self) -> None:
-        # the epoch, how often it was set, and which of these times worker 0 has begun
-        self.told = torch.zeros(3, dtype=torch.int64)
-        self.at: Any = None
-        self.count = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """In shared memory, so that workers that are kept from pass to pass are told too."""
-        self.told.share_memory_()
-        self.told[:2] = torch.tensor([epoch, int(self.told[1]) + 1])
-
-    def next(self) -> tuple[int, int]:
-        """(epoch, step); a loader deals its batches to its workers in turn."""
-        epoch, times, begun = self.told.tolist()
-        if self.at != (times, os.getpid()):
-            self.at, self.count = (times, os.getpid()), 0
-        count, worker = self.count, get_worker_info()
-        self.count += 1
-        if worker is None:
-            return epoch, count
-        if times == 0 or (count == worker.id == 0 and begun == times):
-            raise mix_error(
-                "Mix", "a worker of a DataLoader begins a pass without a `set_epoch` of its own.",
-                "A new worker knows no earlier pass, and would repeat its mixes.",
-                "Call mix.set_epoch(epoch) before each pass, or mix behind the loader.",
-            )  # fmt: skip
-        if worker.id == 0:
-            self.told[2] = times
-        return epoch, count * worker.num_workers + worker.id
 
 
 def _field(part: Any) -> Field | None:

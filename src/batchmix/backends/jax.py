@@ -34,7 +34,9 @@ def _pasted(
 ) -> Any:
     """`paste`, of the parts of a plan."""
     plan = Plan._unchecked(axes=axes, size=size, **columns)
-    mixed = _generic.paste(_THIS, x, other, plan, layout, host._COMPUTE.get(x.dtype.name))
+    # where shardings are part of the type, axes that are split are not to be joined
+    paste = _generic.paste if any(jax.typeof(x).sharding.spec) else _generic.paste_flat
+    mixed = paste(_THIS, x, other, plan, layout, host._COMPUTE.get(x.dtype.name))
     # integers are rounded half to even; a blend of two values cannot leave their range
     rounded = is_integer(x) and not is_integer(mixed)
     return (jnp.round(mixed) if rounded else mixed).astype(x.dtype)
@@ -134,6 +136,7 @@ def cast(x: Any, dtype: str) -> Any:
     return x.astype(jax.dtypes.canonicalize_dtype(dtype))
 
 
+@partial(jax.jit, inline=True)
 def take(x: Any, index: Any) -> Any:
     """Rows of x, sharded as x is; NaN (the least integer) at an index that is not in it."""
     # an index that was drawn is in range; of one from a plan that was made while tracing nobody
@@ -153,7 +156,16 @@ def take_along(x: Any, index: Any, axis: int) -> Any:
     return jnp.take_along_axis(x, jnp.broadcast_to(index, shape), axis)
 
 
-where = jnp.where
+def where(condition: Any, x: Any, y: Any) -> Any:
+    """Elementwise choice."""
+    # where shardings are part of the type, a condition of full shape is to have that of its cases
+    for case in map(jax.typeof, (x, y)):
+        if case.shape == condition.shape and any(case.sharding.spec):
+            condition = jax.reshard(condition, case.sharding)
+    return jnp.where(condition, x, y)
+
+
+reshape = jnp.reshape
 
 
 @partial(jax.jit, static_argnums=(3,))
@@ -161,7 +173,9 @@ def soft(ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float)
     """A choice for each class, in one pass; NaN in rows with an id that is no class."""
     # ids are checked on the host; in a traced step a loss of NaN is the one way to tell
     own, theirs = (y[:, None] == jnp.arange(classes) for y in (ids, partners))
-    known = own.any(1) & theirs.any(1)
+    # as int32: beside a plain integer, ids of 8 bits would have to hold 1000 in 8 bits
+    first, end = jnp.int32(0), jnp.int32(classes)
+    known = (ids >= first) & (ids < end) & (partners >= first) & (partners < end)
     target = (
         off + jnp.where(own, lam[:, None] * on, 0) + jnp.where(theirs, (1 - lam[:, None]) * on, 0)
     )

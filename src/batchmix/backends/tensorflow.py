@@ -24,9 +24,11 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     plan = _in_order(plan, layout)
     columns = {name: getattr(plan, name) for name in _READ}
     columns = {name: array(value, x) for name, value in columns.items() if value is not None}
-    with tf.control_dependencies(_shape_assertions(x, other, plan)):
-        # XLA has no strings
-        pasted = _pasted(plan.axes, plan.size, layout, x.dtype != tf.string)
+    # XLA has no strings
+    pasted = _pasted(plan.axes, plan.size, layout, x.dtype != tf.string)
+    if tf.executing_eagerly():  # every size is known, and was checked
+        return pasted(x, other, columns)
+    with tf.control_dependencies(_shape_assertions(x, other, columns["partner"])):
         return tf.ensure_shape(pasted(x, other, columns), x.shape)
 
 
@@ -36,7 +38,8 @@ def _pasted(axes: str, size: tuple[int, ...], layout: str, xla: bool) -> Any:
 
     def pasted(x: Any, other: Any, columns: dict[str, Any]) -> Any:
         plan = Plan._unchecked(axes=axes, size=size, **columns)
-        mixed = _generic.paste(_THIS, x, other, plan, layout, host._COMPUTE.get(x.dtype.name))
+        compute = host._COMPUTE.get(x.dtype.name)
+        mixed = _generic.paste_flat(_THIS, x, other, plan, layout, compute)
         # half to even; a blend of two values cannot leave their range
         mixed = tf.round(mixed) if is_integer(x) and mixed.dtype.is_floating else mixed
         return tf.cast(mixed, x.dtype)
@@ -61,9 +64,8 @@ def _in_order(plan: Plan, layout: str) -> Plan:
     return Plan._unchecked(**columns)
 
 
-def _shape_assertions(x: Any, other: Any, plan: Plan) -> list[Any]:
+def _shape_assertions(x: Any, other: Any, partner: Any) -> list[Any]:
     """Run in the graph where sizes were not known before it; XLA leaves assertions out."""
-    partner = tf.convert_to_tensor(plan.partner)
     found = []
     if None in (x.shape[0], partner.shape[0]):
         rows = tf.shape(x)[0], tf.shape(partner)[0]
@@ -148,7 +150,8 @@ def to_numpy(x: Any) -> Any:
 
 def array(value: Any, like: Any) -> Any:
     """A tensor; it goes to the device of the operation that reads it."""
-    return tf.convert_to_tensor(value)
+    # tf.constant is the quicker one, and takes no tensors in a graph
+    return tf.constant(value) if isinstance(value, np.ndarray) else tf.convert_to_tensor(value)
 
 
 def arange(n: int, like: Any) -> Any:
@@ -172,7 +175,7 @@ def take_along(x: Any, index: Any, axis: int) -> Any:
     return tf.gather(x, cells, axis=axis, batch_dims=1)
 
 
-where = tf.where
+where, reshape = tf.where, tf.reshape
 
 
 def soft(ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float) -> Any:
@@ -186,8 +189,18 @@ def soft(ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float)
         # XLA leaves assertions out: there a loss of NaN is the one way to tell
         lam = tf.where(known, lam, np.float32(np.nan))
     with tf.control_dependencies(checks):
+        return _soft(classes, off, on)(ids, partners, lam)
+
+
+@cache
+def _soft(classes: int, off: float, on: float) -> Any:
+    """`soft` for one number of classes and one smoothing, in one pass."""
+
+    def soft(ids: Any, partners: Any, lam: Any) -> Any:
         own, others = (tf.one_hot(y, classes, dtype=tf.float32) for y in (ids, partners))
         return own * (lam[:, None] * on) + others * ((1 - lam[:, None]) * on) + off
+
+    return tf.function(soft, jit_compile=True, autograph=False, reduce_retracing=True)
 
 
 def promoted(x: Any, y: Any) -> tuple[Any, Any]:

@@ -52,6 +52,10 @@ def bench(
     seconds: Annotated[
         float | None, Option(min=0.0, help="Per line and setting, five samples at least.")
     ] = None,
+    datarax: Annotated[
+        Path | None,
+        Option(exists=True, dir_okay=False, help="Python of an environment that has Datarax."),
+    ] = None,
     out: Annotated[Path, Option(help="Folder for results.json, results.png and README.md.")] = Path(
         "batchmix-bench"
     ),
@@ -59,7 +63,7 @@ def bench(
     """Time batchmix and the libraries that are installed, in turn, on the same batches.
 
     Each library is checked against a float64 oracle first. One that is absent is listed with the
-    reason. Prints tables and the targets, hit or missed; the full run takes about 15 minutes.
+    reason. Prints tables and the targets, hit or missed; the full run takes about 20 minutes.
     """
     command = _command(quick, shape or [], threads or [], allocator or "", seconds)
     shapes = [_shape(text) for text in shape or ()]
@@ -81,7 +85,7 @@ def bench(
         for count in threads or ([1] if quick else sorted({1, cores}))
         for kind in (["warm", "shipped"] if allocator == "both" else [allocator])
     ]  # fmt: skip
-    report = _processes.run_all(settings, command)
+    report = _processes.run_all(settings, command, datarax)
     _show(out, report)
 
 
@@ -104,7 +108,7 @@ def _shape(text: str) -> Shape:
 def _command(
     quick: bool, shape: list[str], threads: list[int], allocator: str, seconds: float | None
 ) -> str:
-    """The command line without the folder, which is this machine's own business."""
+    """The command line without paths, which are this machine's own business."""
     words = ["batchmix bench", *["--quick"] * quick, *(f"--shape {text}" for text in shape)]
     words += [f"--threads {count}" for count in threads]
     words += [f"--allocator {allocator}"] * bool(allocator)

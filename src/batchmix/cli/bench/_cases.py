@@ -22,6 +22,8 @@ ROWS, PAIRS = "both, per row", "both, per pair"
 MIXUP_ROWS, CUTMIX_ROWS = "MixUp, per row", "CutMix, per row"
 FLOAT, BYTES = "uint8 to float32", "uint8 to uint8"
 LOADER = "DataLoader, workers: {}"
+# how, where a framework compiles: step by step, as one compiled function, without plan and labels
+EAGER, JITTED, PIXELS = "whole step, eager", "whole step, jitted", "pixels only"
 DRAW, LABELS, LIMIT = "draw parameters", "soft labels", "limit"
 
 

@@ -36,13 +36,15 @@ def run(spec: dict[str, Any]) -> dict[str, Any]:
     absent = {library: found for library, found in loaded.items() if isinstance(found, str)}
     modules = {k: found for k, found in loaded.items() if isinstance(found, ModuleType)}
     budget, runs = spec["seconds"], []
-    group = "float32, own process" if set(spec["libraries"]) & set(peers.ALONE) else "float32"
-    runs += [_floats(group, shape, modules, budget) for shape in spec["shapes"]]
+    if modules or spec["group"] == peers.MAIN.group:  # batchmix alone is no comparison
+        runs += [_floats(spec["group"], shape, modules, budget) for shape in spec["shapes"]]
     for shape in spec["image_shapes"]:
         runs.append(_uint8(shape, modules, budget))
         runs.append(_loaders(shape, modules, budget))
         runs.append(_parts(shape, modules, budget))
-    return {"absent": absent, "kernel": bm.kernels()["host"], "runs": runs}
+    versions = {library: peers.version(library) for library in modules if library != "formula"}
+    found = {"absent": absent, "versions": versions, "runs": runs}
+    return found | {"kernel": bm.kernels()["host"]}
 
 
 def _floats(group: str, shape: Any, modules: dict[str, ModuleType], budget: float) -> Line:
@@ -55,7 +57,9 @@ def _floats(group: str, shape: Any, modules: dict[str, ModuleType], budget: floa
 
     cases = [*_limits.cases(batch), *_ours.cases(batch)]
     theirs = [case for module in modules.values() for case in module.cases(batch)]
-    if group != "float32":  # only what these libraries have, beside the same of batchmix
+    if any(case.library == "batchmix" for case in theirs):  # on arrays of their framework
+        cases = [case for case in cases if case.library == LIMIT]
+    elif group != peers.MAIN.group:  # only what these libraries have, beside the same of batchmix
         works = {LIMIT, *(case.work for case in theirs)}
         cases = [case for case in cases if case.work in works]
     cases += theirs

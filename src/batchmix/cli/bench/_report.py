@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from batchmix.cli.bench import LARGE, SMALL
-from batchmix.cli.bench._cases import LIMIT
+from batchmix.cli.bench._cases import LIMIT, PIXELS
 from batchmix.cli.bench._limits import COPY, SCALE
 from batchmix.cli.bench._targets import TARGETS
 
@@ -172,7 +172,8 @@ def _beside(case: dict[str, Any], cases: list[dict[str, Any]]) -> str:
     if case["library"] in ("batchmix", "limit"):
         return ""
     ours = [c for c in cases if c["library"] == "batchmix" and c["work"] == case["work"]]
-    ours = [c for c in ours if "ms" in c and "pixels only" not in c["how"]]
+    bare = PIXELS in case["how"]
+    ours = [c for c in ours if "ms" in c and (PIXELS in c["how"]) == bare]
     how = case["how"].replace("new array", "out=")
     for wanted in (how, how.split(",")[0], ""):
         fit = [_median(c) for c in ours if c["how"].startswith(wanted)]

@@ -6,7 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from batchmix.cli.bench import LARGE, SMALL, Shape
-from batchmix.cli.bench._cases import CUTMIX, DRAW, FLOAT, LIMIT, LOADER, MIXUP, ROWS
+from batchmix.cli.bench._cases import (
+    CUTMIX,
+    CUTMIX_ROWS,
+    DRAW,
+    FLOAT,
+    JITTED,
+    LIMIT,
+    LOADER,
+    MIXUP,
+    MIXUP_ROWS,
+    PIXELS,
+    ROWS,
+)
 from batchmix.cli.bench._limits import COPY, SCALE
 
 _QUARTER = (64, 3, 224, 224)  # of the large batch; still larger than most caches
@@ -106,6 +118,17 @@ def _route(goal: float, group: str, work: str, library: str, how: str = "") -> T
     return Target(says, goal, ours, Find(group, LARGE, library, work, how))
 
 
+def _formula(framework: str, shape: Shape, work: str, how: str) -> Target:
+    """Against the formula written by hand and compiled, in the same framework."""
+    return Target(
+        f"{framework}, {'x'.join(map(str, shape))}, {work}, {how}: time over that of the formula",
+        1.2,
+        Find(framework, shape, "batchmix", work, how),
+        Find(framework, shape, framework, work, how),
+        at_most=True,
+    )
+
+
 TARGETS = [
     _faster(5, LARGE, MIXUP, "in place", "timm"),
     _faster(3.5, LARGE, CUTMIX, "in place", "timm"),
@@ -137,5 +160,12 @@ TARGETS = [
         0.1,
         Find("parts", LARGE, "batchmix", DRAW, "per row, Derangement"),
         at_most=True,
+    ),
+    *(
+        _formula(framework, shape, work, how)
+        for framework in ("JAX", "TensorFlow")
+        for shape in (LARGE, SMALL)
+        for work in (MIXUP_ROWS, CUTMIX_ROWS)
+        for how in (JITTED, PIXELS)
     ),
 ]

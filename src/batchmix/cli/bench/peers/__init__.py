@@ -9,31 +9,54 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from types import ModuleType
+from typing import NamedTuple
 
-MODULES = {  # library: (module here, distribution whose version is told)
-    "timm": ("timm", "timm"),
-    "torchvision": ("torchvision", "torchvision"),
-    "kornia": ("kornia", "kornia"),
-    "Composer": ("composer", "mosaicml"),
-    "fastai": ("fastai", "fastai"),
-    "Keras": ("keras", "keras"),
-    "formula": ("formula", "torch"),
+MODULES = {  # library: module here, of the same name as the package
+    "timm": "timm",
+    "torchvision": "torchvision",
+    "kornia": "kornia",
+    "Composer": "composer",
+    "fastai": "fastai",
+    "Keras": "keras",
+    "JAX": "jax",
+    "Keras on JAX": "keras",
+    "TensorFlow": "tensorflow",
+    "Keras on TensorFlow": "keras",
+    "Datarax": "datarax",
+    "formula": "formula",
 }
-ALONE = ("Keras",)  # needs a process of its own: a backend is chosen at import
+
+
+class Process(NamedTuple):
+    """Libraries that can live in one process."""
+
+    group: str  # of its tables
+    libraries: tuple[str, ...]
+    keras: str = "torch"  # Keras' backend, chosen at its import
+
+
+MAIN = Process(
+    "float32", ("timm", "torchvision", "kornia", "Composer", "fastai", "formula")
+)  # the one that has uint8 images and all shapes too
+DATARAX = Process("JAX, NHWC", ("Datarax",), "jax")  # asks for versions that no other library has
+PROCESSES = (
+    MAIN,
+    Process("float32, own process", ("Keras",)),
+    Process("JAX", ("JAX", "Keras on JAX"), "jax"),
+    Process("TensorFlow", ("TensorFlow", "Keras on TensorFlow"), "tensorflow"),
+    DATARAX,
+)
 
 
 def load(library: str) -> ModuleType | str:
     """The module of a library, or why it is absent."""
-    module, _ = MODULES[library]
     try:
-        return importlib.import_module(f"{__name__}.{module}")
+        return importlib.import_module(f"{__name__}.{MODULES[library]}")
     except Exception as problem:  # a broken install raises anything, RuntimeError above all
         return f"{type(problem).__name__}: {problem}".splitlines()[0]
 
 
 def version(library: str) -> str | None:
-    """The version that is installed, if any."""
-    try:
-        return importlib.metadata.version(MODULES[library][1])
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """The version that is installed, if any, whatever its distribution is called."""
+    owners = importlib.metadata.packages_distributions().get(MODULES[library])
+    return importlib.metadata.version(owners[0]) if owners else None

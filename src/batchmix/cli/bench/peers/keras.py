@@ -1,4 +1,4 @@
-"""Keras' layers MixUp and CutMix, torch backend; both draw per row, and boxes have fractions."""
+"""Keras' layers MixUp and CutMix, on one of its backends; both draw per row, boxes in fractions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import keras  # type: ignore[import-untyped, unused-ignore]
 import numpy as np
-import torch
 
 from batchmix.cli.bench._cases import (
     CLASSES,
@@ -20,36 +19,41 @@ from batchmix.cli.bench._cases import (
     whole,
 )
 
+_NAMES = {"torch": "Keras", "jax": "Keras on JAX", "tensorflow": "Keras on TensorFlow"}
+
 
 def cases(batch: Batch) -> Iterator[Case]:
     """Both, on one-hot labels, which the layers need, made beforehand."""
-    if keras.backend.backend() != "torch":
-        raise RuntimeError(f"the backend is {keras.backend.backend()}, not torch")
-    hot = torch.nn.functional.one_hot(batch.y, CLASSES).float()
-    inputs = {"images": batch.x, "labels": hot}
+    x = keras.ops.convert_to_tensor(batch.x.numpy())
+    inputs = {"images": x, "labels": keras.ops.one_hot(batch.y.numpy(), CLASSES)}
     mix = keras.layers.MixUp(alpha=1.0, data_format="channels_first")
     cut = keras.layers.CutMix(factor=(1.0, 1.0), data_format="channels_first")
 
-    def seen_mix() -> Mixed:
-        with noted(mix, "get_random_transformation") as drawn:
-            mixed = mix(inputs)
-        own = drawn[0]["mix_weight"].numpy().astype(float)
-        plan = batch.plan(drawn[0]["permutation_order"], whole(batch.size), 1 - own)
-        return _mixed(mixed, plan)
+    def call(layer: Any) -> Any:
+        found = layer(inputs)
+        for value in found.values():  # JAX comes back before it is done
+            getattr(value, "block_until_ready", lambda: None)()
+        return found
 
-    def seen_cut() -> Mixed:
-        with noted(cut, "get_random_transformation") as drawn:
-            mixed = cut(inputs)
-        boxes = [_box(mask) for mask in drawn[0]["batch_masks"][:, 0].numpy()]
-        return _mixed(mixed, batch.plan(drawn[0]["permutation_order"], boxes, 1.0))
+    def seen(layer: Any) -> Mixed:
+        with noted(layer, "get_random_transformation") as drawn:
+            mixed = _numpy(call(layer))
+        found = _numpy(drawn[0])
+        order = found["permutation_order"]
+        if layer is mix:
+            plan = batch.plan(order, whole(batch.size), 1 - found["mix_weight"].astype(float))
+        else:
+            plan = batch.plan(order, [_box(mask) for mask in found["batch_masks"][:, 0]], 1.0)
+        return Mixed(mixed["images"], plan, mixed["labels"])
 
-    yield Case("Keras", MIXUP_ROWS, "new array", lambda: mix(inputs), seen_mix)
-    yield Case("Keras", CUTMIX_ROWS, "new array", lambda: cut(inputs), seen_cut)
+    library = _NAMES[keras.backend.backend()]
+    yield Case(library, MIXUP_ROWS, "new array", lambda: call(mix), lambda: seen(mix))
+    yield Case(library, CUTMIX_ROWS, "new array", lambda: call(cut), lambda: seen(cut))
 
 
-def _mixed(found: Any, plan: Any) -> Mixed:
-    """Tensors without gradients."""
-    return Mixed(found["images"].detach(), plan, found["labels"].detach())
+def _numpy(found: dict[str, Any]) -> dict[str, Any]:
+    """The same arrays, on the host."""
+    return {name: keras.ops.convert_to_numpy(value) for name, value in found.items()}
 
 
 def _box(mask: Any) -> list[list[int]]:

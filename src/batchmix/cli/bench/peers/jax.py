@@ -1,0 +1,63 @@
+"""The papers' formulas as they are written by hand for JAX, compiled; lam or box per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import batchmix as bm
+import batchmix.adapters.jax  # makes a plan a pytree
+from batchmix.cli.bench import _compiled
+from batchmix.cli.bench._cases import CLASSES, CUTMIX_ROWS, MIXUP_ROWS, Batch, Case
+from batchmix.cli.bench._ours import plans
+from batchmix.pairing import Derangement
+from batchmix.policies import Policy
+
+
+def cases(batch: Batch) -> Iterator[Case]:
+    """MixUp and CutMix, and the same of batchmix."""
+    mix, cut = jax.jit(_mix), jax.jit(_cut)
+    pixels, step = {MIXUP_ROWS: mix, CUTMIX_ROWS: cut}, {}
+    step[MIXUP_ROWS] = jax.jit(lambda x, y, order, lam: (_mix(x, order, lam), _soft(y, order, lam)))
+    step[CUTMIX_ROWS] = jax.jit(
+        lambda x, y, order, lam, box: (_cut(x, order, box), _soft(y, order, lam))
+    )
+    framework = _compiled.Framework("JAX", jnp.asarray, jax.block_until_ready, pixels, step, jitted)
+    return _compiled.cases(framework, batch)
+
+
+def jitted(batch: Batch, policy: Policy, layout: str = "NCHW") -> _compiled.Step:
+    """batchmix as docs/jax.md shows it: the plan is an argument of the compiled step."""
+    draw = plans(policy, len(batch), batch.size, Derangement())
+    compiled = jax.jit(
+        lambda x, y, plan: (bm.mix(x, plan, layout), bm.mix_labels(y, plan, CLASSES))
+    )
+
+    def step(x: Any, y: Any) -> Any:
+        plan = draw()
+        return *compiled(x, y, plan), lambda: plan
+
+    return step
+
+
+def _mix(x: Any, order: Any, lam: Any) -> Any:
+    """x [B, C, H, W], lam [B]."""
+    lam = lam[:, None, None, None]
+    return x * lam + x[order] * (1 - lam)
+
+
+def _cut(x: Any, order: Any, box: Any) -> Any:
+    """x [B, C, H, W], box [B, 2, 2]."""
+    top, bottom, left, right = box.reshape(-1, 4).T[..., None, None, None]
+    down, across = jnp.arange(x.shape[2])[:, None], jnp.arange(x.shape[3])
+    inside = (top <= down) & (down < bottom) & (left <= across) & (across < right)
+    return jnp.where(inside, x[order], x)
+
+
+def _soft(y: Any, order: Any, lam: Any) -> Any:
+    """Dense labels."""
+    own, other = jax.nn.one_hot(y, CLASSES), jax.nn.one_hot(y[order], CLASSES)
+    return own * lam[:, None] + other * (1 - lam[:, None])
