@@ -27,7 +27,7 @@ from torch.utils.data import (
 )  # fmt: skip
 
 import batchmix as bm
-from batchmix.adapters.torch import MixLoader, MixModule
+from batchmix.adapters.torch import MixCollate, MixLoader, MixModule
 from batchmix.fields import Features, Ids, Image, Labels, Mask
 from batchmix.pairing import Roll
 from batchmix.policies import CutMix, MixUp, Schedule, Switch
@@ -65,6 +65,50 @@ def test_workers_do_not_matter(count, persistent):
     )
     for _ in range(2):
         assert_same(workers, alone)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_collate_function_of_a_plain_loader(count, persistent):
+    """The batches of MixLoader, with any number of workers, and others in each epoch."""
+    mix = MixCollate(POLICY, FIELDS, seed=3)
+    plain = DataLoader(
+        SAMPLES, BATCH, collate_fn=mix, num_workers=count, persistent_workers=persistent
+    )
+    passes = []
+    for epoch in (0, 1, 1):
+        mix.set_epoch(epoch)
+        passes.append(list(plain))
+        expected = loader()
+        expected.set_epoch(epoch)
+        assert_same(passes[-1], expected)
+    assert not torch.equal(passes[0][0][0], passes[1][0][0])
+
+
+def test_a_collate_function_goes_on_within_an_epoch():
+    mix = MixCollate(POLICY, FIELDS, seed=3)
+    mix.set_epoch(2, step=4)
+    expected = loader()
+    expected.set_epoch(2)
+    assert_same(DataLoader(SAMPLES[16:], BATCH, collate_fn=mix), list(expected)[4:])
+
+
+def test_a_worker_is_not_to_guess_its_epoch():
+    plain = DataLoader(SAMPLES, BATCH, collate_fn=MixCollate(POLICY, FIELDS), num_workers=1)
+    with pytest.raises(bm.MixError, match=r"MixCollate.*set_epoch"):
+        list(plain)
+
+
+def test_a_collate_function_of_your_own_runs_first():
+    def collate(samples):
+        images, labels = default_collate(samples)
+        return {"image": images, "label": labels}
+
+    fields = {"image": Image("NHWC"), "label": Labels(ROWS)}
+    mix = MixCollate(POLICY, fields, collate_fn=collate, seed=3)
+    for batch, (images, targets) in zip(DataLoader(SAMPLES, BATCH, collate_fn=mix), loader()):
+        assert torch.equal(batch["image"], images)
+        assert torch.equal(batch["label"], targets)
 
 
 def test_workers_that_are_spawned():

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset
 
 import batchmix as bm
 from batchmix._errors import mix_error
-from batchmix._mixer import _get, _path, _replaced
-from batchmix.fields import Field, Grid
+from batchmix.adapters._loading import Collate, Indexed, Numbered
+from batchmix.adapters._place import Place
+from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
 
-__all__ = ["MixLoader", "MixModule"]
+__all__ = ["MixCollate", "MixLoader", "MixModule"]
 
 _BATCHING = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 
@@ -79,10 +79,10 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         order = None
         if options.get("shuffle") and options.get("generator") is None:
             order = plain.sampler.generator = torch.Generator()
-        batches = _Numbered(plain.batch_sampler, bm.Key(seed, rank=rank), order)
+        batches = Numbered(plain.batch_sampler, bm.Key(seed, rank=rank), order)
         options = {name: value for name, value in options.items() if name not in _BATCHING}
-        options["collate_fn"] = _Collate(mixer, options.get("collate_fn"))
-        super().__init__(_Indexed(dataset), batch_sampler=batches, **options)
+        options["collate_fn"] = Collate(mixer, options.get("collate_fn"))
+        super().__init__(Indexed(dataset), batch_sampler=batches, **options)
         self.epoch = self.step = 0
 
     def __iter__(self) -> Iterator[Any]:
@@ -119,92 +119,59 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         self.set_epoch(state["epoch"])
 
 
-class _Numbered:
-    """The batches of a loader, each a list of a `Key` and the indices of its rows."""
+class MixCollate:
+    """A `collate_fn` that mixes, for a `DataLoader` that you make yourself.
 
-    def __init__(self, batches: Any, key: bm.Key, order: torch.Generator | None) -> None:
-        self.batches, self.key, self.order = batches, key, order
-        self.sampler = getattr(batches, "sampler", None)
-        self.epoch = self.skip = 0  # of the pass to come
+    The number of a batch is counted: a loader deals its batches to its workers in turn, so that 0,
+    1, 2 and 4 workers give equal batches, started anew or kept. Call `set_epoch` before each pass;
+    it reaches workers that run already. `MixLoader` needs no count: use it where a pass may be
+    broken off, or with ``in_order=False``.
 
-    def __len__(self) -> int:
-        return len(self.batches)
+    Args:
+      policy: how much is pasted and where; None mixes nothing (labels still become soft).
+      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
+      collate_fn: makes a batch of the samples first; left out, that of PyTorch, and images are
+        mixed while they are stacked.
+      options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
 
-    def __iter__(self) -> Iterator[list[Any]]:
-        # a DataLoader makes two iterators and uses one: only that one runs to here
-        key, skip = self.key._replace(epoch=self.epoch), self.skip
-        self.epoch, self.skip = self.epoch + 1, 0
-        if self.order is not None:
-            self.order.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
-        for step, rows in enumerate(self.batches):
-            if step >= skip:
-                yield [key._replace(step=step), *rows]
+    Raises:
+      MixError: in a worker that begins a pass without a `set_epoch` of its own.
 
-    def set_epoch(self, epoch: int) -> None:
-        """The number of the next pass; one that was set already keeps its place."""
-        if epoch != self.epoch:
-            self.epoch, self.skip = int(epoch), 0
-        for chooser in (self.batches, self.sampler):
-            getattr(chooser, "set_epoch", lambda _: None)(epoch)
+    Example:
+      >>> import numpy as np
+      >>> from batchmix.fields import Image, Labels
+      >>> rows = [(np.full((8, 8, 3), i, np.uint8), i % 10) for i in range(100)]
+      >>> mix = MixCollate(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}, seed=0)
+      >>> mix.set_epoch(0)
+      >>> images, targets = next(iter(DataLoader(rows, 25, collate_fn=mix)))
+      >>> images.dtype, targets.shape
+      (torch.uint8, torch.Size([25, 10]))
 
+    Differs from: timm's `FastCollateMixup` draws from the generator of each worker, writes to the
+    data set's own arrays in two modes, and its off-switch does not reach workers that run already.
+    """
 
-class _Indexed:
-    """A data set that hands the key of a batch through."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.dataset[index]
-
-    def __getitems__(self, indices: list[Any]) -> list[Any]:
-        key, *rows = indices
-        if hasattr(self.dataset, "__getitems__"):
-            return [key, *self.dataset.__getitems__(rows)]
-        return [key, *(self.dataset[row] for row in rows)]
-
-
-class _Collate:
-    """From a key and rows to a mixed batch; images are mixed while they are stacked."""
-
-    def __init__(self, mixer: bm.Mixer, collate: Any) -> None:
-        self.mixer, self.collate = mixer, collate or default_collate
-        grids = {at: _Stacked(f.layout) for at, f in mixer.fields.items() if isinstance(f, Grid)}
-        self.stacked = grids if self.collate is default_collate else {}
-        mixer.fields |= self.stacked
+    def __init__(
+        self,
+        policy: Policy | None,
+        fields: Mapping[Any, Field],
+        *,
+        collate_fn: Any = None,
+        **options: Any,
+    ) -> None:
+        self.mixed = Collate(bm.Mixer(policy, fields, **options), collate_fn)
+        self.place = Place(
+            "MixCollate", "Call mix.set_epoch(epoch) before each pass, or use MixLoader."
+        )
 
     def __call__(self, samples: list[Any]) -> Any:
-        key, *rows = samples
-        images, rest = {}, rows
-        for place in self.stacked:
-            found = [_get(row, place) for row in rows]
-            if isinstance(found[0], np.ndarray | torch.Tensor):
-                images[place] = _Rows(found, (len(found), *found[0].shape))
-                rest = [_replaced(row, _path(place), 0) for row in rest]
-        batch = self.collate(rest)
-        for place, stack in images.items():
-            batch = _replaced(batch, _path(place), stack)
-        return self.mixer(batch, step=key.step, epoch=key.epoch)
+        """A mixed batch of tensors."""
+        epoch, step = self.place.next()
+        return self.mixed([bm.Key(0, epoch, step), *samples])
 
-
-class _Rows(NamedTuple):
-    """Arrays that will be a batch."""
-
-    rows: list[Any]
-    shape: tuple[int, ...]
-
-
-class _Stacked(Grid):
-    """A grid that is mixed while it is stacked."""
-
-    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        """A tensor [B, ...]; numbers are one already."""
-        if not isinstance(value, _Rows):
-            return super().__call__(value, plan, other)
-        return torch.as_tensor(bm.mix_stack(value.rows, plan, self.layout))
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Begin a pass; with `step`, one whose first batches are not read."""
+        self.place.set_epoch(epoch, step)
 
 
 class MixModule(nn.Module):  # type: ignore[misc]

@@ -1,0 +1,103 @@
+"""Parts of a DataLoader: numbered batches, and from samples to a mixed batch of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+
+import batchmix as bm
+from batchmix._mixer import _get, _path, _replaced
+from batchmix.fields import Grid
+
+
+class Numbered:
+    """The batches of a loader, each a list of a `Key` and the indices of its rows."""
+
+    def __init__(self, batches: Any, key: bm.Key, order: torch.Generator | None) -> None:
+        self.batches, self.key, self.order = batches, key, order
+        self.sampler = getattr(batches, "sampler", None)
+        self.epoch = self.skip = 0  # of the pass to come
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        # a DataLoader makes two iterators and uses one: only that one runs to here
+        key, skip = self.key._replace(epoch=self.epoch), self.skip
+        self.epoch, self.skip = self.epoch + 1, 0
+        if self.order is not None:
+            self.order.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        for step, rows in enumerate(self.batches):
+            if step >= skip:
+                yield [key._replace(step=step), *rows]
+
+    def set_epoch(self, epoch: int) -> None:
+        """The number of the next pass; one that was set already keeps its place."""
+        if epoch != self.epoch:
+            self.epoch, self.skip = int(epoch), 0
+        for chooser in (self.batches, self.sampler):
+            getattr(chooser, "set_epoch", lambda _: None)(epoch)
+
+
+class Indexed:
+    """A data set that hands the key of a batch through."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.dataset[index]
+
+    def __getitems__(self, indices: list[Any]) -> list[Any]:
+        key, *rows = indices
+        if hasattr(self.dataset, "__getitems__"):
+            return [key, *self.dataset.__getitems__(rows)]
+        return [key, *(self.dataset[row] for row in rows)]
+
+
+class Collate:
+    """From a key and rows to a mixed batch; images are mixed while they are stacked."""
+
+    def __init__(self, mixer: bm.Mixer, collate: Any) -> None:
+        self.mixer, self.collate = mixer, collate or default_collate
+        grids = {at: _Stacked(f.layout) for at, f in mixer.fields.items() if isinstance(f, Grid)}
+        self.stacked = grids if self.collate is default_collate else {}
+        mixer.fields |= self.stacked
+
+    def __call__(self, samples: list[Any]) -> Any:
+        """The batch of ``[key, *rows]``."""
+        key, *rows = samples
+        images, rest = {}, rows
+        for place in self.stacked:
+            found = [_get(row, place) for row in rows]
+            if isinstance(found[0], np.ndarray | torch.Tensor):
+                images[place] = _Rows(found, (len(found), *found[0].shape))
+                rest = [_replaced(row, _path(place), 0) for row in rest]
+        batch = self.collate(rest)
+        for place, stack in images.items():
+            batch = _replaced(batch, _path(place), stack)
+        return self.mixer(batch, step=key.step, epoch=key.epoch)
+
+
+class _Rows(NamedTuple):
+    """Arrays that will be a batch."""
+
+    rows: list[Any]
+    shape: tuple[int, ...]
+
+
+class _Stacked(Grid):
+    """A grid that is mixed while it is stacked."""
+
+    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
+        """A tensor [B, ...]; numbers are one already."""
+        if not isinstance(value, _Rows):
+            return super().__call__(value, plan, other)
+        return torch.as_tensor(bm.mix_stack(value.rows, plan, self.layout))
