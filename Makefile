@@ -64,6 +64,7 @@ sanitize: $(VENV)/test
 # beside every library that can be installed; they live in an environment of their own
 bench: .venv-bench/installed .venv-datarax/installed
 	.venv-bench/bin/batchmix bench --datarax .venv-datarax/bin/python --out benchmarks $(ARGS)
+	.venv-bench/bin/python docs/speed_table.py
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/composer.txt tests/torchvision_cpu.py
 	$(PYTHON) -m venv .venv-bench

@@ -6,6 +6,7 @@ Every block fenced as ```python runs, whatever stands behind the word; ```text a
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import runpy
@@ -91,6 +92,14 @@ def test_figures_are_those_of_the_script_and_all_are_used() -> None:
     assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}
     used = re.findall(r"figures/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert there == set(used)
+
+
+def test_the_table_of_measured_speed_is_that_of_the_last_run() -> None:
+    made = runpy.run_path(str(DOCS / "speed_table.py"))
+    report = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    text = (DOCS / "speed.md").read_text()
+    assert made["page"](text, report) == text
+    assert "| timm | in place |" in made["table"](report)
 
 
 class Page(HTMLParser):
