@@ -89,15 +89,15 @@ def nothing(rows: Rows) -> Paste:
 def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
     """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
     columns = {}
-    picked = [np.flatnonzero(pick == k) for k in range(1, len(pastes))]
+    picked = [pick == k for k in range(1, len(pastes))]
     for name in _PARTS:
         values = [getattr(p, name) for p in pastes]
         if all(v is None for v in values):
             continue
         filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
-        chosen = filled[0].astype(np.result_type(*filled))  # a copy, of the widest type
+        chosen = filled[0]
         for at, other in zip(picked, filled[1:]):
-            chosen[at] = other[at]
+            chosen = np.where(at.reshape(-1, *[1] * (other.ndim - 1)), other, chosen)
         columns[name] = chosen
     return Paste(**columns)
 
