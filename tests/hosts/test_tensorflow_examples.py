@@ -41,14 +41,14 @@ def accuracies(printed):
 def test_example_of_keras(tmp_path):
     """Well above chance, which is 10 %, after some epochs on digits; and a figure."""
     figure = tmp_path / "mixed.png"
-    printed = run(["examples/keras_mixup.py", "--epochs", "4", "--figure", str(figure)])
+    printed = run(["examples/seeds/keras_mixup.py", "--epochs", "4", "--figure", str(figure)])
     assert min(accuracies(printed)) > 30
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
 def loaded(folder):
     """What the example reads from a folder."""
-    return runpy.run_path(str(ROOT / "examples" / "keras_mixup.py"))["load"](folder, 50)
+    return runpy.run_path(str(ROOT / "examples" / "seeds" / "keras_mixup.py"))["load"](folder, 50)
 
 
 @pytest.mark.parametrize("packed", [False, True])

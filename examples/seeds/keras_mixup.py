@@ -1,6 +1,6 @@
 """A small convnet without and with mixup, from the same initial weights, on two shuffled streams.
 
-python examples/keras_mixup.py --data FOLDER: the four IDX files of MNIST or Fashion-MNIST, or
+python examples/seeds/keras_mixup.py --data FOLDER: the four IDX files of MNIST or Fashion-MNIST, or
 train/CLASS/*.jpg and test/CLASS/*.jpg. Without it, scikit-learn's digits, in seconds.
 """
 
