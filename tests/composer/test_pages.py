@@ -3,30 +3,19 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```python\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+import pages
 
 
 def run(*words):
     """What a process prints; it fails on an error."""
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=pages.ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_python_blocks_run(tmp_path):
-    text = (ROOT / "docs" / "composer.md").read_text()
-    blocks = ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
-    assert len(blocks) > 5
-    lines = [""] * text.count("\n")  # each block on the lines of the page
-    for block in blocks:
-        for number, line in enumerate(block.splitlines()):
-            lines[number] = line or lines[number]
-    program = tmp_path / "page.py"
-    program.write_text("\n".join(lines) + "\nprint('ran to the end')\n")
-    assert "ran to the end" in run(str(program))
+    pages.run(pages.DOCS / "composer.md", tmp_path)
 
 
 def test_the_example_learns():

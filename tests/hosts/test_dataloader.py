@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import doctest
-import importlib
 import pickle
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -507,25 +504,7 @@ def test_module_in_a_compiled_model_draws_anew_each_step():
         assert torch.allclose(step(given), expected(given, step=k)[0] * 2)
 
 
-# pages and examples ----------------------------------------------------------------------------
-
-
-def test_docstrings_run():
-    found = importlib.import_module("batchmix.adapters.torch")
-    result = doctest.testmod(found, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
-    assert result.attempted > 0
-    assert result.failed == 0
-
-
-def test_python_blocks_of_the_page_run():
-    page = ROOT / "docs" / "dataloader.md"
-    blocks = re.findall(
-        r"^```python\b[^\n]*\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
-    )
-    assert len(blocks) > 3
-    namespace = {"__name__": "dataloader.md"}
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), namespace)
+# example ---------------------------------------------------------------------------------------
 
 
 def test_example():

@@ -646,27 +646,11 @@ def test_sixty_and_forty_of_two_pets():
     assert len(label) == 37
 
 
-BLOCK = re.compile(r"^```python\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
 def run(*words):
     """What a process prints; it fails on an error."""
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def test_python_blocks_run(tmp_path):
-    text = (ROOT / "docs" / "fastai.md").read_text()
-    blocks = ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
-    assert len(blocks) > 4
-    lines = [""] * text.count("\n")  # each block on the lines of the page
-    for block in blocks:
-        for number, line in enumerate(block.splitlines()):
-            lines[number] = line or lines[number]
-    program = tmp_path / "page.py"
-    program.write_text("\n".join(lines) + "\nprint('ran to the end')\n")
-    assert "ran to the end" in run(str(program))
 
 
 def test_the_example_learns():
