@@ -91,9 +91,8 @@ class MixBatches:
 
 def _flatten(plan: bm.Plan) -> tuple[Any, tuple[Any, ...]]:
     """What a trace is made for, and what may differ from call to call."""
-    columns = {name: value for name, value in vars(plan).items() if name not in ("axes", "size")}
-    names = tuple(name for name, value in columns.items() if value is not None)
-    return (plan.axes, plan.size, names), tuple(columns[name] for name in names)
+    columns = plan._columns()
+    return (plan.axes, plan.size, tuple(columns)), tuple(columns.values())
 
 
 def _unflatten(kind: Any, columns: tuple[Any, ...]) -> bm.Plan:

@@ -93,26 +93,25 @@ def drawn(make: Callable[..., Plan], numbers: list[Any], rows: int | None, x: An
     """The plan that ``make(*numbers, rows)`` draws on the host each time the graph runs."""
     # which columns a policy fills does not depend on the key: learnt once, while tracing
     first = make(*(0 if traced(n) else n for n in numbers), rows or 0)
-    names = [name for name, value in vars(first).items() if isinstance(value, np.ndarray)]
+    columns = first._columns()
 
     def on_host(*numbers: Any) -> list[Any]:
-        plan = make(*map(int, numbers))
-        found = [name for name, value in vars(plan).items() if isinstance(value, np.ndarray)]
-        if found != names:
+        found = make(*map(int, numbers))._columns()
+        if found.keys() != columns.keys():
             raise mix_error(
-                "Mixer", f"a plan has {found}; the one drawn while tracing has {names}.",
+                "Mixer", f"a plan has {list(found)}; the one drawn while tracing {list(columns)}.",
                 "In a graph all plans of a policy have the same arrays.",
                 "Draw outside and pass the plan: mixer.apply(batch, plan).",
             )  # fmt: skip
-        return [getattr(plan, name) for name in names]
+        return list(found.values())
 
     inputs = [*numbers, tf.shape(x)[0] if rows is None else rows]
-    dtypes = [getattr(first, name).dtype for name in names]
+    dtypes = [column.dtype for column in columns.values()]
     # not stateful: it depends on its inputs alone
     arrays = tf.numpy_function(on_host, inputs, dtypes, stateful=False)
-    for name, array in zip(names, arrays):
-        array.set_shape([rows, *getattr(first, name).shape[1:]])
-    return Plan._unchecked(axes=first.axes, size=first.size, **dict(zip(names, arrays)))
+    for column, array in zip(columns.values(), arrays):
+        array.set_shape([rows, *column.shape[1:]])
+    return Plan._unchecked(axes=first.axes, size=first.size, **dict(zip(columns, arrays)))
 
 
 def traced(x: Any) -> bool:
