@@ -86,14 +86,12 @@ def paste(
     aligned = all((m.address | m.strides[0]) % item == 0 for m in (x, out, other))
     if axes is None or not alike or not aligned:
         return False
-    bytes_in_all = item * int(np.prod(x.shape))
     in_place = out.address == x.address and out.strides == x.strides
     rows = _rows(x)
     _kernel.mix(
         _rows(out), rows, rows if other is x else _rows(other), axes,
         plan.partner, plan.box, plan.blend, plan.mask, plan.source,
-        _TYPE[dtype], in_place, other is x, bytes_in_all > _cache(),
-        _threads(threads, bytes_in_all),
+        _TYPE[dtype], in_place, other is x, *_effort(out, dtype, threads),
     )  # fmt: skip
     return True
 
@@ -106,10 +104,9 @@ def paste_rows(
     axes = _axes(layout, out.shape[1:], out.strides[1:], item, plan.axes)
     if _chosen() == "portable" or axes is None or (rows % item).any():
         return False
-    size = item * int(np.prod(out.shape))
     _kernel.mix(
         _rows(out), rows, rows, axes, plan.partner, plan.box, plan.blend, plan.mask, plan.source,
-        _TYPE[dtype], False, True, size > _cache(), _threads(threads, size),
+        _TYPE[dtype], False, True, *_effort(out, dtype, threads),
     )  # fmt: skip
     return True
 
@@ -122,10 +119,9 @@ def widen(
     if _chosen() == "portable" or plan.mask is not None or plan.source is not None:
         return False
     _, channels, height, width = out.shape
-    size = _item(dtype) * int(np.prod(out.shape))
     _kernel.widen(
         _rows(out), rows, height, width, channels, plan.partner, plan.box, plan.blend, scale, bias,
-        _TYPE[dtype], size > _cache(), _threads(threads, size),
+        _TYPE[dtype], *_effort(out, dtype, threads),
     )  # fmt: skip
     return True
 
@@ -152,6 +148,12 @@ def _chosen() -> str:
         _state["kernel"] = asked if asked == "portable" else _kernel.name()
     name: str = _state["kernel"]
     return name
+
+
+def _effort(out: Memory, dtype: str, threads: int | None) -> tuple[bool, int]:
+    """Whether to write `out` past the cache, and with how many threads."""
+    size = _item(dtype) * int(np.prod(out.shape))
+    return size > _cache(), _threads(threads, size)
 
 
 def _threads(framework: int | None, size: int) -> int:
