@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix._mix import check_batch
+from batchmix._mix import check_batch, dtype_of
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of, is_traced
 
@@ -157,6 +157,5 @@ def _uncovered(x: NDArray[np.float64], region: NDArray[np.float64]) -> NDArray[n
 
 def _like(b: Backend, made: NDArray[np.float64], x: Any) -> Any:
     """As an array of the framework, dtype and device of `x`."""
-    name = getattr(x.dtype, "name", None) or str(x.dtype).removeprefix("torch.")
     made = np.rint(made) if b.is_integer(x) else made
-    return b.cast(b.array(made, x), name)
+    return b.cast(b.array(made, x), dtype_of(x))

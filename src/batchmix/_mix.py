@@ -126,6 +126,11 @@ def shape_of(x: Any, where: str) -> tuple[int | None, ...]:
     return tuple(x.shape)
 
 
+def dtype_of(x: Any) -> str:
+    """Name of the dtype; NumPy, JAX and TensorFlow say it, of PyTorch's it is the last word."""
+    return getattr(x.dtype, "name", str(x.dtype).removeprefix("torch."))
+
+
 def _fit(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
     """Whether two shapes are the same, as far as they are known."""
     same = (n == m or n is None or m is None for n, m in zip(one, two))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from batchmix._errors import mix_error
-from batchmix._mix import check_layout
+from batchmix._mix import check_layout, dtype_of
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
 
@@ -51,7 +51,7 @@ def mix_stack(rows: Any, plan: Plan, layout: str = "NHWC", *, out: Any = None) -
             "Floats and integers of 8 or 16 bits can be averaged.",
             "Stack ids, and use mix_ids.",
         )  # fmt: skip
-    _check_out("mix_stack()", b, shape, _dtype(rows[0]), rows, out)
+    _check_out("mix_stack()", b, shape, dtype_of(rows[0]), rows, out)
     return b.mix_rows(rows, plan, layout, out)
 
 
@@ -94,7 +94,7 @@ def mix_normalize(
     """
     b = _checked("mix_normalize()", rows, plan)
     first, where = rows[0], "mix_normalize()"
-    if len(first.shape) != 3 or _dtype(first) != "uint8":
+    if len(first.shape) != 3 or dtype_of(first) != "uint8":
         raise mix_error(
             where, f"rows have shape {tuple(first.shape)} and dtype {first.dtype}.",
             "They are uint8 [H, W, C].", "Use mix_stack or mix for other rows.",
@@ -137,18 +137,13 @@ def _checked(where: str, rows: Any, plan: Plan) -> Backend:
     return backend
 
 
-def _dtype(x: Any) -> str:
-    """Name of the dtype; NumPy, JAX and TensorFlow say it, of PyTorch's it is the last word."""
-    return getattr(x.dtype, "name", str(x.dtype).removeprefix("torch."))
-
-
 def _check_out(
     where: str, b: Backend, shape: tuple[int, ...], dtype: str, rows: Any, out: Any
 ) -> None:
     """`out` fits, can be written to, and shares nothing with the rows."""
     if out is None:
         return
-    like = tuple(out.shape) == shape and _dtype(out) == dtype
+    like = tuple(out.shape) == shape and dtype_of(out) == dtype
     if backend_of(out, where) is not b or not like:
         raise mix_error(
             where, f"`out` is a {type(out).__name__} of shape {tuple(out.shape)} and dtype "
