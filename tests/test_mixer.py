@@ -2,6 +2,9 @@
 
 import collections
 import dataclasses
+import sys
+import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -197,3 +200,63 @@ def test_pairing_is_passed_on():
 def test_ids_field_takes_the_heavier_side():
     plan = bm.Plan([1, 0], [[[0, 2]]] * 2, [0.75, 0.25], "T", (2,))
     assert Ids("NT")(np.array([[1, 1], [9, 9]]), plan).tolist() == [[9, 9], [9, 9]]
+
+
+def test_a_refused_batch_does_not_count(xp):
+    mixer = bm.Mixer(SWITCH, {0: Image("NCHW"), 1: Labels(5)})
+    with pytest.raises(bm.MixError):
+        mixer((images(xp), xp.ids([0, 1, 2, 7])))
+    want = bm.Mixer(SWITCH, {0: Image("NCHW"), 1: Labels(5)})((images(xp), labels(xp)))
+    assert repr_of(mixer((images(xp), labels(xp))), xp) == repr_of(want, xp)
+
+
+def test_threads_get_steps_of_their_own():
+    mixer = bm.Mixer(MixUp(1.0), {0: Features("NC")})
+    batch, seen = (np.zeros((2, 1)),), []
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            futures = [
+                pool.submit(lambda: [mixer.draw(batch).opacity[0] for _ in range(100)])
+                for _ in range(8)
+            ]
+        seen = [plan for future in futures for plan in future.result()]
+    finally:
+        sys.setswitchinterval(switch)
+    want = [bm.draw(MixUp(1.0), bm.Key(0, 0, step), 2, {}).opacity[0] for step in range(800)]
+    assert sorted(seen) == sorted(want)
+    assert mixer.state_dict()["step"] == 800
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: bm.Mixer(MixUp(), {0: Image}), "field 0 is .*Image"),
+        (lambda: bm.Mixer(MixUp(), {0: "Image"}), "field 0 is 'Image'"),
+        (lambda: bm.Mixer(MixUp(), {0: Labels(2)})(None), "looked for in a NoneType"),
+        (lambda: bm.Mixer(MixUp(), {0: Image("NCHW")})(np.zeros((2, 3, 4, 4))), "in a ndarray"),
+        (
+            lambda: bm.Mixer(MixUp(), {"x": Labels(2)})(types.SimpleNamespace(x=1)),
+            "looked for in a SimpleNamespace",
+        ),
+        (lambda: bm.Mixer(MixUp(), {"x": Labels(2)})(collections.defaultdict(int)), "it has \\[\\]"),
+        (lambda: Labels(0), "classes=0"),
+        (lambda: Labels(-3), "classes=-3"),
+        (lambda: Labels("10"), "classes='10'"),
+        (lambda: Labels(10.0), "classes=10.0"),
+        (lambda: Labels(smoothing=3), "smoothing=3"),
+        (lambda: Image("NHHW"), "^Image: got layout='NHHW'"),
+        (lambda: bm.Mixer(MixUp(), {}).load_state_dict({"seed": "a", "epoch": 0, "step": 0}), "integer"),
+    ],
+)
+def test_errors(call, says):
+    with pytest.raises(bm.MixError, match=says):
+        call()
+
+
+def test_names_of_fields_are_their_own():
+    assert repr(Image("NCHW")) == "Image(layout='NCHW')"
+    assert isinstance(Image("NCHW"), Grid)
+    assert isinstance(Mask("NHW"), Ids)
+    assert Image("NCHW") != Video("NCHW")

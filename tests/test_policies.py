@@ -96,7 +96,7 @@ def test_switch_and_sometimes_rates():
     counts = [(plan.kind == kind).mean() for kind in (-1, 0, 1)]
     assert counts == pytest.approx([0.6, 0.1, 0.3], abs=0.012)
     assert (plan.lam[plan.kind == -1] == 1).all()
-    assert (plan.opacity[plan.kind == 1] == 1).all()
+    assert (plan.opacity[(plan.kind == 1) & (plan.lam < 1)] == 1).all()
     assert draw(Sometimes(MixUp(), 0)).lam.min() == 1
     assert (draw(Sometimes(MixUp(), 1)).kind == 0).all()
 
@@ -126,7 +126,7 @@ def test_schedule_by_epoch_and_step():
     policy = Schedule({1: MixUp(1.0), 3: CutMix(), 5: None})
     kinds = [draw(policy, 64, key=bm.Key(0, epoch)) for epoch in range(7)]
     assert [(p.lam == 1).all() for p in kinds] == [True, False, False, False, False, True, True]
-    assert (kinds[3].opacity == 1).all()
+    assert (kinds[3].opacity[kinds[3].lam < 1] == 1).all()
     by_step = Schedule({2: MixUp(1.0)}, by="step")
     assert (draw(by_step, 64, key=bm.Key(0, 9, 1)).lam == 1).all()
     assert (draw(by_step, 64, key=bm.Key(0, 0, 2)).lam < 1).any()
@@ -136,8 +136,8 @@ def test_schedule_by_epoch_and_step():
 class Checker:
     """A user's policy: a mask of every second cell, the partner squeezed into the box."""
 
-    def sample(self, rows):
-        batch, (size,) = len(rows.partner), rows.size.values()
+    def sample(self, request):
+        batch, (size,) = len(request.partner), request.size.values()
         mask = np.tile(np.arange(size) % 2, (batch, 1))
         whole = np.tile([[0, size]], (batch, 1, 1))
         zeros = np.zeros(batch, np.int8)

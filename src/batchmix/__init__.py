@@ -7,16 +7,14 @@ an adapter.
 
 from batchmix import fields, losses, metrics, pairing, policies, recipes
 from batchmix._audit import audit
-from batchmix._boxes import mix_boxes
 from batchmix._draw import draw
 from batchmix._errors import MixError
 from batchmix._labels import mix_labels, pairs
-from batchmix._mix import mix, mix_ids
+from batchmix._mix import mix
 from batchmix._mixer import Mixer
 from batchmix._plan import Key, Plan
 from batchmix._stack import mix_normalize, mix_stack
 from batchmix._stats import stats
-from batchmix.backends._native import kernels, set_threads
 
 __version__ = "0.1.0"
 
@@ -28,12 +26,9 @@ __all__ = [
     "audit",
     "draw",
     "fields",
-    "kernels",
     "losses",
     "metrics",
     "mix",
-    "mix_boxes",
-    "mix_ids",
     "mix_labels",
     "mix_normalize",
     "mix_stack",
@@ -41,6 +36,5 @@ __all__ = [
     "pairs",
     "policies",
     "recipes",
-    "set_threads",
     "stats",
 ]

@@ -57,12 +57,12 @@ def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) ->
     theirs = (rows if other is None else b.to_numpy(other))[np.asarray(plan.partner)]
     own, partners = _corners(rows, format), _corners(theirs, format)
     region = _region(plan, plan.box)
-    pasted = np.asarray(plan.blend) > 0
+    pasted = np.asarray(plan.opacity) > 0
     if plan.source is not None:
         partners = _moved(partners, region, _region(plan, plan.source))
     partners = _cut(partners, region)
     partners[~pasted] = 0
-    opaque = pasted & (np.asarray(plan.blend) == 1) & (plan.mask is None)
+    opaque = pasted & (np.asarray(plan.opacity) == 1) & (plan.mask is None)
     own = np.where(opaque[:, None, None], _uncovered(own, region), own)
     mixed = np.concatenate([_as(own, rows, format), _as(partners, theirs, format)], axis=1)
     return _like(b, mixed, x)

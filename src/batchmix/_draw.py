@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import NDArray
 
+from batchmix._columns import checked_size, owned
 from batchmix._errors import mix_error
 from batchmix._plan import Key, Plan
-from batchmix._validate import owned
 from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy, Rows
+from batchmix.policies import Policy, Request
 from batchmix.policies._paste import check_policy, nothing
 
 LATTICE = 4096  # an 8-bit value times a 12-bit opacity is exact in float32, in any framework
@@ -28,9 +32,10 @@ def draw(
 ) -> Plan:
     """Draw the plan of one batch: a pure function of its arguments.
 
-    The stream is ``RandomState(Philox(SeedSequence(key)))``, which NumPy keeps frozen: the same key
-    gives the same plan on every machine, whatever framework applies it. The pairing has a stream of
-    its own, so that changing who is paired does not change how much is mixed.
+    The stream is that of ``RandomState(Philox(...))``, whose distributions NumPy keeps frozen: the
+    generator's key is ``SeedSequence(seed)``, its counter starts at (0, step, epoch, rank). The same
+    key gives the same plan on every machine, whatever framework applies it. The pairing has a stream
+    of its own, so that changing who is paired does not change how much is mixed.
 
     Args:
       policy: how much is pasted and where; None mixes nothing.
@@ -60,7 +65,12 @@ def draw(
         raise mix_error(
             "draw()", f"got batch={batch!r}.", "It counts rows, from 0.", "Pass len(x)."
         )
-    size = _checked_size(size)
+    if not isinstance(size, Mapping):
+        raise mix_error(
+            "draw()", f"got size={size!r}.", "It maps the letter of each axis to its cells.",
+            "Pass for example size={'H': 224, 'W': 224}.",
+        )  # fmt: skip
+    axes, cells = "".join(map(str, size)), checked_size("draw()", [*size], [*size.values()])
     if isinstance(pairing, type) or not callable(getattr(pairing, "pair", None)):
         raise mix_error(
             "draw()",
@@ -71,56 +81,49 @@ def draw(
     hints = {name: np.asarray(value) for name, value in (hints or {}).items()}
     if policy is not None:
         check_policy("draw()", policy)
-    partner = owned("partner", pairing.pair(_stream(key, 1), int(batch), hints), np.int32)
-    rows = Rows(_stream(key, 0), key, partner, size)
-    paste = nothing(rows) if policy is None else policy.sample(rows)
-    return Plan(
-        partner=partner,
-        box=paste.box,
-        opacity=np.rint(np.asarray(paste.opacity) * LATTICE) / LATTICE,
-        axes="".join(size),
-        size=tuple(size.values()),
-        mask=paste.mask,
-        source=paste.source,
-        kind=paste.kind,
-        label_lam=paste.label_lam,
-    )
+    partner = owned("partner", pairing.pair(_stream(key, 1), int(batch), hints))
+    request = Request(_stream(key, 0), key, partner, dict(zip(axes, cells)))
+    paste = nothing(request) if policy is None else policy.sample(request)
+    columns = vars(paste) | {"opacity": np.rint(np.asarray(paste.opacity) * LATTICE) / LATTICE}
+    return Plan(partner=partner, axes=axes, size=cells, **columns)
+
+
+class _Words(ISeedSequence):
+    """The two words of a Philox key, known already: SeedSequence would hash them at every draw."""
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
+        return self.words
+
+
+@functools.lru_cache(64)
+def _words(seed: int, use: int) -> _Words:
+    sequence = np.random.SeedSequence(seed, spawn_key=(use,) if use else ())
+    return _Words(sequence.generate_state(2, np.uint64))
 
 
 def _stream(key: Key, use: int) -> np.random.RandomState:
     """The generator at `key` for one use (0 policy, 1 pairing)."""
-    # RandomState, not Generator: only its stream is frozen between NumPy versions (NEP 19)
-    seq = np.random.SeedSequence(tuple(key), spawn_key=(use,) if use else ())
-    return np.random.RandomState(np.random.Philox(seq))
+    # A counter-based generator needs no hash of its address: each (step, epoch, rank) is a block of
+    # 2^64 counts of the stream of its seed. RandomState, not Generator: only its distributions are
+    # frozen between NumPy versions (NEP 19).
+    start = np.array([0, key.step, key.epoch, key.rank], np.uint64)
+    return np.random.RandomState(np.random.Philox(_words(key.seed, use), counter=start))
 
 
 def _checked_key(key: Key) -> Key:
-    """A Key of integers >= 0, from a Key or a plain tuple."""
+    """A Key of integers, from a Key or a plain tuple."""
     try:
-        numbers = Key(*key)
-        if all(isinstance(n, int | np.integer) and n >= 0 for n in numbers):
-            return Key(*map(int, numbers))
+        numbers = Key(*map(operator.index, key))
+        if numbers.seed >= 0 and all(0 <= n < 2**64 for n in numbers[1:]):
+            return numbers
     except TypeError:
         pass
     raise mix_error(
         "draw()",
         f"got key={key!r}.",
-        "A key is Key(seed, epoch, step, rank), integers >= 0.",
+        "A key is Key(seed, epoch, step, rank), integers >= 0, all but the seed below 2^64.",
         "Pass for example Key(seed=0, epoch=3, step=17).",
-    )
-
-
-def _checked_size(size: Mapping[str, int]) -> dict[str, int]:
-    """One capital letter per axis, and its number of cells."""
-    try:
-        cells = {str(axis): int(n) for axis, n in size.items()}
-        if all(len(a) == 1 and a.isupper() and a != "N" and n > 0 for a, n in cells.items()):
-            return cells
-    except (AttributeError, TypeError, ValueError):
-        pass
-    raise mix_error(
-        "draw()",
-        f"got size={size!r}.",
-        "It maps the letter of each spatial axis to its cells, and N is the batch.",
-        "Pass for example size={'H': 224, 'W': 224}.",
     )

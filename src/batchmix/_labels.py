@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from batchmix._errors import mix_error
 from batchmix._mix import check_batch, shape_of
 from batchmix._plan import Plan
@@ -131,3 +133,18 @@ def _checked_probabilities(b: Backend, y: Any, classes: int | None) -> int:
         "Labels are integer ids [B], or probabilities (integers: 0, 1) [B, C] with C = classes.",
         "For masks of ids use mix_ids; for other targets use pairs.",
     )  # fmt: skip
+
+
+def check_label_options(where: str, classes: int | None, smoothing: float) -> None:
+    """A number of classes from 1, or None, and a share to smooth by."""
+    count = classes is None or (isinstance(classes, int | np.integer) and classes >= 1)
+    if not count or isinstance(classes, bool):
+        raise mix_error(
+            where, f"got classes={classes!r}.", "It is the number of classes, an integer >= 1.",
+            "Pass for example 1000, or leave it out for labels [B, C].",
+        )  # fmt: skip
+    if not (isinstance(smoothing, int | float | np.number) and 0 <= smoothing < 1):
+        raise mix_error(
+            where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
+            "0.1 is the usual value.",
+        )  # fmt: skip

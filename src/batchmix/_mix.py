@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of, plain
@@ -48,15 +50,7 @@ def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) 
     timm and Composer cut a video along time instead of space; torchvision and kornia refuse 8-bit
     MixUp.
     """
-    b = backend_of(x, "mix()")
-    _check(b, "mix()", x, plan, layout, other, out)
-    if not b.blendable(x):
-        raise mix_error(
-            "mix()",
-            f"`x` has dtype {x.dtype}.",
-            "Floats and integers of 8 or 16 bits can be averaged, ids and complex numbers cannot.",
-            "Use mix_ids for ids (fields.Ids in a Mixer), or convert to float first.",
-        )
+    b = check_mix("mix()", x, plan, layout, other, out)
     return b.paste(x, x if other is None else other, plan, layout, out)
 
 
@@ -84,9 +78,21 @@ def mix_ids(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = No
 
     Differs from: timm, torchvision and kornia refuse masks; Datarax and big_vision average ids.
     """
-    b = backend_of(x, "mix_ids()")
-    _check(b, "mix_ids()", x, plan, layout, other, out)
-    return b.paste(x, x if other is None else other, plan.hardened(), layout, out)
+    b = check_mix("mix_ids()", x, plan, layout, other, out)
+    return b.paste(x, x if other is None else other, _chosen(b, x, plan), layout, out)
+
+
+def _chosen(b: Backend, x: Any, plan: Plan) -> Plan:
+    columns = plan.columns()
+    if plan.mask is None:
+        columns["opacity"] = b.cast(b.array(plan.opacity, x) > 0.5, "float32")
+    else:
+        row = (slice(None), *[None] * len(plan.size))
+        columns["mask"] = b.cast(b.array(plan.opacity, x)[row] * b.array(plan.mask, x) > 0.5, "float32")
+        columns["opacity"] = b.cast(b.array(plan.opacity, x) > 0, "float32")
+    if isinstance(plan.partner, np.ndarray):
+        columns = {k: np.asarray(v) for k, v in columns.items()}
+    return Plan.unchecked(axes=plan.axes, size=plan.size, **columns)
 
 
 def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: Any) -> None:
@@ -137,12 +143,21 @@ def _fit(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
     return len(one) == len(two) and all(same)
 
 
-def _check(b: Backend, where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> None:
+def check_mix(where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> Backend:
     """Layout, batch, sizes and memory, before any work."""
+    b = backend_of(x, where)
     check_batch(b, where, "x", x, plan, other)
     check_layout(where, shape_of(x, where), plan, layout)
     if out is not None:
         _check_out(b, where, x, other, out)
+    if where == "mix()" and not b.blendable(x):
+        raise mix_error(
+            "mix()",
+            f"`x` has dtype {x.dtype}.",
+            "Floats and integers of 8 or 16 bits can be averaged, ids and complex numbers cannot.",
+            "Use mix_ids for ids (fields.Ids in a Mixer), or convert to float first.",
+        )
+    return b
 
 
 def check_layout(where: str, shape: tuple[int | None, ...], plan: Plan, layout: str) -> None:

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import difflib
 import operator
+import os
+import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
 from batchmix._mix import shape_of
 from batchmix._plan import Key, Plan
+from batchmix._tree import Path, get_at, leaves, path_of, replaced_at
 from batchmix.backends import backend_of, is_traced, plain
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
+
+_counting = threading.Lock()  # of every Mixer; held over a fork, so that no child waits for it
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_counting.acquire,
+        after_in_parent=_counting.release,
+        after_in_child=_counting.release,
+    )
+
+
+class _Part(NamedTuple):
+    """A named part of a batch, looked up once."""
+
+    place: Any
+    path: Path
+    field: Field
+    value: Any
 
 
 @plain
@@ -36,9 +53,15 @@ class Mixer:
       axes: letters of the axes that boxes lie on. Left out: the letters that all fields with a
         layout share, without N and C, and without T where space remains (a box in a video spans
         all of its frames).
+      inplace: write into the arrays of the batch that lie on a grid (images, masks, ...), which
+        saves the memory and most of the time of a new batch. The result is the same. What cannot
+        be written to is copied: JAX and TensorFlow arrays, read-only ones, leaves that need
+        gradients, and arrays that share memory with another part of the batch. Do not use it on
+        batches that are views of the data set.
 
     Raises:
-      MixError: a field that is missing or does not fit, at the call.
+      MixError: something that is not a field; at the call, a field that is missing or does not
+        fit, before anything is written.
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -62,10 +85,18 @@ class Mixer:
         seed: int = 0,
         rank: int = 0,
         axes: str | None = None,
+        inplace: bool = False,
     ) -> None:
         self.policy, self.fields, self.pairing = policy, dict(fields), pairing
-        self.seed, self.rank, self.axes = seed, rank, axes
+        self.seed, self.rank, self.axes, self.inplace = seed, rank, axes, inplace
         self.epoch = self.step = 0
+        for place, field in self.fields.items():
+            if isinstance(field, type) or not callable(field):
+                raise mix_error(
+                    "Mixer", f"field {place!r} is {field!r}.",
+                    "A field is a value such as Image('NCHW'), called with a part of the batch.",
+                    "Pass for example {0: Image('NCHW'), 1: Labels(10)}.",
+                )  # fmt: skip
 
     def __call__(
         self, batch: Any, step: int | None = None, epoch: int | None = None, *, other: Any = None
@@ -84,41 +115,76 @@ class Mixer:
           MixError: a field that is missing or does not fit; no step in a function that is being
             traced, where the count would be read once and every call would repeat one mix.
         """
-        return self.apply(batch, self.draw(batch, step, epoch), other=other)
+        parts = self._parts(batch)
+        epoch, at = self._address(parts, step, epoch)
+        try:
+            return self._mixed(batch, parts, self._drawn(parts, at, epoch), other)
+        except BaseException:
+            if step is None:
+                self._give_back(epoch, at)
+            raise
 
     @plain
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
-        rows, size, x = self._sizes(batch)
-        if step is None:
-            if is_traced(x):
-                raise _traced("no `step`, in a function that is traced once and run many times.")
+        parts = self._parts(batch)
+        epoch, step = self._address(parts, step, epoch)
+        return self._drawn(parts, step, epoch)
+
+    @plain
+    def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
+        """`batch` with `plan` executed on the fields that are named."""
+        return self._mixed(batch, self._parts(batch), plan, other)
+
+    def _parts(self, batch: Any) -> list[_Part]:
+        paths = ((place, path_of(place), field) for place, field in self.fields.items())
+        return [_Part(*named, get_at(batch, named[1])) for named in paths]
+
+    def _address(self, parts: list[_Part], step: Any, epoch: Any) -> tuple[Any, Any]:
+        """Epoch and step of this batch; the mixer's own count where no step is given."""
+        if step is not None:
+            return _number(self.epoch if epoch is None else epoch), _number(step)
+        if any(is_traced(part.value) for part in parts):
+            raise _traced("no `step`, in a function that is traced once and run many times.")
+        with _counting:
             if epoch is not None and epoch != self.epoch:
-                self.set_epoch(epoch)
-            step, epoch = self.step, self.epoch
+                self.epoch, self.step = epoch, 0
             self.step += 1
-        at = [_number(self.epoch if epoch is None else epoch), _number(step)]
+            return self.epoch, self.step - 1
+
+    def _give_back(self, epoch: int, step: int) -> None:
+        """The batch of this number was not mixed: the next one has it, unless another was begun."""
+        with _counting:
+            if (self.epoch, self.step) == (epoch, step + 1):
+                self.step = step
+
+    def _drawn(self, parts: list[_Part], step: Any, epoch: Any) -> Plan:
+        rows, size, x = self._sizes(parts)
 
         def make(epoch: int, step: int, rows: int) -> Plan:
             key = Key(self.seed, epoch, step, self.rank)
             return draw(self.policy, key, rows, size, pairing=self.pairing)
 
-        if rows is not None and not any(map(is_traced, at)):
-            return make(at[0], at[1], rows)
+        if rows is not None and not (is_traced(epoch) or is_traced(step)):
+            return make(epoch, step, rows)
         later = getattr(backend_of(x, "Mixer"), "drawn", None)
         if later is None:
             raise _traced(f"step={step!r}, which has no value yet.")
-        plan: Plan = later(make, at, rows, x)
+        plan: Plan = later(make, [epoch, step], rows, x)
         return plan
 
-    @plain
-    def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
-        """A copy of `batch` with `plan` executed on the fields that are named."""
-        mixed = batch
-        for place, field in self.fields.items():
-            partners = None if other is None else _get(other, place)
-            mixed = _replaced(mixed, _path(place), field(_get(batch, place), plan, partners))
-        return mixed
+    def _mixed(self, batch: Any, parts: list[_Part], plan: Plan, other: Any) -> Any:
+        """The fields that write come last, once everything was checked: a refused batch is whole."""
+        partners = {p.path: None if other is None else get_at(other, p.path) for p in parts}
+        written = [p for p in parts if self.inplace and _own_memory(p, batch, other)]
+        done = {p.path: p.field(p.value, plan, partners[p.path]) for p in parts if p not in written}
+        for part in written[1:]:
+            part.field.check(part.value, plan, partners[part.path])  # type: ignore[attr-defined]
+        for p in written:
+            done[p.path] = p.field(p.value, plan, partners[p.path], out=p.value)  # type: ignore[call-arg]
+        for path, value in done.items():
+            batch = replaced_at(batch, path, value)
+        return batch
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch."""
@@ -137,14 +203,20 @@ class Mixer:
                 "The state has seed, epoch and step.",
                 "Pass what state_dict() returned.",
             )
-        self.seed, self.epoch, self.step = (int(state[k]) for k in ("seed", "epoch", "step"))
+        numbers = {name: _number(value) for name, value in state.items()}
+        if not all(isinstance(n, int) and n >= 0 for n in numbers.values()):
+            raise mix_error(
+                "Mixer.load_state_dict()", f"got {dict(state)}.", "Each entry is an integer >= 0.",
+                "Pass what state_dict() returned.",
+            )  # fmt: skip
+        self.seed, self.epoch, self.step = (numbers[k] for k in ("seed", "epoch", "step"))
 
-    def _sizes(self, batch: Any) -> tuple[int | None, dict[str, int], Any]:
+    def _sizes(self, parts: list[_Part]) -> tuple[int | None, dict[str, int], Any]:
         """Number of rows (None in a graph that does not know), cells of each axis, an array."""
         first, shared = None, None
         sizes: dict[str, tuple[int, Any]] = {}
-        for place, field in self.fields.items():
-            value, layout = _get(batch, place), getattr(field, "layout", None)
+        for place, _, field, value in parts:
+            layout = getattr(field, "layout", None)
             shape = shape_of(value, "Mixer") if hasattr(value, "shape") else ()
             if first is None and shape:
                 first = value
@@ -191,50 +263,23 @@ def _number(n: Any) -> Any:
         return n
 
 
+def _own_memory(part: _Part, batch: Any, other: Any) -> bool:
+    """Whether a part may be written to: a grid, in memory that nothing else of the batch is in."""
+    x = part.value
+    if not hasattr(part.field, "layout") or not hasattr(x, "shape"):
+        return False
+    b = backend_of(x, "Mixer")
+    if not b.writable(x):
+        return False
+    kept = [leaf for whole in (batch, other) for leaf in leaves(whole) if hasattr(leaf, "shape")]
+    mine = sum(leaf is x for leaf in kept)
+    like = (leaf for leaf in kept if leaf is not x and isinstance(leaf, type(x)))
+    return mine == 1 and all(b.overlap(x, leaf) == "none" for leaf in like)
+
+
 def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:
     """Two fields of one batch disagree."""
     return mix_error(
         "Mixer", f"field {place!r} has {axis}={n}, field {at!r} has {axis}={first}.",
         "One plan acts on all fields, cell by cell.", "Resize one of them before mixing.",
     )  # fmt: skip
-
-
-def _path(place: Any) -> tuple[Any, ...]:
-    """A place in the batch as a path of one or more steps."""
-    return place if isinstance(place, tuple) else (place,)
-
-
-def _get(batch: Any, place: Any) -> Any:
-    """What is at a place."""
-    for step in _path(place):
-        if dataclasses.is_dataclass(batch):
-            names: list[Any] = [f.name for f in dataclasses.fields(batch)]
-        else:
-            names = list(batch) if isinstance(batch, Mapping) else list(range(len(batch)))
-        if step not in names:
-            near = difflib.get_close_matches(str(step), [str(n) for n in names], 1)
-            raise mix_error(
-                "Mixer", f"field {step!r} is not in the batch; it has {names}.",
-                "Every named field must be present.",
-                f"Did you mean {near[0]!r}?" if near else "Name one of these.",
-            )  # fmt: skip
-        batch = getattr(batch, step) if dataclasses.is_dataclass(batch) else batch[step]
-    return batch
-
-
-def _replaced(batch: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A shallow copy of `batch` with another value at the end of `path`."""
-    if not path:
-        return value
-    step = path[0]
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        return dataclasses.replace(
-            batch, **{step: _replaced(getattr(batch, step), path[1:], value)}
-        )
-    inner = _replaced(batch[step], path[1:], value)
-    if isinstance(batch, tuple):
-        parts = [inner if k == step else part for k, part in enumerate(batch)]
-        return batch._make(parts) if hasattr(batch, "_make") else type(batch)(parts)
-    new = copy.copy(batch)
-    new[step] = inner
-    return new

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._columns import COLUMNS, check, checked_size, executed, owned
 from batchmix._errors import MixError, mix_error
-from batchmix._validate import check, derived, owned, refused
 
-FORMAT = 1  # of saved plans; a change in what a field means is a new number
-_DTYPES = {
-    "partner": np.int32, "box": np.int32, "opacity": np.float32, "mask": np.float32,
-    "source": np.int32, "kind": np.int8, "label_lam": np.float32,
-}  # fmt: skip
+FORMAT = 1  # of saved plans; a change in what a column means is a new number
 
 
 class Key(NamedTuple):
@@ -28,7 +24,7 @@ class Key(NamedTuple):
       step: batch within the epoch, from 0.
       rank: process, so that two ranks never draw the same mixes.
 
-    All four are integers >= 0 (checked by `draw`).
+    All four are integers >= 0, all but the seed below 2^64 (checked by `draw`).
 
     Example:
       >>> Key(seed=0, epoch=3, step=17)
@@ -56,8 +52,9 @@ class Plan:
       partner: integers [B] in 0..B-1. `partner[i] == i` leaves row i byte-identical.
       box: integers [B, A, 2], half-open cells [lo, hi) per axis of `axes`. An empty box leaves the
         row byte-identical.
-      opacity: floats [B] in 0..1. 1 is an exact copy of the partner, 0 leaves the row as it is.
-      axes: one letter per spatial axis, such as "HW", "T", "THW", or "" for a table.
+      opacity: floats [B] in 0..1. 1 is an exact copy of the partner, 0 leaves the row as it is. It
+        is kept as executed: 0 where the row is its own partner or the box is empty.
+      axes: one capital letter per spatial axis but N, such as "HW", "T", "THW", or "" for a table.
       size: cells per axis, in the order of `axes`.
       mask: floats [B, *size] in 0..1, multiplies opacity.
       source: integers [B, A, 2], region of the partner that is stretched over the box (nearest
@@ -67,9 +64,8 @@ class Plan:
       label_lam: floats [B] in 0..1, only where a method defines labels other than by area; NaN
         stands for `lam`.
 
-    Two more arrays are derived, not given: `lam`, float32 [B], the weight of the row's OWN content,
-    ``1 - mean(opacity * mask inside the box)``; and `blend`, float32 [B], the opacity that is
-    executed: 0 where the row is its own partner or the box is empty.
+    One more array is derived, not given: `lam`, float32 [B], the weight of the row's OWN content,
+    ``1 - mean(opacity * mask inside the box)``.
 
     Raises:
       MixError: any of the above does not hold.
@@ -91,31 +87,17 @@ class Plan:
     source: NDArray[np.int32] | None = None
     kind: NDArray[np.int8] | None = None
     label_lam: NDArray[np.float32] | None = None
-    blend: NDArray[np.float32] = field(init=False)
     lam: NDArray[np.float32] = field(init=False)
 
     def __post_init__(self) -> None:
         """Bring every array to its dtype, check all of them, and derive the rest."""
-        object.__setattr__(self, "size", tuple(int(n) for n in self.size))
-        if len(set(self.axes)) != len(self.axes) or len(self.axes) != len(self.size):
-            raise refused(
-                f"got axes={self.axes!r} and size={self.size}.",
-                "Each axis has one letter of its own and one size.",
-                "Pass for example axes='HW', size=(224, 224).",
-            )
-        for name, dtype in _DTYPES.items():
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, owned(name, value, dtype))
-        if not self.size and not self.box.size:  # no axes: any way to write "no box" will do
-            object.__setattr__(self, "box", self.box.reshape(len(self.partner), 0, 2))
-        check(self)
-        # here and not on demand: a traced step then finds plain arrays, whatever it asks for first
-        for name, value in zip(("blend", "lam"), derived(self)):
-            object.__setattr__(self, name, value)
-        if self.label_lam is not None:
-            by_area = np.where(np.isnan(self.label_lam), self.lam, self.label_lam)
-            object.__setattr__(self, "label_lam", owned("label_lam", by_area, np.float32))
+        size = checked_size("Plan", self.axes, self.size)
+        columns = {name: owned(name, value) for name, value in self.columns().items()}
+        if not size and not columns["box"].size:  # no axes: any way to write "no box" will do
+            columns["box"] = columns["box"].reshape(len(columns["partner"]), 0, 2)
+        check(columns, self.axes, size)
+        # lam is counted now: a lazy property could be evaluated first inside a traced function
+        self.__dict__.update(columns | executed(columns, size), size=size)
 
     @staticmethod
     def identity(batch: int, axes: str = "", size: tuple[int, ...] = ()) -> Plan:
@@ -137,46 +119,27 @@ class Plan:
     def __len__(self) -> int:
         return len(self.partner)
 
-    def hardened(self) -> Plan:
-        """The same plan with each cell's opacity rounded to 0 or 1, for ids: the heavier side wins.
-
-        At exactly 0.5 the row keeps its own id. Of a plan whose arrays are a framework's, as in a
-        traced step, the result has no `lam` (None): that is counted on the host.
+    def columns(self) -> dict[str, Any]:
+        """The arrays that this plan has, by name, `lam` among them.
 
         Example:
-          >>> Plan([1, 0], [[[0, 2]]] * 2, [0.75, 0.5], axes="T", size=(2,)).hardened().opacity
-          array([1., 0.], dtype=float32)
+          >>> list(Plan([1, 0], [[[0, 2]]] * 2, [0.75, 0.5], axes="T", size=(2,)).columns())
+          ['partner', 'box', 'opacity', 'lam']
         """
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        columns |= {"label_lam": None, "lam": None}
-        if self.mask is None:
-            columns |= {"opacity": _heavier(self.opacity), "blend": _heavier(self.blend)}
-        else:
-            row = (slice(None), *[None] * len(self.size))
-            columns["mask"] = _heavier(self.blend[row] * self.mask)
-            columns |= {"opacity": 1 + 0 * self.opacity, "blend": 1 + 0 * self.blend}
-        plan = Plan._unchecked(**columns)
-        if isinstance(self.partner, np.ndarray):
-            plan.__post_init__()
-        return plan
+        return {name: value for name in COLUMNS if (value := getattr(self, name, None)) is not None}
 
     @classmethod
-    def _unchecked(cls, **columns: Any) -> Plan:
-        """A plan of columns that were checked before, or hold no values yet (traced, stacked)."""
+    def unchecked(cls, *, axes: str, size: tuple[int, ...], **columns: Any) -> Plan:
+        """A plan of columns that were checked before, or hold no values yet (traced, stacked).
+
+        For adapters. Nothing is checked or derived: give every column that `columns()` has.
+        """
         plan = object.__new__(cls)
-        for name in (f.name for f in fields(cls)):
-            object.__setattr__(plan, name, columns.get(name))
+        plan.__dict__.update(dict.fromkeys(COLUMNS) | columns, axes=axes, size=size)
         return plan
 
-    def _columns(self) -> dict[str, Any]:
-        """The arrays that this plan has, by name."""
-        names = [f.name for f in fields(self) if f.name not in ("axes", "size")]
-        return {n: getattr(self, n) for n in names if getattr(self, n) is not None}
-
-    @property
     def __jax_array__(self) -> Any:
-        """What JAX asks arguments of a type that it does not know for: how to make a plan known."""
-        # not an AttributeError, which would read as "no array" and leave JAX's own message
+        """JAX calls this of an argument of a type that it does not know."""
         raise mix_error(
             "jax", "a Plan is an argument of a JAX transformation, or was taken for an array.",
             "A Plan is a pytree of arrays once JAX knows its class.",
@@ -200,10 +163,10 @@ class Plan:
           >>> Plan.identity(2, "T", (8,)).save(file.name); Plan.load(file.name).size
           (8,)
         """
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        arrays = {name: np.asarray(value) for name, value in arrays.items() if value is not None}
+        given = {k: v for k, v in self.columns().items() if not COLUMNS[k].derived}
+        header = {"format": FORMAT, "axes": self.axes, "size": np.asarray(self.size, int)}
         with Path(path).open("wb") as file:  # given a name, savez would append ".npz" to it
-            np.savez(cast(BinaryIO, file), format=np.asarray(FORMAT), **arrays)
+            np.savez(cast(BinaryIO, file), **header, **given)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
@@ -232,8 +195,3 @@ class Plan:
                 f"A plan is an npz file of format {FORMAT}, without pickled objects.",
                 "Write it with plan.save(path), by a version of batchmix no newer than this one.",
             ) from None
-
-
-def _heavier(weight: Any) -> Any:
-    """0 for weights up to one half, 1 above: by operators that arrays of any framework have."""
-    return 0 - (0.5 - weight) // 1

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 from batchmix._boxes import FORMATS, mix_boxes
 from batchmix._errors import mix_error
-from batchmix._labels import mix_labels
-from batchmix._mix import mix, mix_ids
+from batchmix._labels import check_label_options, mix_labels
+from batchmix._mix import check_mix, mix, mix_ids
 from batchmix._plan import Plan
 
 __all__ = [
     "Audio",
-    "Boxes",
+    "BoundingBoxes",
     "Features",
     "Field",
     "Grid",
@@ -27,7 +27,11 @@ __all__ = [
 
 
 class Field(Protocol):
-    """Anything with this method is a field. One that lies on a grid also has a `layout`."""
+    """Anything with this method is a field.
+
+    One that lies on a grid also has a `layout`, an argument `out` to write to, and
+    ``check(value, plan, other)``, which raises what the call with ``out=value`` would raise.
+    """
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
         """What becomes of `value`; `other` is the same part of the batch of partners."""
@@ -51,11 +55,14 @@ class Grid:
     layout: str
 
     def __post_init__(self) -> None:
-        _check_layout("Grid", self.layout)
+        _check_layout(type(self).__name__, self.layout)
 
-    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        """`mix`."""
-        return mix(value, plan, self.layout, other=other)
+    def __call__(self, value: Any, plan: Plan, other: Any = None, out: Any = None) -> Any:
+        return mix(value, plan, self.layout, other=other, out=out)
+
+    def check(self, value: Any, plan: Plan, other: Any = None) -> None:
+        """Raise what ``mix(value, plan, layout, other=other, out=value)`` would raise."""
+        check_mix("mix()", value, plan, self.layout, other, value)
 
 
 @dataclass(frozen=True)
@@ -75,11 +82,14 @@ class Ids:
     layout: str
 
     def __post_init__(self) -> None:
-        _check_layout("Ids", self.layout)
+        _check_layout(type(self).__name__, self.layout)
 
-    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        """`mix_ids`."""
-        return mix_ids(value, plan, self.layout, other=other)
+    def __call__(self, value: Any, plan: Plan, other: Any = None, out: Any = None) -> Any:
+        return mix_ids(value, plan, self.layout, other=other, out=out)
+
+    def check(self, value: Any, plan: Plan, other: Any = None) -> None:
+        """Raise what the call with ``out=value`` would raise."""
+        check_mix("mix_ids()", value, plan, self.layout, other, value)
 
 
 @dataclass(frozen=True)
@@ -99,13 +109,15 @@ class Labels:
     classes: int | None = None
     smoothing: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_label_options("Labels", self.classes, self.smoothing)
+
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        """`mix_labels`."""
         return mix_labels(value, plan, self.classes, smoothing=self.smoothing, other=other)
 
 
 @dataclass(frozen=True)
-class Boxes:
+class BoundingBoxes:
     """Bounding boxes [B, N, 4 + K] in cells, with what goes with each, such as its class id.
 
     They become [B, 2 N, 4 + K]: the row's own that still show, then the partner's, -1 where there
@@ -117,7 +129,7 @@ class Boxes:
     Example:
       >>> import numpy as np, batchmix as bm
       >>> plan = bm.Plan([1, 0], [[[0, 8], [0, 4]], [[0, 0]] * 2], [1, 1], "HW", (8, 8))
-      >>> Boxes("xywh")(np.array([[[2, 0, 6, 8]], [[1, 1, 4, 2]]]), plan)[0].tolist()
+      >>> BoundingBoxes("xywh")(np.array([[[2, 0, 6, 8]], [[1, 1, 4, 2]]]), plan)[0].tolist()
       [[4, 0, 4, 8], [1, 1, 3, 2]]
     """
 
@@ -126,12 +138,11 @@ class Boxes:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise mix_error(
-                "Boxes", f"got format={self.format!r}.", f"It is one of {', '.join(FORMATS)}.",
+                "BoundingBoxes", f"got format={self.format!r}.", f"It is one of {', '.join(FORMATS)}.",
                 "Convert other formats first; coordinates are cells, not shares.",
             )  # fmt: skip
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        """`mix_boxes`."""
         return mix_boxes(value, plan, self.format, other=other)
 
 
@@ -146,13 +157,27 @@ class Keep:
     """
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        """`value`."""
         return value
 
 
-# the same fields under the names of what they hold
-Image = Video = Audio = Features = Grid
-Mask = Ids
+class Image(Grid):
+    """A `Grid` that holds images, such as "NCHW" or "NHWC"."""
+
+
+class Video(Grid):
+    """A `Grid` that holds videos, such as "NCTHW"."""
+
+
+class Audio(Grid):
+    """A `Grid` that holds waveforms or spectrograms, such as "NCT"."""
+
+
+class Features(Grid):
+    """A `Grid` that holds rows of a table, "NC"."""
+
+
+class Mask(Ids):
+    """`Ids` of a segmentation, such as "NHW"."""
 
 
 def _check_layout(field: str, layout: str) -> None:

@@ -41,7 +41,6 @@ class Reverse:
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
-        """B-1 .. 0."""
         return np.arange(batch)[::-1]
 
 
@@ -66,7 +65,6 @@ class Roll:
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
-        """The same as np.roll by n."""
         return (np.arange(batch) - self.n) % max(batch, 1)
 
 
@@ -85,7 +83,6 @@ class Permutation:
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
-        """One permutation."""
         return rng.permutation(batch)
 
 
@@ -106,8 +103,8 @@ class Derangement:
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
         """Successors on a random circle."""
-        circle = rng.permutation(batch).astype(np.int32)
-        partner = np.empty_like(circle)
+        circle = rng.permutation(batch)
+        partner = np.empty(batch, np.int32)
         partner[circle[:-1]], partner[circle[-1:]] = circle[1:], circle[:1]
         return partner
 
@@ -132,7 +129,7 @@ class Within:
     inner: Pairing = Derangement()
 
     def __post_init__(self) -> None:
-        if self.groups < 1:
+        if not isinstance(self.groups, int | np.integer) or self.groups < 1:
             raise mix_error(
                 "Within",
                 f"got groups={self.groups!r}.",

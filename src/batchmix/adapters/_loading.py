@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import default_collate
 
 import batchmix as bm
-from batchmix._mixer import _get, _path, _replaced
+from batchmix.extend import get_at, path_of, replaced_at
 from batchmix.fields import Grid
 
 
@@ -76,13 +76,13 @@ class Collate:
         key, *rows = samples
         images, rest = {}, rows
         for place in self.stacked:
-            found = [_get(row, place) for row in rows]
+            found = [get_at(row, path_of(place)) for row in rows]
             if isinstance(found[0], np.ndarray | torch.Tensor):
                 images[place] = _Rows(found, (len(found), *found[0].shape))
-                rest = [_replaced(row, _path(place), 0) for row in rest]
+                rest = [replaced_at(row, path_of(place), 0) for row in rest]
         batch = self.collate(rest)
         for place, stack in images.items():
-            batch = _replaced(batch, _path(place), stack)
+            batch = replaced_at(batch, path_of(place), stack)
         return self.mixer(batch, step=key.step, epoch=key.epoch)
 
 

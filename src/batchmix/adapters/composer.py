@@ -195,7 +195,7 @@ def _check_together(state: Any, last: BatchMix) -> None:
     """The weights of two plans multiply only if one of them blends all cells alike."""
     mixing = [a for a in state.algorithms if isinstance(a, BatchMix)]
     mixing = mixing[: mixing.index(last) + 1]
-    cuts = sum(bool((abs(1 - a.plan.blend - a.plan.lam) > 1e-6).any()) for a in mixing)
+    cuts = sum(bool((abs(1 - a.plan.opacity - a.plan.lam) > 1e-6).any()) for a in mixing)
     if cuts > 1 or any(a.interpolate_loss != last.interpolate_loss for a in mixing):
         raise mix_error(
             "BatchMix", f"got {len(mixing)} algorithms, {cuts} of which paste boxes.",

@@ -12,7 +12,7 @@ import torch
 import batchmix as bm
 from batchmix._errors import mix_error
 from batchmix.pairing import Permutation
-from batchmix.policies import Paste, PerBatch, Policy, Rows
+from batchmix.policies import Paste, PerBatch, Policy, Request
 
 __all__ = ["CutMixBox", "cutmix_batch", "mixup_batch"]
 
@@ -164,7 +164,7 @@ class CutMixBox:
                 "Pass for example length=0.5.",
             )  # fmt: skip
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """One box per row, opacity 1."""
         if self.length is None and not self.uniform_sampling:
             return bm.policies.CutMix(self.alpha).sample(rows)

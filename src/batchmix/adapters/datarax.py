@@ -203,8 +203,8 @@ def _seed(stream: Any) -> int:
 def _spared(plan: bm.Plan, valid: Any) -> bm.Plan:
     """The plan, but that rows with padding on either side stay as they are."""
     mixed = valid & valid[plan.partner]
-    columns = plan._columns()
+    columns = plan.columns()
     columns |= {name: jnp.where(mixed, columns[name], 0) for name in ("opacity", "blend")}
     weights = [name for name in ("lam", "label_lam") if name in columns]
     columns |= {name: jnp.where(mixed, columns[name], 1) for name in weights}
-    return bm.Plan._unchecked(axes=plan.axes, size=plan.size, **columns)
+    return bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns)

@@ -183,7 +183,7 @@ def _check_target(place: int, y: Any) -> None:
 def _check_together(callbacks: list[BatchMix]) -> None:
     """The weights of two plans multiply only if one of them blends all cells alike."""
     plans = [callback.batch_plan for callback in callbacks]
-    cuts = sum(bool((abs(1 - plan.blend - plan.lam) > 1e-6).any()) for plan in plans)
+    cuts = sum(bool((abs(1 - plan.opacity - plan.lam) > 1e-6).any()) for plan in plans)
     if cuts > 1 or any(callback.by_loss != callbacks[0].by_loss for callback in callbacks):
         raise mix_error(
             "BatchMix", f"got {len(callbacks)} callbacks, {cuts} of which paste boxes.",

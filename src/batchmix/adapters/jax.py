@@ -110,8 +110,8 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
     def on_shard(plan: bm.Plan, *arrays: Any) -> Any:
         """Partners counted from the start of the shard."""
         start = jax.lax.axis_index(axis) * len(plan)
-        columns = plan._columns() | {"partner": plan.partner - start}
-        return mixing(bm.Plan._unchecked(axes=plan.axes, size=plan.size, **columns), *arrays)
+        columns = plan.columns() | {"partner": plan.partner - start}
+        return mixing(bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns), *arrays)
 
     split = jax.shard_map(
         on_shard, mesh=mesh, in_specs=rows, out_specs=rows, axis_names=frozenset([axis])
@@ -160,7 +160,7 @@ def _flatten(plan: bm.Plan) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
 
 def _unflatten(static: tuple[Any, ...], columns: Any) -> bm.Plan:
     """A plan of whatever JAX puts in place of its arrays."""
-    return bm.Plan._unchecked(**dict(zip(_STATIC, static)), **dict(zip(_COLUMNS, columns)))
+    return bm.Plan.unchecked(**dict(zip(_STATIC, static)), **dict(zip(_COLUMNS, columns)))
 
 
 jax.tree_util.register_pytree_with_keys(bm.Plan, _flatten, _unflatten)

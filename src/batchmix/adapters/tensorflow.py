@@ -91,14 +91,14 @@ class MixBatches:
 
 def _flatten(plan: bm.Plan) -> tuple[Any, tuple[Any, ...]]:
     """What a trace is made for, and what may differ from call to call."""
-    columns = plan._columns()
+    columns = plan.columns()
     return (plan.axes, plan.size, tuple(columns)), tuple(columns.values())
 
 
 def _unflatten(kind: Any, columns: tuple[Any, ...]) -> bm.Plan:
     """A plan of arrays or tensors, which were checked when it was first made."""
     axes, size, names = kind
-    return bm.Plan._unchecked(axes=axes, size=size, **dict(zip(names, columns)))
+    return bm.Plan.unchecked(axes=axes, size=size, **dict(zip(names, columns)))
 
 
 # how tf.nest, and so tf.function, learns that a class is a structure of tensors; here and not in

@@ -38,7 +38,7 @@ def paste_flat(b: Any, x: Any, other: Any, plan: Plan, layout: str, compute: str
     }
     shape = (-1, *x.shape[1:last], math.prod(x.shape[last:]))
     x_flat, other_flat = b.reshape(x, shape), b.reshape(other, shape)
-    flat = Plan._unchecked(**columns)
+    flat = Plan.unchecked(**columns)
     mixed = paste(b, x_flat, other_flat, flat, layout[: last + 1], compute)
     return b.reshape(mixed, (-1, *x.shape[1:]))
 
@@ -58,7 +58,7 @@ def _blend(b: Any, x: Any, partner: Any, weight: Any, inside: Any) -> Any:
 
 def _weight(b: Any, x: Any, plan: Plan, layout: str) -> Any:
     """Opacity of the partner inside the box: of each row or, with a mask, of each cell."""
-    weight = _column(b.array(plan.blend, x), layout)
+    weight = _column(b.array(plan.opacity, x), layout)
     if plan.mask is None:
         return weight
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))

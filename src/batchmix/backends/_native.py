@@ -90,7 +90,7 @@ def paste(
     rows = _rows(x)
     _kernel.mix(
         _rows(out), rows, rows if other is x else _rows(other), axes,
-        plan.partner, plan.box, plan.blend, plan.mask, plan.source,
+        plan.partner, plan.box, plan.opacity, plan.mask, plan.source,
         _TYPE[dtype], in_place, other is x, *_effort(out, dtype, threads),
     )  # fmt: skip
     return True
@@ -105,7 +105,7 @@ def paste_rows(
     if _chosen() == "portable" or axes is None or (rows % item).any():
         return False
     _kernel.mix(
-        _rows(out), rows, rows, axes, plan.partner, plan.box, plan.blend, plan.mask, plan.source,
+        _rows(out), rows, rows, axes, plan.partner, plan.box, plan.opacity, plan.mask, plan.source,
         _TYPE[dtype], False, True, *_effort(out, dtype, threads),
     )  # fmt: skip
     return True
@@ -120,7 +120,7 @@ def widen(
         return False
     _, channels, height, width = out.shape
     _kernel.widen(
-        _rows(out), rows, height, width, channels, plan.partner, plan.box, plan.blend, scale, bias,
+        _rows(out), rows, height, width, channels, plan.partner, plan.box, plan.opacity, scale, bias,
         _TYPE[dtype], *_effort(out, dtype, threads),
     )  # fmt: skip
     return True

@@ -12,7 +12,7 @@ SMALL = 4096  # elements per row, below which the loop's own cost exceeds that o
 
 def paste(b: Any, other: Any, plan: Plan, layout: str, out: Any, in_place: bool) -> None:
     """`plan` executed on `out`, which holds the rows already; `in_place`: `other` is `out`."""
-    mixed = plan.blend.tolist()
+    mixed = plan.opacity.tolist()
     kept: dict[int, Any] = {}
     for row, partner, keep in _visits(plan) if in_place else _plain(plan):
         if keep:
@@ -79,4 +79,4 @@ def _weight(plan: Plan, layout: str, row: int, opacity: float) -> Any:
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))
     shape = iter(cut.transpose(order).shape)
     full = [next(shape) if a in plan.axes else 1 for a in layout[1:]]
-    return cut.transpose(order).reshape(full) * plan.blend[row]
+    return cut.transpose(order).reshape(full) * plan.opacity[row]

@@ -18,7 +18,7 @@ from batchmix.backends import _generic
 from batchmix.backends import numpy as host
 
 _THIS = sys.modules[__name__]
-_READ = ("partner", "blend", "box", "mask", "source")  # the columns that pixels depend on
+_READ = ("partner", "opacity", "box", "mask", "source")  # the columns that pixels depend on
 
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
@@ -33,7 +33,7 @@ def _pasted(
     x: Any, other: Any, columns: dict[str, Any], axes: str, size: tuple[int, ...], layout: str
 ) -> Any:
     """`paste`, of the parts of a plan."""
-    plan = Plan._unchecked(axes=axes, size=size, **columns)
+    plan = Plan.unchecked(axes=axes, size=size, **columns)
     # where shardings are part of the type, axes that are split are not to be joined
     paste = _generic.paste if any(jax.typeof(x).sharding.spec) else _generic.paste_flat
     mixed = paste(_THIS, x, other, plan, layout, host._COMPUTE.get(x.dtype.name))
@@ -94,13 +94,13 @@ def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int, x: Any) 
     """The plan that ``make(*numbers, rows)`` draws on the host each time the program runs."""
     known = [0 if isinstance(n, jax.Array) else n for n in numbers]
     first = make(*known, rows)  # tells which columns there are: a program has room for these only
-    columns = first._columns()
+    columns = first.columns()
 
     def on_host(*later: Any) -> dict[str, Any]:
         """Columns, now that the numbers have values."""
         values = iter(later)
         now = [int(next(values)) if isinstance(n, jax.Array) else n for n in numbers]
-        found = make(*now, rows)._columns()
+        found = make(*now, rows).columns()
         if found.keys() != columns.keys():
             raise mix_error(
                 "draw() in a compiled step",
@@ -113,7 +113,7 @@ def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int, x: Any) 
     shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in columns.items()}
     later = [n for n in numbers if isinstance(n, jax.Array)]
     found = jax.pure_callback(on_host, shapes, *later, vmap_method="sequential")
-    return Plan._unchecked(axes=first.axes, size=first.size, **found)
+    return Plan.unchecked(axes=first.axes, size=first.size, **found)
 
 
 def to_numpy(x: Any) -> Any:

@@ -20,7 +20,7 @@ _COMPUTE = {
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """The native kernel; without it a row loop, or the generic formula where rows are small."""
-    if not plan.blend.any():
+    if not plan.opacity.any():
         return _copied(x, out)
     made = np.empty_like(x) if out is None else out
     if x.dtype.name in _COMPUTE and x.dtype.isnative:

@@ -16,7 +16,7 @@ from batchmix.backends import _generic
 from batchmix.backends import numpy as host
 
 _THIS = sys.modules[__name__]
-_READ = ("partner", "blend", "box", "mask", "source")  # the columns that pixels depend on
+_READ = ("partner", "opacity", "box", "mask", "source")  # the columns that pixels depend on
 
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
@@ -37,7 +37,7 @@ def _pasted(axes: str, size: tuple[int, ...], layout: str, xla: bool) -> Any:
     """`paste` for one form of plans; XLA compiles it for each shape and dtype that it meets."""
 
     def pasted(x: Any, other: Any, columns: dict[str, Any]) -> Any:
-        plan = Plan._unchecked(axes=axes, size=size, **columns)
+        plan = Plan.unchecked(axes=axes, size=size, **columns)
         compute = host._COMPUTE.get(x.dtype.name)
         mixed = _generic.paste_flat(_THIS, x, other, plan, layout, compute)
         # half to even; a blend of two values cannot leave their range
@@ -61,7 +61,7 @@ def _in_order(plan: Plan, layout: str) -> Plan:
     }
     if plan.source is not None:
         columns["source"] = tf.gather(plan.source, order, axis=1)
-    return Plan._unchecked(**columns)
+    return Plan.unchecked(**columns)
 
 
 def _shape_assertions(x: Any, other: Any, partner: Any) -> list[Any]:
@@ -93,10 +93,10 @@ def drawn(make: Callable[..., Plan], numbers: list[Any], rows: int | None, x: An
     """The plan that ``make(*numbers, rows)`` draws on the host each time the graph runs."""
     # which columns a policy fills does not depend on the key: learnt once, while tracing
     first = make(*(0 if traced(n) else n for n in numbers), rows or 0)
-    columns = first._columns()
+    columns = first.columns()
 
     def on_host(*numbers: Any) -> list[Any]:
-        found = make(*map(int, numbers))._columns()
+        found = make(*map(int, numbers)).columns()
         if found.keys() != columns.keys():
             raise mix_error(
                 "Mixer", f"a plan has {list(found)}; the one drawn while tracing {list(columns)}.",
@@ -111,7 +111,7 @@ def drawn(make: Callable[..., Plan], numbers: list[Any], rows: int | None, x: An
     arrays = tf.numpy_function(on_host, inputs, dtypes, stateful=False)
     for column, array in zip(columns.values(), arrays):
         array.set_shape([rows, *column.shape[1:]])
-    return Plan._unchecked(axes=first.axes, size=first.size, **dict(zip(columns, arrays)))
+    return Plan.unchecked(axes=first.axes, size=first.size, **dict(zip(columns, arrays)))
 
 
 def traced(x: Any) -> bool:

@@ -25,7 +25,7 @@ _COMPUTE = {
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """On the host the native kernel, without it a row loop; else the generic formula."""
     traced = torch.compiler.is_compiling()
-    if not traced and not plan.blend.any():
+    if not traced and not plan.opacity.any():
         return _copied(x, out)
     loop = not traced and _plain(x) and _plain(other)
     if loop and x.dtype in _COMPUTE:

@@ -100,7 +100,7 @@ class Shown:
     def is_cut(self, row: int) -> bool:
         """Whether only a region of the row has content of its partner."""
         sides = tuple((self.plan.box[row, :, 1] - self.plan.box[row, :, 0]).tolist())
-        return bool(self.plan.blend[row]) and sides != self.plan.size
+        return bool(self.plan.opacity[row]) and sides != self.plan.size
 
     def parts(self, row: int) -> list[Part]:
         """The soft label of a row: its own class, its partner's, and all others."""

@@ -1,9 +1,9 @@
 """Policies say how much of the partner is pasted, and where. Each is an immutable value.
 
-A new policy is one file here: a frozen dataclass with `sample(rows) -> Paste`.
+A new policy is one file here: a frozen dataclass with `sample(request) -> Paste`.
 """
 
-from batchmix.policies._paste import Paste, Policy, Rows
+from batchmix.policies._paste import Paste, Policy, Request
 from batchmix.policies.combine import PerBatch, PerPair, Sometimes, Switch
 from batchmix.policies.cutmix import CutMix
 from batchmix.policies.mixup import MixUp
@@ -16,7 +16,7 @@ __all__ = [
     "PerBatch",
     "PerPair",
     "Policy",
-    "Rows",
+    "Request",
     "Schedule",
     "Sometimes",
     "Switch",

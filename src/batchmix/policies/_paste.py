@@ -1,20 +1,21 @@
-"""What a policy is told, and what it answers: everything of a plan but who is whose partner."""
+"""What a policy is asked, and what it answers: all of a plan but who is whose partner."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._columns import absent
 from batchmix._errors import mix_error
 from batchmix._plan import Key
 
 
-class Rows(NamedTuple):
-    """The rows that a policy draws for.
+class Request(NamedTuple):
+    """What a policy draws for.
 
     Args:
       rng: the only source of randomness; its stream is frozen across NumPy versions.
@@ -42,8 +43,7 @@ class Paste:
 
     def take(self, rows: NDArray[Any]) -> Paste:
         """The entries of `rows`, in that order, repeats allowed."""
-        columns = ((name, getattr(self, name)) for name in _PARTS)
-        return Paste(**{name: v[rows] for name, v in columns if v is not None})
+        return Paste(**{name: v[rows] for name, v in vars(self).items() if v is not None})
 
 
 class Policy(Protocol):
@@ -53,8 +53,8 @@ class Policy(Protocol):
     method is a policy: there is nothing to register or to inherit from.
     """
 
-    def sample(self, rows: Rows) -> Paste:
-        """Draw for `len(rows.partner)` rows, in a fixed number of vectorised calls to rows.rng."""
+    def sample(self, request: Request) -> Paste:
+        """Draw for `len(request.partner)` rows, in a fixed number of calls to `request.rng`."""
         ...
 
 
@@ -69,16 +69,16 @@ def check_policy(where: str, policy: Any) -> None:
         )
 
 
-def whole(rows: Rows) -> NDArray[np.int32]:
+def whole(request: Request) -> NDArray[np.int32]:
     """int32 [B, A, 2]: for each row the box that covers the grid."""
-    box = np.zeros((len(rows.partner), len(rows.size), 2), np.int32)
-    box[:, :, 1] = list(rows.size.values())
+    box = np.zeros((len(request.partner), len(request.size), 2), np.int32)
+    box[:, :, 1] = list(request.size.values())
     return box
 
 
-def nothing(rows: Rows) -> Paste:
+def nothing(request: Request) -> Paste:
     """What leaves every row as it is: an empty box at opacity 0."""
-    batch, axes = len(rows.partner), len(rows.size)
+    batch, axes = len(request.partner), len(request.size)
     return Paste(
         box=np.zeros((batch, axes, 2), np.int32),
         opacity=np.zeros(batch, np.float32),
@@ -86,29 +86,18 @@ def nothing(rows: Rows) -> Paste:
     )
 
 
-def choose(pick: NDArray[Any], pastes: Sequence[Paste], rows: Rows) -> Paste:
+def choose(pick: NDArray[Any], pastes: Sequence[Paste], request: Request) -> Paste:
     """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
-    columns = {}
+    size = tuple(request.size.values())
     picked = [pick == k for k in range(1, len(pastes))]
-    for name in _PARTS:
+    columns = {}
+    for name in vars(pastes[0]):
         values = [getattr(p, name) for p in pastes]
         if all(v is None for v in values):
             continue
-        filled = [_without(name, p, rows) if v is None else v for v, p in zip(values, pastes)]
+        filled = [absent(name, p.box, size) if v is None else v for v, p in zip(values, pastes)]
         chosen = filled[0]
         for at, other in zip(picked, filled[1:]):
             chosen = np.where(at.reshape(-1, *[1] * (other.ndim - 1)), other, chosen)
         columns[name] = chosen
     return Paste(**columns)
-
-
-_PARTS = tuple(f.name for f in fields(Paste))
-
-
-def _without(name: str, paste: Paste, rows: Rows) -> NDArray[Any]:
-    """The value of an optional part that means the same as not having it."""
-    if name == "mask":
-        return np.ones((len(paste.opacity), *rows.size.values()), np.float32)
-    if name == "source":
-        return paste.box
-    return np.full(len(paste.opacity), np.nan)  # label_lam: by area

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Policy, Rows, check_policy, choose, nothing
+from batchmix.policies._paste import Paste, Policy, Request, check_policy, choose, nothing
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Switch:
         for policy in policies:
             check_policy("Switch", policy)
         count = len(policies)
-        weights = np.asarray([1] * count if self.weights is None else self.weights, float)
+        try:
+            weights = np.asarray([1] * count if self.weights is None else self.weights, float)
+        except (TypeError, ValueError):
+            weights = np.zeros(0)
         total = weights.sum()
         fit = weights.shape == (count,) and bool((weights >= 0).all()) and 0 < total < np.inf
         if not (count and fit):
@@ -61,14 +64,17 @@ class Switch:
             )
         object.__setattr__(self, "weights", tuple((weights / total).tolist()))
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """Every policy draws every row, so that none depends on what was picked for the others."""
-        coin = rows.rng.random_sample(len(rows.partner))
+        coin = request.rng.random_sample(len(request.partner))
         pick = np.zeros(len(coin), np.int8)
         for edge in accumulate((self.weights or ())[:-1]):
             pick += coin >= edge
-        chosen = choose(pick, [policy.sample(rows) for policy in self.policies], rows)
-        return replace(chosen, kind=np.where(chosen.kind < 0, np.int8(-1), pick))
+        chosen = choose(pick, [policy.sample(request) for policy in self.policies], request)
+        alone = chosen.kind < 0
+        if alone.any():
+            pick[alone] = -1
+        return replace(chosen, kind=pick)
 
 
 @dataclass(frozen=True)
@@ -105,10 +111,10 @@ class Sometimes:
                 "Pass for example prob=0.5.",
             )
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """A coin for each row, and the policy's draw where it fell on mixing."""
-        mixed = rows.rng.random_sample(len(rows.partner)) < self.prob
-        return choose(mixed.astype(np.int64), [nothing(rows), self.policy.sample(rows)], rows)
+        mixed = request.rng.random_sample(len(request.partner)) < self.prob
+        return choose(mixed.astype(np.int8), [nothing(request), self.policy.sample(request)], request)
 
 
 @dataclass(frozen=True)
@@ -133,10 +139,10 @@ class PerBatch:
     def __post_init__(self) -> None:
         check_policy("PerBatch", self.policy)
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """The draw of one row, repeated."""
-        one = self.policy.sample(rows._replace(partner=np.zeros(1, np.int32)))
-        return one.take(np.zeros(len(rows.partner), np.int64))
+        one = self.policy.sample(request._replace(partner=np.zeros(1, np.int32)))
+        return one.take(np.zeros(len(request.partner), np.int64))
 
 
 @dataclass(frozen=True)
@@ -167,9 +173,9 @@ class PerPair:
     def __post_init__(self) -> None:
         check_policy("PerPair", self.policy)
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """The draw of the lower row of each pair, used for both."""
-        partner, at = rows.partner, np.arange(len(rows.partner))
+        partner, at = request.partner, np.arange(len(request.partner))
         if not ((partner < len(partner)).all() and (partner[partner] == at).all()):
             raise mix_error(
                 "PerPair",
@@ -178,4 +184,5 @@ class PerPair:
                 "Draw with pairing=Reverse(), and put PerPair outside Switch and PerBatch.",
             )
         lower, slot = np.unique(np.minimum(at, partner), return_inverse=True)
-        return self.policy.sample(rows._replace(partner=np.zeros(len(lower), np.int32))).take(slot)
+        first = request._replace(partner=np.zeros(len(lower), np.int32))
+        return self.policy.sample(first).take(slot)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Rows, whole
+from batchmix.policies._paste import Paste, Request, whole
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class MixUp:
       dominant: keep the larger share for the row itself, ``lam = max(lam, 1 - lam)``.
 
     Raises:
-      MixError: alpha is not a number > 0.
+      MixError: alpha is not a number in 1e-9..1e9.
 
     Example:
       >>> import batchmix as bm
@@ -49,13 +49,13 @@ class MixUp:
     def __post_init__(self) -> None:
         check_alpha("MixUp", self.alpha)
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """One lam per row, the box the whole grid."""
-        batch = len(rows.partner)
-        lam = beta(rows.rng, self.alpha, batch)
+        batch = len(request.partner)
+        lam = beta(request.rng, self.alpha, batch)
         if self.dominant:
             lam = np.maximum(lam, 1 - lam)
-        return Paste(whole(rows), 1 - lam, kind=np.zeros(batch, np.int8))
+        return Paste(whole(request), 1 - lam, kind=np.zeros(batch, np.int8))
 
 
 def beta(rng: np.random.RandomState, alpha: float, count: int) -> NDArray[np.float64]:
@@ -65,11 +65,11 @@ def beta(rng: np.random.RandomState, alpha: float, count: int) -> NDArray[np.flo
 
 
 def check_alpha(policy: str, alpha: float) -> None:
-    """The parameter of a symmetric Beta distribution is a number > 0."""
-    if not (isinstance(alpha, int | float | np.number) and 0 < alpha < np.inf):
+    """The parameter of a symmetric Beta distribution, in the range where its draws are numbers."""
+    if not (isinstance(alpha, int | float | np.number) and 1e-9 <= alpha <= 1e9):
         raise mix_error(
             policy,
             f"got alpha={alpha!r}.",
-            "alpha is the parameter of Beta(alpha, alpha), a number > 0.",
+            "alpha is the parameter of Beta(alpha, alpha), a number > 0 (1e-9 to 1e9).",
             "For no mixing use policy=None, or Sometimes(policy, prob=0).",
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Literal
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Policy, Rows, check_policy, nothing
+from batchmix.policies._paste import Paste, Policy, Request, check_policy, nothing
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,27 @@ class Schedule:
     goes on; here the epoch is part of the key of every batch.
     """
 
-    stages: Mapping[int, Policy | None]
+    stages: Mapping[int, Policy | None] | Sequence[tuple[int, Policy | None]]
     by: Literal["epoch", "step"] = "epoch"
 
     def __post_init__(self) -> None:
-        given = isinstance(self.stages, Mapping) and all(isinstance(k, int) for k in self.stages)
-        stages = dict(sorted(self.stages.items())) if given else {}
-        object.__setattr__(self, "stages", stages)
-        for policy in stages.values():
+        given = self.stages
+        try:
+            pairs = [*(given.items() if isinstance(given, Mapping) else given)]
+            stages = tuple(sorted(((index(start), p) for start, p in pairs), key=lambda s: s[0]))
+        except (TypeError, ValueError):
+            stages = ()
+        object.__setattr__(self, "stages", stages)  # a tuple, so that a schedule can be hashed
+        for _, policy in stages:
             if policy is not None:
                 check_policy("Schedule", policy)
-        if self.by not in ("epoch", "step") or not stages or min(stages) < 0:
+        starts = [start for start, _ in stages]
+        apart = len(set(starts)) == len(starts)
+        if self.by not in ("epoch", "step") or not starts or starts[0] < 0 or not apart:
             raise mix_error(
                 "Schedule",
-                f"got stages that start at {list(stages)} and by={self.by!r}.",
-                "Each stage starts at an epoch or step >= 0; `by` is 'epoch' or 'step'.",
+                f"got stages={given!r} and by={self.by!r}.",
+                "Each stage starts at an epoch or step of its own, >= 0; `by` is 'epoch' or 'step'.",
                 "Pass for example Schedule({0: MixUp(0.8), 90: None}, by='epoch').",
             )
 
@@ -58,9 +65,9 @@ class Schedule:
         """`policy` for the first `epoch` epochs (0 .. epoch-1), then no mixing."""
         return cls({0: policy, epoch: None})
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """The draw of the stage that the key is in."""
-        now = getattr(rows.key, self.by)
-        started = [policy for start, policy in self.stages.items() if start <= now]
+        now = getattr(request.key, self.by)
+        started = [policy for start, policy in self.stages if start <= now]  # type: ignore[misc]
         policy = started[-1] if started else None
-        return nothing(rows) if policy is None else policy.sample(rows)
+        return nothing(request) if policy is None else policy.sample(request)

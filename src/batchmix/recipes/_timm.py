@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from batchmix._errors import mix_error
 from batchmix.policies import (
@@ -14,12 +15,12 @@ from batchmix.policies import (
     PerBatch,
     PerPair,
     Policy,
-    Rows,
+    Request,
     Schedule,
     Sometimes,
     Switch,
 )  # fmt: skip
-from batchmix.policies.mixup import beta
+from batchmix.policies.cutmix import drawn_box
 
 
 def timm_policy(
@@ -93,7 +94,8 @@ class _Uncorrected:
 
     alpha: float
 
-    def sample(self, rows: Rows) -> Paste:
-        """The boxes of CutMix; lam is the first thing that it draws."""
-        lam = beta(copy.deepcopy(rows.rng), self.alpha, len(rows.partner))
-        return replace(CutMix(self.alpha).sample(rows), label_lam=lam)
+    def sample(self, request: Request) -> Paste:
+        """The boxes of CutMix, and the lam that each was drawn for."""
+        lam, box = drawn_box(CutMix(self.alpha), request)
+        batch = len(box)
+        return Paste(box, np.ones(batch), np.zeros(batch, np.int8), label_lam=lam)

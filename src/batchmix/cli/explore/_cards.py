@@ -122,7 +122,7 @@ def _box(one: Shown, row: int) -> str:
 
 def _pasted(one: Shown, row: int) -> str:
     """The region as it is pasted: the darker the stronger."""
-    blend = float(one.plan.blend[row])
+    blend = float(one.plan.opacity[row])
     share = f"<span>{1 - one.plan.lam[row]:.0%}</span>"
     return _region(one, row, "region", f'fill-opacity="{blend:.3f}"') + share
 

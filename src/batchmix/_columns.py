@@ -1,0 +1,186 @@
+"""The columns of a plan: one table, read by all that makes, checks, saves or moves plans."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._errors import MixError, mix_error
+
+Columns = Mapping[str, Any]
+
+
+class Column(NamedTuple):
+    """One array of a plan: an entry for each row.
+
+    Args:
+      dtype: that it is kept in.
+      entry: what an entry is: one "number", a "region" [A, 2] of half-open ranges within the grid,
+        or a "grid" [*size].
+      low, high: range of the numbers; None for a range that depends on the plan, or for none.
+      rule: what the numbers are, for the error.
+      pixels: whether mixing pixels reads it.
+      derived: whether it follows from the others, and is not given.
+    """
+
+    dtype: str
+    entry: str = "number"
+    low: int | None = None
+    high: int | None = None
+    rule: str = ""
+    pixels: bool = False
+    derived: bool = False
+
+
+COLUMNS = {
+    "partner": Column("int32", low=0, rule="It names a row of the batch.", pixels=True),
+    "box": Column("int32", "region", pixels=True),
+    "opacity": Column("float32", low=0, high=1, rule="It is a share.", pixels=True),
+    "mask": Column("float32", "grid", 0, 1, "It is a share.", pixels=True),
+    "source": Column("int32", "region", pixels=True),
+    "kind": Column("int8"),
+    "label_lam": Column("float32", low=0, high=1, rule="It is a share, or NaN for `lam`."),
+    "lam": Column("float32", derived=True),
+}
+PIXELS = tuple(name for name, column in COLUMNS.items() if column.pixels)
+
+
+def refused(got: str, rule: str, fix: str) -> MixError:
+    """A MixError about the arguments of Plan."""
+    return mix_error("Plan", got, rule, fix)
+
+
+def checked_size(where: str, axes: Sequence[Any], size: Sequence[Any]) -> tuple[int, ...]:
+    """Cells per axis: one capital letter of its own for each axis, and an integer >= 1."""
+    try:
+        cells = tuple(map(operator.index, size))
+    except TypeError:
+        cells = (0,)
+    letters = all(isinstance(a, str) and len(a) == 1 and a.isupper() and a != "N" for a in axes)
+    fit = len(set(axes)) == len(axes) == len(cells) and all(0 < n < 2**31 for n in cells)
+    if not (letters and fit):
+        given = {a: n for a, n in zip(axes, size)} if len(axes) == len(size) else (axes, size)
+        raise mix_error(
+            where, f"got size={given!r}.",
+            "It maps the letter of each spatial axis to its cells, an integer >= 1; N is the batch.",
+            "Pass for example {'H': 224, 'W': 224} to draw(), axes='HW', size=(224, 224) to Plan().",
+        )  # fmt: skip
+    return cells
+
+
+def owned(name: str, value: Any) -> NDArray[Any]:
+    """`value` as an array of the column's dtype; a float is never rounded to an index in silence."""
+    array, dtype = np.asarray(value), np.dtype(COLUMNS[name].dtype)
+    if array.dtype == dtype:  # a mask is large and only its values are used, so it is not copied
+        return np.ascontiguousarray(array) if name == "mask" else array.copy()
+    if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise refused(
+            f"`{name}` has dtype {array.dtype}.", f"It is kept as {dtype.name}.",
+            "Convert it yourself, so that no value is rounded by surprise.",
+        )  # fmt: skip
+    if dtype.kind == "i" and array.size:
+        info = np.iinfo(dtype)
+        if array.min() < info.min or array.max() > info.max:
+            raise refused(
+                f"`{name}` holds values up to {array.max()}, down to {array.min()}.",
+                f"It is kept as {dtype.name}.", "Check where these numbers come from.",
+            )  # fmt: skip
+    return array.astype(dtype, order="C")  # the kernel reads them as they lie
+
+
+def check(columns: Columns, axes: str, size: tuple[int, ...]) -> None:
+    """Shapes, then ranges: what passes here can be indexed with, without looking again."""
+    rows = len(columns["partner"]) if columns["partner"].ndim == 1 else 0
+    entries = {"number": (), "region": (len(size), 2), "grid": size}
+    for name, value in columns.items():
+        shape = (rows, *entries[COLUMNS[name].entry])
+        if value.shape != shape:
+            raise refused(
+                f"`{name}` has shape {value.shape}.",
+                f"For {rows} rows and size {size} it is {shape}.",
+                f"Give one `{name}` per row of `partner`.",
+            )
+    for name, value in columns.items():
+        column = COLUMNS[name]
+        if column.entry == "region":
+            _check_region(name, value, columns["box"], axes, size)
+        elif column.rule and value.size:
+            _check_range(name, value, rows - 1 if name == "partner" else 1)
+
+
+def _check_region(
+    name: str, region: NDArray[np.int32], box: Any, axes: str, size: tuple[int, ...]
+) -> None:
+    """Half-open ranges within the grid; what is stretched over a box is not empty."""
+    lo, hi = region[..., 0], region[..., 1]
+    fits = (lo >= 0) & (lo <= hi) & (hi <= np.array(size, np.int32))
+    if name == "source":
+        fits &= (lo < hi) | (box[..., 0] >= box[..., 1])
+    if not fits.all():
+        row, axis = (int(k[0]) for k in np.nonzero(~fits))
+        raise refused(
+            f"`{name}` of row {row} is {region[row].tolist()}.",
+            f"On axis {axes[axis]!r} it is a half-open range within 0..{size[axis]}.",
+            "Clip it to the grid.",
+        )
+
+
+def _check_range(name: str, value: NDArray[Any], high: int) -> None:
+    """Every number in 0..high; NaN is not, but for `label_lam`."""
+    least, most = (np.fmin, np.fmax) if name == "label_lam" else (np.minimum, np.maximum)
+    low, top = least.reduce(value, None), most.reduce(value, None)
+    if (low >= 0 and top <= high) or (name == "label_lam" and np.isnan(value).all()):
+        return
+    row = int(np.argwhere(~((value >= 0) & (value <= high)))[0][0])
+    raise refused(
+        f"`{name}` of row {row} is {np.ravel(value[row])[:4].tolist()}.",
+        f"{COLUMNS[name].rule} It lies in 0..{high}.", "Check how it was made.",
+    )  # fmt: skip
+
+
+def executed(columns: Columns, size: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
+    """`opacity`, 0 where there is nothing to paste; `lam`, what is left of each row; `label_lam`."""
+    partner, box, opacity = columns["partner"], columns["box"], columns["opacity"]
+    sides, rows = box[..., 1] - box[..., 0], len(partner)
+    area = np.ones(rows)
+    for axis in range(len(size)):
+        area *= sides[:, axis]
+    opacity[(area == 0) | (partner == np.arange(rows))] = 0
+    share = area / math.prod(size) if "mask" not in columns else _masked(box, columns["mask"], size)
+    lam = (1 - opacity * share).astype(np.float32)
+    if "label_lam" not in columns:
+        return {"opacity": opacity, "lam": lam}
+    given = columns["label_lam"]
+    return {"opacity": opacity, "lam": lam, "label_lam": np.where(np.isnan(given), lam, given)}
+
+
+def _masked(
+    box: NDArray[np.int32], mask: NDArray[np.float32], size: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """[B]: mean of the mask inside the box, over all cells of the grid."""
+    rows = len(box)
+    inside = np.ones((rows, *size), bool)
+    for axis, n in enumerate(size):
+        at = np.arange(n)
+        on = (at >= box[:, axis, :1]) & (at < box[:, axis, 1:])  # [B, n]
+        shape = [rows, *[1] * len(size)]
+        shape[axis + 1] = n
+        inside &= on.reshape(shape)
+    cells = math.prod(size)
+    pasted = np.where(inside, mask, np.float32(0)).reshape(rows, cells)
+    mean: NDArray[np.float64] = pasted.sum(1, dtype=np.float64) / cells
+    return mean
+
+
+def absent(name: str, box: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    """What means the same as not having the column `name`, for the rows of `box`."""
+    if name == "source":
+        return box
+    if name == "mask":
+        return np.ones((len(box), *size), np.float32)
+    return np.full(len(box), np.nan, np.float32)  # label_lam: by area
