@@ -17,7 +17,7 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts check types sanitize bench docs figures constraints clean
+.PHONY: compare test test-hosts check types sanitize bench docs figures golden constraints clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
@@ -90,6 +90,11 @@ docs: $(VENV)/test
 
 figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
+
+# digests of what every policy and pairing draws: added to, never changed
+golden: $(VENV)/test
+	cd tests && ../$(BIN)/python -c "import json, test_policies as t; \
+	t.GOLDEN.write_text(json.dumps(t.digests(), indent=1) + '\n')"
 
 # what is installed now, as the new constraints
 constraints: $(VENV)/test .venv-hosts/installed .venv-bench/installed

@@ -1,6 +1,7 @@
 """Plans: pure, replayable, checked, saved."""
 
 import dataclasses
+import inspect
 import pickle
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 import batchmix as bm
 import oracle
+from batchmix._columns import COLUMNS
 from batchmix.pairing import Reverse, Roll
-from batchmix.policies import CutMix, MixUp, Switch
+from batchmix.policies import CutMix, MixUp, Paste, Switch
 from checks import PAIRINGS, POLICIES, plans
 
 SIZE = {"H": 8, "W": 12}
@@ -163,3 +165,33 @@ def test_nothing_drawn_is_identity():
     plan = bm.draw(None, bm.Key(0), 3, SIZE)
     assert plan.lam.tolist() == [1, 1, 1]
     assert plan.kind.tolist() == [-1, -1, -1]
+
+
+def test_opacity_is_what_is_executed():
+    """0 where a row is its own partner, and where the box is empty."""
+    plan = bm.Plan([0, 2, 1], [[[0, 4]], [[2, 2]], [[1, 3]]], [0.5, 1, 0.5], "T", (4,))
+    assert plan.opacity.tolist() == [0, 0, 0.5]
+    assert plan.lam.tolist() == [1, 1, 0.75]
+
+
+def test_the_table_of_columns_is_what_plans_and_pastes_have():
+    static = {"axes", "size"}
+    assert {f.name for f in dataclasses.fields(bm.Plan)} - static == set(COLUMNS)
+    drawn = {name for name, column in COLUMNS.items() if not column.derived} - {"partner"}
+    assert {f.name for f in dataclasses.fields(Paste)} == drawn
+
+
+def test_a_plan_can_be_asked_for_its_attributes():
+    plan = bm.draw(SWITCH, bm.Key(0), 4, SIZE)
+    assert hasattr(plan, "__jax_array__")  # asking is not calling
+    with pytest.raises(bm.MixError, match="batchmix.adapters.jax"):
+        plan.__jax_array__()
+    assert dict(inspect.getmembers(plan))["axes"] == "HW"
+
+
+@pytest.mark.parametrize(
+    ("axes", "size"), [("N", (2,)), ("HH", (2, 2)), ("h", (2,)), ("H", (0,)), ("H", (2.5,)), ("H", ())]
+)
+def test_axes_and_sizes_that_do_not_fit(axes, size):
+    with pytest.raises(bm.MixError, match="^Plan: got size="):
+        bm.Plan([0, 1], np.zeros((2, len(size), 2), int), [0, 0], axes, size)
