@@ -240,14 +240,20 @@ def test_threads_get_steps_of_their_own():
             lambda: bm.Mixer(MixUp(), {"x": Labels(2)})(types.SimpleNamespace(x=1)),
             "looked for in a SimpleNamespace",
         ),
-        (lambda: bm.Mixer(MixUp(), {"x": Labels(2)})(collections.defaultdict(int)), "it has \\[\\]"),
+        (
+            lambda: bm.Mixer(MixUp(), {"x": Labels(2)})(collections.defaultdict(int)),
+            "it has \\[\\]",
+        ),
         (lambda: Labels(0), "classes=0"),
         (lambda: Labels(-3), "classes=-3"),
         (lambda: Labels("10"), "classes='10'"),
         (lambda: Labels(10.0), "classes=10.0"),
         (lambda: Labels(smoothing=3), "smoothing=3"),
         (lambda: Image("NHHW"), "^Image: got layout='NHHW'"),
-        (lambda: bm.Mixer(MixUp(), {}).load_state_dict({"seed": "a", "epoch": 0, "step": 0}), "integer"),
+        (
+            lambda: bm.Mixer(MixUp(), {}).load_state_dict({"seed": "a", "epoch": 0, "step": 0}),
+            "integer",
+        ),
     ],
 )
 def test_errors(call, says):

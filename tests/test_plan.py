@@ -184,14 +184,15 @@ def test_the_table_of_columns_is_what_plans_and_pastes_have():
 def test_a_plan_can_be_asked_for_its_attributes():
     plan = bm.draw(SWITCH, bm.Key(0), 4, SIZE)
     assert hasattr(plan, "__jax_array__")  # asking is not calling
-    with pytest.raises(bm.MixError, match="batchmix.adapters.jax"):
+    with pytest.raises(bm.MixError, match=r"batchmix.adapters.jax"):
         plan.__jax_array__()
     assert dict(inspect.getmembers(plan))["axes"] == "HW"
 
 
 @pytest.mark.parametrize(
-    ("axes", "size"), [("N", (2,)), ("HH", (2, 2)), ("h", (2,)), ("H", (0,)), ("H", (2.5,)), ("H", ())]
+    ("axes", "size"),
+    [("N", (2,)), ("HH", (2, 2)), ("h", (2,)), ("H", (0,)), ("H", (2.5,)), ("H", ())],
 )
 def test_axes_and_sizes_that_do_not_fit(axes, size):
-    with pytest.raises(bm.MixError, match="^Plan: got size="):
+    with pytest.raises(bm.MixError, match=r"^Plan: got size="):
         bm.Plan([0, 1], np.zeros((2, len(size), 2), int), [0, 0], axes, size)

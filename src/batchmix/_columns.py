@@ -64,17 +64,17 @@ def checked_size(where: str, axes: Sequence[Any], size: Sequence[Any]) -> tuple[
     letters = all(isinstance(a, str) and len(a) == 1 and a.isupper() and a != "N" for a in axes)
     fit = len(set(axes)) == len(axes) == len(cells) and all(0 < n < 2**31 for n in cells)
     if not (letters and fit):
-        given = {a: n for a, n in zip(axes, size)} if len(axes) == len(size) else (axes, size)
+        given: Any = dict(zip(axes, size)) if len(axes) == len(size) else (axes, size)
         raise mix_error(
             where, f"got size={given!r}.",
-            "It maps the letter of each spatial axis to its cells, an integer >= 1; N is the batch.",
-            "Pass for example {'H': 224, 'W': 224} to draw(), axes='HW', size=(224, 224) to Plan().",
+            "It maps each spatial axis, a capital letter but N, to its cells, an integer >= 1.",
+            "Pass for example size={'H': 224, 'W': 224}; to Plan axes='HW', size=(224, 224).",
         )  # fmt: skip
     return cells
 
 
 def owned(name: str, value: Any) -> NDArray[Any]:
-    """`value` as an array of the column's dtype; a float is never rounded to an index in silence."""
+    """`value` in the dtype of its column; a float is never rounded to an index in silence."""
     array, dtype = np.asarray(value), np.dtype(COLUMNS[name].dtype)
     if array.dtype == dtype:  # a mask is large and only its values are used, so it is not copied
         return np.ascontiguousarray(array) if name == "mask" else array.copy()
@@ -144,7 +144,7 @@ def _check_range(name: str, value: NDArray[Any], high: int) -> None:
 
 
 def executed(columns: Columns, size: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
-    """`opacity`, 0 where there is nothing to paste; `lam`, what is left of each row; `label_lam`."""
+    """`opacity`, 0 where nothing is pasted; `lam`, what is left of each row; `label_lam`."""
     partner, box, opacity = columns["partner"], columns["box"], columns["opacity"]
     sides, rows = box[..., 1] - box[..., 0], len(partner)
     area = np.ones(rows)

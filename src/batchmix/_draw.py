@@ -33,9 +33,9 @@ def draw(
     """Draw the plan of one batch: a pure function of its arguments.
 
     The stream is that of ``RandomState(Philox(...))``, whose distributions NumPy keeps frozen: the
-    generator's key is ``SeedSequence(seed)``, its counter starts at (0, step, epoch, rank). The same
-    key gives the same plan on every machine, whatever framework applies it. The pairing has a stream
-    of its own, so that changing who is paired does not change how much is mixed.
+    generator's key is ``SeedSequence(seed)``, its counter starts at (0, step, epoch, rank). The
+    same key gives the same plan on every machine, whatever framework applies it. The pairing has a
+    stream of its own, so that changing who is paired does not change how much is mixed.
 
     Args:
       policy: how much is pasted and where; None mixes nothing.
@@ -101,7 +101,7 @@ class _Words(ISeedSequence):
 @functools.lru_cache(64)
 def _words(seed: int, use: int) -> _Words:
     sequence = np.random.SeedSequence(seed, spawn_key=(use,) if use else ())
-    return _Words(sequence.generate_state(2, np.uint64))
+    return _Words(np.asarray(sequence.generate_state(2, np.uint64), np.uint64))
 
 
 def _stream(key: Key, use: int) -> np.random.RandomState:
@@ -110,7 +110,8 @@ def _stream(key: Key, use: int) -> np.random.RandomState:
     # 2^64 counts of the stream of its seed. RandomState, not Generator: only its distributions are
     # frozen between NumPy versions (NEP 19).
     start = np.array([0, key.step, key.epoch, key.rank], np.uint64)
-    return np.random.RandomState(np.random.Philox(_words(key.seed, use), counter=start))
+    words: Any = _words(key.seed, use)  # the stubs of NumPy know SeedSequence only
+    return np.random.RandomState(np.random.Philox(words, counter=start))
 
 
 def _checked_key(key: Key) -> Key:

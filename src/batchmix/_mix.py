@@ -88,7 +88,9 @@ def _chosen(b: Backend, x: Any, plan: Plan) -> Plan:
         columns["opacity"] = b.cast(b.array(plan.opacity, x) > 0.5, "float32")
     else:
         row = (slice(None), *[None] * len(plan.size))
-        columns["mask"] = b.cast(b.array(plan.opacity, x)[row] * b.array(plan.mask, x) > 0.5, "float32")
+        columns["mask"] = b.cast(
+            b.array(plan.opacity, x)[row] * b.array(plan.mask, x) > 0.5, "float32"
+        )
         columns["opacity"] = b.cast(b.array(plan.opacity, x) > 0, "float32")
     if isinstance(plan.partner, np.ndarray):
         columns = {k: np.asarray(v) for k, v in columns.items()}

@@ -6,13 +6,13 @@ import operator
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
-from batchmix._mix import shape_of
+from batchmix._parts import Part, has_own_memory, parts_of, sizes_of
 from batchmix._plan import Key, Plan
-from batchmix._tree import Path, get_at, leaves, path_of, replaced_at
+from batchmix._tree import get_at, replaced_at
 from batchmix.backends import backend_of, is_traced, plain
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
@@ -25,15 +25,6 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_counting.release,
         after_in_child=_counting.release,
     )
-
-
-class _Part(NamedTuple):
-    """A named part of a batch, looked up once."""
-
-    place: Any
-    path: Path
-    field: Field
-    value: Any
 
 
 @plain
@@ -115,7 +106,7 @@ class Mixer:
           MixError: a field that is missing or does not fit; no step in a function that is being
             traced, where the count would be read once and every call would repeat one mix.
         """
-        parts = self._parts(batch)
+        parts = parts_of(batch, self.fields)
         epoch, at = self._address(parts, step, epoch)
         try:
             return self._mixed(batch, parts, self._drawn(parts, at, epoch), other)
@@ -127,20 +118,16 @@ class Mixer:
     @plain
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
-        parts = self._parts(batch)
+        parts = parts_of(batch, self.fields)
         epoch, step = self._address(parts, step, epoch)
         return self._drawn(parts, step, epoch)
 
     @plain
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """`batch` with `plan` executed on the fields that are named."""
-        return self._mixed(batch, self._parts(batch), plan, other)
+        return self._mixed(batch, parts_of(batch, self.fields), plan, other)
 
-    def _parts(self, batch: Any) -> list[_Part]:
-        paths = ((place, path_of(place), field) for place, field in self.fields.items())
-        return [_Part(*named, get_at(batch, named[1])) for named in paths]
-
-    def _address(self, parts: list[_Part], step: Any, epoch: Any) -> tuple[Any, Any]:
+    def _address(self, parts: list[Part], step: Any, epoch: Any) -> tuple[Any, Any]:
         """Epoch and step of this batch; the mixer's own count where no step is given."""
         if step is not None:
             return _number(self.epoch if epoch is None else epoch), _number(step)
@@ -158,8 +145,8 @@ class Mixer:
             if (self.epoch, self.step) == (epoch, step + 1):
                 self.step = step
 
-    def _drawn(self, parts: list[_Part], step: Any, epoch: Any) -> Plan:
-        rows, size, x = self._sizes(parts)
+    def _drawn(self, parts: list[Part], step: Any, epoch: Any) -> Plan:
+        rows, size, x = sizes_of(parts, self.axes)
 
         def make(epoch: int, step: int, rows: int) -> Plan:
             key = Key(self.seed, epoch, step, self.rank)
@@ -173,10 +160,10 @@ class Mixer:
         plan: Plan = later(make, [epoch, step], rows, x)
         return plan
 
-    def _mixed(self, batch: Any, parts: list[_Part], plan: Plan, other: Any) -> Any:
-        """The fields that write come last, once everything was checked: a refused batch is whole."""
+    def _mixed(self, batch: Any, parts: list[Part], plan: Plan, other: Any) -> Any:
+        """The fields that write come last, after all checks: a refused batch is as it was."""
         partners = {p.path: None if other is None else get_at(other, p.path) for p in parts}
-        written = [p for p in parts if self.inplace and _own_memory(p, batch, other)]
+        written = [p for p in parts if self.inplace and has_own_memory(p, batch, other)]
         done = {p.path: p.field(p.value, plan, partners[p.path]) for p in parts if p not in written}
         for part in written[1:]:
             part.field.check(part.value, plan, partners[part.path])  # type: ignore[attr-defined]
@@ -211,40 +198,6 @@ class Mixer:
             )  # fmt: skip
         self.seed, self.epoch, self.step = (numbers[k] for k in ("seed", "epoch", "step"))
 
-    def _sizes(self, parts: list[_Part]) -> tuple[int | None, dict[str, int], Any]:
-        """Number of rows (None in a graph that does not know), cells of each axis, an array."""
-        first, shared = None, None
-        sizes: dict[str, tuple[int, Any]] = {}
-        for place, _, field, value in parts:
-            layout = getattr(field, "layout", None)
-            shape = shape_of(value, "Mixer") if hasattr(value, "shape") else ()
-            if first is None and shape:
-                first = value
-            if layout is None or len(layout) != len(shape):
-                continue  # the field itself says what does not fit
-            for axis, n in zip(layout, shape):
-                if axis == "C" or n is None:
-                    continue
-                if sizes.setdefault(axis, (n, place))[0] != n:
-                    raise _sizes_differ(axis, place, n, *sizes[axis])
-            shared = [a for a in layout if a not in "NC" and (shared is None or a in shared)]
-        if first is None:
-            raise mix_error(
-                "Mixer", f"none of the fields {list(self.fields)} is an array.",
-                "The number of rows is read from them.", "Name the images or the labels.",
-            )  # fmt: skip
-        axes = "".join(shared or ()) if self.axes is None else self.axes
-        if self.axes is None and axes != "T":
-            axes = axes.replace("T", "")
-        missing = [a for a in axes if a not in sizes]
-        if missing:
-            raise mix_error(
-                "Mixer", f"got axes={axes!r}; no field has an axis {missing[0]!r} of known size.",
-                "Boxes lie on axes of the batch, in cells that are counted before drawing.",
-                f"Choose among {sorted(sizes)}, or resize first.",
-            )  # fmt: skip
-        return first.shape[0], {axis: sizes[axis][0] for axis in axes}, first
-
 
 def _traced(got: str) -> MixError:
     """What Python counts or draws in a traced function happens once, and is repeated."""
@@ -261,25 +214,3 @@ def _number(n: Any) -> Any:
         return operator.index(n)
     except TypeError:
         return n
-
-
-def _own_memory(part: _Part, batch: Any, other: Any) -> bool:
-    """Whether a part may be written to: a grid, in memory that nothing else of the batch is in."""
-    x = part.value
-    if not hasattr(part.field, "layout") or not hasattr(x, "shape"):
-        return False
-    b = backend_of(x, "Mixer")
-    if not b.writable(x):
-        return False
-    kept = [leaf for whole in (batch, other) for leaf in leaves(whole) if hasattr(leaf, "shape")]
-    mine = sum(leaf is x for leaf in kept)
-    like = (leaf for leaf in kept if leaf is not x and isinstance(leaf, type(x)))
-    return mine == 1 and all(b.overlap(x, leaf) == "none" for leaf in like)
-
-
-def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:
-    """Two fields of one batch disagree."""
-    return mix_error(
-        "Mixer", f"field {place!r} has {axis}={n}, field {at!r} has {axis}={first}.",
-        "One plan acts on all fields, cell by cell.", "Resize one of them before mixing.",
-    )  # fmt: skip

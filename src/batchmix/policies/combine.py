@@ -114,7 +114,9 @@ class Sometimes:
     def sample(self, request: Request) -> Paste:
         """A coin for each row, and the policy's draw where it fell on mixing."""
         mixed = request.rng.random_sample(len(request.partner)) < self.prob
-        return choose(mixed.astype(np.int8), [nothing(request), self.policy.sample(request)], request)
+        return choose(
+            mixed.astype(np.int8), [nothing(request), self.policy.sample(request)], request
+        )
 
 
 @dataclass(frozen=True)

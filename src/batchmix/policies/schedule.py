@@ -56,7 +56,7 @@ class Schedule:
             raise mix_error(
                 "Schedule",
                 f"got stages={given!r} and by={self.by!r}.",
-                "Each stage starts at an epoch or step of its own, >= 0; `by` is 'epoch' or 'step'.",
+                "Each stage has a start of its own, an integer >= 0; `by` is 'epoch' or 'step'.",
                 "Pass for example Schedule({0: MixUp(0.8), 90: None}, by='epoch').",
             )
 

@@ -1,0 +1,87 @@
+"""The named parts of a batch: looked up once, their sizes, and whether they may be written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from batchmix._errors import MixError, mix_error
+from batchmix._mix import shape_of
+from batchmix._tree import Path, get_at, leaves, path_of
+from batchmix.backends import backend_of
+from batchmix.fields import Field
+
+
+class Part(NamedTuple):
+    """A named part of a batch, looked up once."""
+
+    place: Any
+    path: Path
+    field: Field
+    value: Any
+
+
+def parts_of(batch: Any, fields: Mapping[Any, Field]) -> list[Part]:
+    """Every part of `batch` that a field is named for."""
+    paths = ((place, path_of(place), field) for place, field in fields.items())
+    return [Part(*named, get_at(batch, named[1])) for named in paths]
+
+
+def sizes_of(parts: list[Part], axes: str | None) -> tuple[int | None, dict[str, int], Any]:
+    """Number of rows (None in a graph that does not know), cells of each axis, an array.
+
+    `axes` are the letters that boxes lie on; None for those that all grids of the batch share.
+    """
+    first, shared = None, None
+    sizes: dict[str, tuple[int, Any]] = {}
+    for place, _, field, value in parts:
+        layout = getattr(field, "layout", None)
+        shape = shape_of(value, "Mixer") if hasattr(value, "shape") else ()
+        if first is None and shape:
+            first = value
+        if layout is None or len(layout) != len(shape):
+            continue  # the field itself says what does not fit
+        for axis, n in zip(layout, shape):
+            if axis == "C" or n is None:
+                continue
+            if sizes.setdefault(axis, (n, place))[0] != n:
+                raise _sizes_differ(axis, place, n, *sizes[axis])
+        shared = [a for a in layout if a not in "NC" and (shared is None or a in shared)]
+    if first is None:
+        raise mix_error(
+            "Mixer", f"none of the fields {[part.place for part in parts]} is an array.",
+            "The number of rows is read from them.", "Name the images or the labels.",
+        )  # fmt: skip
+    if axes is None:
+        axes = "".join(shared or ())
+        axes = axes if axes == "T" else axes.replace("T", "")
+    missing = [a for a in axes if a not in sizes]
+    if missing:
+        raise mix_error(
+            "Mixer", f"got axes={axes!r}; no field has an axis {missing[0]!r} of known size.",
+            "Boxes lie on axes of the batch, in cells that are counted before drawing.",
+            f"Choose among {sorted(sizes)}, or resize first.",
+        )  # fmt: skip
+    return first.shape[0], {axis: sizes[axis][0] for axis in axes}, first
+
+
+def has_own_memory(part: Part, batch: Any, other: Any) -> bool:
+    """Whether a part may be written to: a grid, in memory that nothing else of the batch is in."""
+    x = part.value
+    if not hasattr(part.field, "layout") or not hasattr(x, "shape"):
+        return False
+    b = backend_of(x, "Mixer")
+    if not b.writable(x):
+        return False
+    kept = [leaf for whole in (batch, other) for leaf in leaves(whole) if hasattr(leaf, "shape")]
+    mine = sum(leaf is x for leaf in kept)
+    like = (leaf for leaf in kept if leaf is not x and isinstance(leaf, type(x)))
+    return mine == 1 and all(b.overlap(x, leaf) == "none" for leaf in like)
+
+
+def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:
+    """Two fields of one batch disagree."""
+    return mix_error(
+        "Mixer", f"field {place!r} has {axis}={n}, field {at!r} has {axis}={first}.",
+        "One plan acts on all fields, cell by cell.", "Resize one of them before mixing.",
+    )  # fmt: skip
