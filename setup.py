@@ -4,6 +4,7 @@ import os
 import pathlib
 import platform
 import sys
+import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -18,6 +19,9 @@ FLAGS = ["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-pthread"]
 FLAGS += ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"]
 if sys.platform == "win32":
     FLAGS = ["/std:c++17", "/O2", "/fp:precise"]
+# one build for every Python from 3.11 on; free-threaded ones have no such limited API
+LIMITED = not sysconfig.get_config_var("Py_GIL_DISABLED")
+MACROS = [("Py_LIMITED_API", "0x030b0000")] * LIMITED + [("BATCHMIX_X86", None)] * X86
 FLAGS += os.environ.get("BATCHMIX_CXXFLAGS", "").split()  # for sanitizers
 
 
@@ -41,15 +45,15 @@ setup(
     ext_modules=[
         Extension(
             "batchmix.backends._kernel",
-            ["native/kernel.cpp", "native/module.cpp"],
+            ["native/kernel.cpp", "native/labels.cpp", "native/module.cpp"],
             depends=sorted(str(path) for path in pathlib.Path("native").iterdir()),
-            define_macros=[("Py_LIMITED_API", "0x030b0000")] + [("BATCHMIX_X86", None)] * X86,
+            define_macros=MACROS,
             extra_compile_args=FLAGS,
             extra_link_args=[] if sys.platform == "win32" else FLAGS[4:],
-            py_limited_api=True,
+            py_limited_api=LIMITED,
             optional=True,
         )
     ],
     cmdclass={"build_ext": BuildKernel},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},
 )

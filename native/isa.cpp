@@ -1,5 +1,5 @@
 // One instruction set: compiled several times, with ISA its name and the flags that go with it.
-#include "widen.h"
+#include "normalize.h"
 
 #define NAME_OF(isa) kernels_##isa
 #define EXPAND(isa) NAME_OF(isa)
@@ -8,25 +8,25 @@
 
 namespace {
 
-void any_mix(const Job& job, const Visit* visits, int64_t count, const Scratch& scratch,
-             int64_t begin, int64_t end) {
+void any_paste(const Job& job, const Visit* visits, int64_t count,
+               char* kept, int64_t begin, int64_t end) {
   switch (job.type) {
-    case F64: return mix<Number<F64>>(job, visits, count, scratch, begin, end);
-    case F32: return mix<Number<F32>>(job, visits, count, scratch, begin, end);
-    case F16: return mix<Number<F16>>(job, visits, count, scratch, begin, end);
-    case BF16: return mix<Number<BF16>>(job, visits, count, scratch, begin, end);
-    case U8: return mix<Number<U8>>(job, visits, count, scratch, begin, end);
-    case I8: return mix<Number<I8>>(job, visits, count, scratch, begin, end);
-    case U16: return mix<Number<U16>>(job, visits, count, scratch, begin, end);
-    case I16: return mix<Number<I16>>(job, visits, count, scratch, begin, end);
+    case F64: return paste_rows<Number<F64>>(job, visits, count, kept, begin, end);
+    case F32: return paste_rows<Number<F32>>(job, visits, count, kept, begin, end);
+    case F16: return paste_rows<Number<F16>>(job, visits, count, kept, begin, end);
+    case BF16: return paste_rows<Number<BF16>>(job, visits, count, kept, begin, end);
+    case U8: return paste_rows<Number<U8>>(job, visits, count, kept, begin, end);
+    case I8: return paste_rows<Number<I8>>(job, visits, count, kept, begin, end);
+    case U16: return paste_rows<Number<U16>>(job, visits, count, kept, begin, end);
+    case I16: return paste_rows<Number<I16>>(job, visits, count, kept, begin, end);
     case TYPES: return;
   }
 }
 
-void any_widen(const Widen& job, const Visit* visits, int64_t count, const Scratch& scratch) {
-  if (job.type == F32) widen<Number<F32>>(job, visits, count, scratch);
-  if (job.type == F16) widen<Number<F16>>(job, visits, count, scratch);
-  if (job.type == BF16) widen<Number<BF16>>(job, visits, count, scratch);
+void any_normalize(const Normalize& job, const Visit* visits, int64_t count) {
+  if (job.type == F32) normalize<Number<F32>>(job, visits, count);
+  if (job.type == F16) normalize<Number<F16>>(job, visits, count);
+  if (job.type == BF16) normalize<Number<BF16>>(job, visits, count);
 }
 
 void stream_copy(char* to, const char* from, int64_t bytes) {
@@ -36,4 +36,4 @@ void stream_copy(char* to, const char* from, int64_t bytes) {
 
 }  // namespace
 
-extern const Kernels EXPAND(ISA) = {TEXT(ISA), any_mix, any_widen, stream_copy};
+extern const Kernels EXPAND(ISA) = {TEXT(ISA), any_paste, any_normalize, stream_copy};

@@ -1,124 +1,115 @@
-// Order of rows, threads, and the choice of an instruction set.
+// Which thread does what, and the choice of an instruction set.
 #include "kernel.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <memory>
 #include <thread>
+
+#include "order.h"
 
 namespace {
 
-constexpr size_t ALIGNED = 64;
-
-// Rows in the order of their circles, so that a partner is read while it is in the cache. In place,
-// a row is written once all that read it are: chains from their open ends, then circles, each with a
-// copy of the row that it starts with; circles of two as pairs.
-std::vector<Visit> visits(const int32_t* partner, int64_t rows, bool in_place, bool pairs) {
-  std::vector<Visit> order;
-  order.reserve(static_cast<size_t>(rows));
-  std::vector<int32_t> readers(static_cast<size_t>(rows), 0);
-  std::vector<char> done(static_cast<size_t>(rows), 0);
-  for (int64_t i = 0; i < rows; i++) readers[partner[i]]++;
-  for (int32_t end = 0; end < rows; end++) {
-    for (int32_t i = end; readers[i] == 0 && !done[i]; i = partner[i]) {
-      order.push_back({i, partner[i], PLAIN});
-      done[i] = 1;
-      readers[partner[i]]--;
-    }
-  }
-  for (int32_t start = 0; start < rows; start++) {
-    if (done[start]) continue;
-    if (in_place && pairs && partner[start] != start && partner[partner[start]] == start) {
-      order.push_back({start, partner[start], PAIR});
-      done[start] = done[partner[start]] = 1;
-      continue;
-    }
-    const size_t first = order.size();
-    for (int32_t i = start; !done[i]; i = partner[i]) {
-      order.push_back({i, partner[i], PLAIN});
-      done[i] = 1;
-    }
-    if (in_place && order.size() - first > 1) {
-      order[first].step = KEEP;
-      order.back().partner = KEPT;
-    }
-  }
-  return order;
+// Memory that is written before it is read.
+std::unique_ptr<char[]> memory(int64_t bytes) {
+  return std::unique_ptr<char[]>(bytes ? new char[static_cast<size_t>(bytes)] : nullptr);
 }
-
-// Memory of one thread, allocated before it starts.
-struct Memory {
-  std::vector<Run> runs[2];
-  std::vector<char> blocks, row;
-  Scratch scratch;
-
-  Memory(size_t lines, size_t bytes) : blocks(2 * BLOCK + ALIGNED), row(bytes + ALIGNED) {
-    for (int k = 0; k < 2; k++) {
-      runs[k].resize(lines);
-      scratch.runs[k] = runs[k].data();
-      scratch.block[k] = aligned(blocks.data()) + k * BLOCK;
-    }
-    scratch.row = bytes ? aligned(row.data()) : nullptr;
-  }
-  static char* aligned(char* p) {
-    return p + (ALIGNED - reinterpret_cast<uintptr_t>(p) % ALIGNED) % ALIGNED;
-  }
-};
 
 // Call work(0) .. work(count - 1), each in a thread, the last one in this one. Threads live for one
 // call: none is there to be lost in a fork, none spins beside the framework's own.
 template <class Work>
-void in_threads(int count, Work work) {
+void in_threads(int64_t count, Work work) {
   std::vector<std::thread> others;
-  int started = 0;
+  int64_t started = 0;
   try {
     for (; started < count - 1; started++) others.emplace_back(work, started);
   } catch (...) {  // no more threads to be had: their parts are done here
   }
-  for (int k = started; k < count; k++) work(k);
+  for (int64_t k = started; k < count; k++) work(k);
   for (auto& thread : others) thread.join();
 }
 
-const Kernels* chosen = nullptr;
+// Elements that stay together when rows are divided: a line that is blended whole, or one cell of a
+// mask.
+int64_t grain_of(const Job& job) {
+  int64_t grain = 1;
+  for (int m = job.rank - 1; m >= 0; m--) {
+    if (job.axis[m] < 0) continue;
+    if (job.mask || job.source) return job.stride[m];
+    const int64_t line = job.n[m] * job.stride[m];
+    if (line <= LINE) grain = line;
+  }
+  return grain;
+}
+
+// Each thread has a range of cells, the same of every row.
+void by_cells(const Job& job, std::vector<Visit>& order, int threads) {
+  bool keeps = false;
+  for (const Visit& v : order) keeps = keeps || v.step == KEEP;
+  const auto kept = memory(keeps ? job.cells * job.item : 0);
+  for (Visit& v : order) v.from = v.step == LAST ? kept.get() : job.other[v.partner];
+  const int64_t grain = grain_of(job);
+  const int64_t unit = grain * std::max<int64_t>(1, 64 / job.item / grain);
+  const int64_t units = (job.cells + unit - 1) / unit;
+  const int64_t count = std::min<int64_t>(threads, units);
+  in_threads(count, [&](int64_t k) {
+    const int64_t begin = units * k / count * unit;
+    const int64_t end = std::min(job.cells, units * (k + 1) / count * unit);
+    kernels().paste(job, order.data(), static_cast<int64_t>(order.size()), kept.get(), begin, end);
+  });
+}
+
+// Each thread has a range of the order. A row that is written in one and read in another is copied
+// before they start; where that were many, there is one thread.
+void by_rows(const Job& job, std::vector<Visit>& order, int threads) {
+  const auto rows = static_cast<int64_t>(order.size()), count = std::min<int64_t>(threads, rows);
+  const int64_t bytes = job.cells * job.item;
+  std::vector<int64_t> part(order.size()), copied(order.size(), -1);
+  for (int64_t k = 0; k < count; k++)
+    for (int64_t at = rows * k / count; at < rows * (k + 1) / count; at++) part[order[at].row] = k;
+  std::vector<int32_t> shared;
+  for (const Visit& v : order) {
+    if (part[v.row] == part[v.partner] || copied[v.partner] >= 0) continue;
+    copied[v.partner] = static_cast<int64_t>(shared.size());
+    shared.push_back(v.partner);
+  }
+  if (static_cast<int64_t>(shared.size()) > 2 * count) return by_rows(job, order, 1);
+  const auto kept = memory(count * bytes);
+  const auto copies = memory(static_cast<int64_t>(shared.size()) * bytes);
+  for (const int32_t row : shared)
+    memcpy(copies.get() + copied[row] * bytes, job.x[row], static_cast<size_t>(bytes));
+  for (Visit& v : order) {
+    v.from = v.step == LAST ? kept.get() + part[v.row] * bytes : job.other[v.partner];
+    if (part[v.row] != part[v.partner]) v.from = copies.get() + copied[v.partner] * bytes;
+  }
+  in_threads(count, [&](int64_t k) {
+    const int64_t begin = rows * k / count, end = rows * (k + 1) / count;
+    kernels().paste(job, order.data() + begin, end - begin, kept.get() + k * bytes, 0, job.cells);
+  });
+}
+
+std::atomic<const Kernels*> chosen{nullptr};
 
 }  // namespace
 
 void run(const Job& job, const int32_t* partner, int64_t rows, bool own_partners, int threads) {
-  const bool shaped = job.mask || job.source;
-  const std::vector<Visit> order = visits(partner, rows, job.in_place && own_partners, !shaped);
-  const bool keeps = std::any_of(order.begin(), order.end(), [](Visit v) { return v.step == KEEP; });
-  int64_t lines = 1, unit = 64 / job.item;
-  for (int m = 0; m < job.rank; m++) {
-    const int64_t line = job.n[m] * job.stride[m];
-    if (m + 1 < job.rank || job.rank == 1) lines *= std::max<int64_t>(job.n[m], 1);
-    if (job.axis[m] >= 0 && line <= LINE) unit = std::max(unit, line);
-  }
-  for (int m = 0; m < job.rank; m++)  // short lines are not divided
-    if (job.axis[m] >= 0 && job.n[m] * job.stride[m] <= LINE)
-      unit = unit / (job.n[m] * job.stride[m]) * (job.n[m] * job.stride[m]);
-  const int64_t parts = (job.cells + unit - 1) / unit;
-  const int count = shaped ? 1 : static_cast<int>(std::min<int64_t>(std::max(threads, 1), parts));
-  std::vector<Memory> memory;
-  memory.reserve(static_cast<size_t>(count));
-  for (int k = 0; k < count; k++)
-    memory.emplace_back(static_cast<size_t>(lines + 1),
-                        keeps ? static_cast<size_t>(job.cells * job.item) : 0);
-  in_threads(count, [&](int k) {
-    const int64_t begin = parts * k / count * unit;
-    const int64_t end = std::min(job.cells, parts * (k + 1) / count * unit);
-    kernels().mix(job, order.data(), static_cast<int64_t>(order.size()), memory[k].scratch, begin,
-                  end);
-  });
+  const bool shaped = job.mask || job.source, in_place = job.in_place && own_partners;
+  const Writes writes = !in_place ? APART : shaped ? IN_PLACE : IN_PLACE_BY_PAIRS;
+  std::vector<Visit> order = order_of(partner, job.opacity, rows, writes);
+  // cells of a source are not those that are written, so that ranges of cells are not independent
+  if (in_place && job.source)
+    by_rows(job, order, std::max(threads, 1));
+  else
+    by_cells(job, order, std::max(threads, 1));
 }
 
-void run(const Widen& job, int64_t rows, int threads) {
-  const std::vector<Visit> order = visits(job.partner, rows, false, false);
-  const int count = static_cast<int>(std::min<int64_t>(std::max(threads, 1), std::max<int64_t>(rows, 1)));
-  std::vector<Memory> memory;
-  memory.reserve(static_cast<size_t>(count));
-  for (int k = 0; k < count; k++) memory.emplace_back(1, 0);
-  in_threads(count, [&](int k) {
+void run(const Normalize& job, int64_t rows, int threads) {
+  const std::vector<Visit> order = order_of(job.partner, job.opacity, rows, APART);
+  const int64_t count = std::max<int64_t>(1, std::min<int64_t>(threads, rows));
+  in_threads(count, [&](int64_t k) {
     const int64_t begin = rows * k / count, end = rows * (k + 1) / count;
-    kernels().widen(job, order.data() + begin, end - begin, memory[k].scratch);
+    kernels().normalize(job, order.data() + begin, end - begin);
   });
 }
 

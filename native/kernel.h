@@ -1,12 +1,10 @@
 // The kernel as the module calls it.
 #pragma once
-#include <vector>
-
 #include "job.h"
 
-// Run `job` for partners [rows]; in place in an order in which no row is read after it was written.
+// Run `job` for partners [rows], which are rows of x where `own_partners`.
 void run(const Job& job, const int32_t* partner, int64_t rows, bool own_partners, int threads);
-void run(const Widen& job, int64_t rows, int threads);
+void run(const Normalize& job, int64_t rows, int threads);
 
 // The instruction set in use: the best of the machine, or the one asked for by name.
 const Kernels& kernels();

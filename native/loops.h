@@ -73,34 +73,58 @@ void copy_both(T<E>* i, T<E>* j, typename E::C b, int64_t n) {
   }
 }
 
+// An element as bits, and a mask of it: all bits or none.
+template <class E>
+using Bits = std::conditional_t<
+    sizeof(T<E>) == 1, uint8_t,
+    std::conditional_t<sizeof(T<E>) == 2, uint16_t,
+                       std::conditional_t<sizeof(T<E>) == 4, uint32_t, uint64_t>>>;
+template <class E>
+Bits<E> bits(T<E> v) {
+  Bits<E> b;
+  memcpy(&b, &v, sizeof b);
+  return b;
+}
+template <class E>
+T<E> number(Bits<E> b) {
+  T<E> v;
+  memcpy(&v, &b, sizeof v);
+  return v;
+}
+// `one` where the mask is set, else `other`, without a branch
+template <class E>
+T<E> chosen(Bits<E> mask, T<E> one, T<E> other) {
+  return number<E>((bits<E>(one) & mask) | (bits<E>(other) & static_cast<Bits<E>>(~mask)));
+}
+
 // where `in` is set the blend, elsewhere x; the weight 1 selects bits, so that NaN stays where it is
 template <class E>
-void select(T<E>* to, const T<E>* x, const T<E>* o, typename E::C a, const T<E>* in, int64_t n) {
+void select(T<E>* to, const T<E>* x, const T<E>* o, typename E::C a, const Bits<E>* in, int64_t n) {
   const typename E::C w = 1 - a;
   if (a == 1) {
     SAME_INDEX
-    for (int64_t k = 0; k < n; k++) to[k] = in[k] ? o[k] : x[k];
+    for (int64_t k = 0; k < n; k++) to[k] = chosen<E>(in[k], o[k], x[k]);
   } else {
     SAME_INDEX
     for (int64_t k = 0; k < n; k++) {
       const T<E> mixed = E::put(E::get(x[k]) * w + E::get(o[k]) * a);
-      to[k] = in[k] ? mixed : x[k];
+      to[k] = chosen<E>(in[k], mixed, x[k]);
     }
   }
 }
 
 // both rows of a pair, each where its `in` is set; WHOLE: the weight is 1
 template <class E, bool WHOLE_I, bool WHOLE_J>
-void select_both(T<E>* i, T<E>* j, typename E::C a, typename E::C b, const T<E>* in_i,
-                 const T<E>* in_j, int64_t n) {
+void select_both(T<E>* i, T<E>* j, typename E::C a, typename E::C b, const Bits<E>* in_i,
+                 const Bits<E>* in_j, int64_t n) {
   const typename E::C w = 1 - a, v = 1 - b;
   SAME_INDEX
   for (int64_t k = 0; k < n; k++) {
     const T<E> x = i[k], y = j[k];
     const T<E> p = WHOLE_I ? y : E::put(E::get(x) * w + E::get(y) * a);
     const T<E> q = WHOLE_J ? x : E::put(E::get(y) * v + E::get(x) * b);
-    i[k] = in_i[k] ? p : x;
-    j[k] = in_j[k] ? q : y;
+    i[k] = chosen<E>(in_i[k], p, x);
+    j[k] = chosen<E>(in_j[k], q, y);
   }
 }
 

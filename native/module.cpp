@@ -2,9 +2,12 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <cstring>
 #include <new>
+#include <vector>
 
 #include "kernel.h"
+#include "labels.h"
 
 namespace {
 
@@ -13,6 +16,7 @@ struct View : Py_buffer {
   View() { obj = nullptr; buf = nullptr; len = 0; }
   ~View() { if (obj) PyBuffer_Release(this); }
   View(const View&) = delete;
+  View& operator=(const View&) = delete;
   template <class N> const N* at() const { return static_cast<const N*>(buf); }
   bool holds(int64_t count, int64_t item) const { return buf && len == count * item; }
 };
@@ -22,6 +26,21 @@ bool refuse(const char* what) {
   return false;
 }
 
+// Calls work() without the GIL; None, or MemoryError.
+template <class Work>
+PyObject* without_gil(Work work) {
+  bool enough = true;
+  Py_BEGIN_ALLOW_THREADS
+  try {
+    work();
+  } catch (const std::bad_alloc&) {
+    enough = false;
+  }
+  Py_END_ALLOW_THREADS
+  if (!enough) return PyErr_NoMemory();
+  Py_RETURN_NONE;
+}
+
 bool in_range(const int32_t* v, int64_t count, int64_t limit) {
   for (int64_t k = 0; k < count; k++)
     if (v[k] < 0 || v[k] >= limit) return false;
@@ -29,132 +48,234 @@ bool in_range(const int32_t* v, int64_t count, int64_t limit) {
 }
 
 // [rows, axes, 2]: 0 <= lo <= hi <= size
-bool inside(const int32_t* box, int64_t rows, int axes, const int64_t* size) {
-  for (int64_t k = 0; k < rows * axes; k++) {
-    const int32_t lo = box[2 * k], hi = box[2 * k + 1];
-    if (lo < 0 || hi < lo || hi > size[k % axes]) return false;
-  }
+bool inside(const int32_t* regions, int64_t rows, int axes, const int64_t* size) {
+  for (int64_t row = 0; row < rows; row++)
+    for (int k = 0; k < axes; k++, regions += 2)
+      if (regions[0] < 0 || regions[1] < regions[0] || regions[1] > size[k]) return false;
   return true;
 }
 
+// Where each row begins.
+struct Rows {
+  std::vector<char*> at;
+  char* const* out() const { return at.data(); }
+  const char* const* in() const { return at.data(); }
+
+  // rows `stride` bytes apart
+  bool lie(long long first, long long stride, int64_t rows) {
+    if (!first && rows) return refuse("no memory at this address");
+    at.resize(static_cast<size_t>(rows));
+    for (int64_t k = 0; k < rows; k++)
+      at[k] = reinterpret_cast<char*>(static_cast<uintptr_t>(first) + static_cast<uintptr_t>(k * stride));
+    return true;
+  }
+  // rows at addresses of their own
+  bool lie_at(const View& addresses, int64_t rows) {
+    if (!addresses.holds(rows, 8)) return refuse("lengths do not fit");
+    for (int64_t k = 0; k < rows; k++) {
+      if (!addresses.at<int64_t>()[k]) return refuse("no memory at this address");
+      at.push_back(reinterpret_cast<char*>(static_cast<uintptr_t>(addresses.at<int64_t>()[k])));
+    }
+    return true;
+  }
+};
+
 // Cells and plan axis of each row axis, in the order of memory: [rank, 2] int64.
 bool set_axes(Job& job, const View& axes) {
+  if (axes.len < 16 || axes.len > 16 * MAX_AXES || axes.len % 16) return refuse("1 to 8 axes are needed");
   job.rank = static_cast<int>(axes.len / 16);
-  if (job.rank < 1 || job.rank > MAX_AXES || !axes.holds(job.rank * 2, 8))
-    return refuse("1 to 8 axes are needed");
   job.cells = 1;
-  job.axes = 0;
   for (int m = job.rank - 1; m >= 0; m--) {
-    job.n[m] = axes.at<int64_t>()[2 * m];
-    job.axis[m] = static_cast<int>(axes.at<int64_t>()[2 * m + 1]);
-    if (job.n[m] < 0 || job.axis[m] < -1 || job.axis[m] >= MAX_AXES) return refuse("bad axes");
+    const int64_t n = axes.at<int64_t>()[2 * m], axis = axes.at<int64_t>()[2 * m + 1];
+    if (n < 0 || axis < -1 || axis >= MAX_AXES) return refuse("bad axes");
+    if (n && job.cells > INT64_MAX / 8 / n) return refuse("too many cells");
+    job.n[m] = n;
+    job.axis[m] = static_cast<int>(axis);
     job.stride[m] = job.cells;
-    job.cells *= job.n[m];
-    if (job.axis[m] >= 0) {
+    job.cells *= n;
+    if (axis >= 0) {
       job.axes++;
-      job.size[job.axis[m]] = job.n[m];
+      job.size[axis] = n;
     }
   }
-  for (int k = 0, seen; k < job.axes; k++) {
-    seen = 0;
+  for (int k = 0; k < job.axes; k++) {
+    int seen = 0;
     for (int m = 0; m < job.rank; m++) seen += job.axis[m] == k;
     if (seen != 1) return refuse("each axis of the plan is one axis of the row");
   }
   return true;
 }
 
-PyObject* py_mix(PyObject*, PyObject* args) {
-  View out, x, other, axes, partner, box, blend, mask, source;
-  int type, in_place, own_partners, stream, threads;
-  if (!PyArg_ParseTuple(args, "y*y*y*y*y*y*y*z*z*ippii", &out, &x, &other, &axes, &partner, &box,
-                        &blend, &mask, &source, &type, &in_place, &own_partners, &stream, &threads))
-    return nullptr;
+// The columns of a plan.
+struct Columns {
+  View partner, box, opacity, mask, source;
+  std::vector<float> masked;  // opacities, where the mask has one cell per row
+  int64_t rows() const { return partner.len / 4; }
+
+  bool set(Job& job) {
+    int64_t cells = 1;
+    for (int k = 0; k < job.axes; k++) cells *= job.size[k];
+    const int64_t ends = rows() * job.axes * 2;
+    if (!partner.holds(rows(), 4) || !opacity.holds(rows(), 4) || (ends && !box.holds(ends, 4)) ||
+        (mask.buf && !mask.holds(rows() * cells, 4)) || (source.buf && !source.holds(ends, 4)))
+      return refuse("lengths do not fit");
+    if (!in_range(partner.at<int32_t>(), rows(), rows())) return refuse("partner out of range");
+    if (!inside(box.at<int32_t>(), rows(), job.axes, job.size) ||
+        (source.buf && !inside(source.at<int32_t>(), rows(), job.axes, job.size)))
+      return refuse("box out of range");
+    job.box = box.at<int32_t>();
+    job.opacity = opacity.at<float>();
+    if (job.axes) {
+      job.mask = mask.at<float>();
+      job.source = source.at<int32_t>();
+    } else if (mask.buf) {
+      for (int64_t k = 0; k < rows(); k++) masked.push_back(job.opacity[k] * mask.at<float>()[k]);
+      job.opacity = masked.data();
+    }
+    return true;
+  }
+};
+
+bool set_type(Job& job, int type) {
   static const int64_t item[TYPES] = {8, 4, 2, 2, 1, 1, 2, 2};
-  if (type < 0 || type >= TYPES) return refuse("unknown type"), nullptr;
-  Job job{};
-  if (!set_axes(job, axes)) return nullptr;
-  const int64_t rows = partner.len / 4;
-  int64_t plan_cells = 1;
-  for (int k = 0; k < job.axes; k++) plan_cells *= job.size[k];
-  const bool lengths = out.holds(rows, 8) && x.holds(rows, 8) && other.holds(rows, 8) &&
-                       partner.holds(rows, 4) && blend.holds(rows, 4) &&
-                       (job.axes == 0 || box.holds(rows * job.axes * 2, 4)) &&
-                       (!mask.buf || mask.holds(rows * plan_cells, 4)) &&
-                       (!source.buf || source.holds(rows * job.axes * 2, 4));
-  if (!lengths) return refuse("lengths do not fit"), nullptr;
-  if (!in_range(partner.at<int32_t>(), rows, rows)) return refuse("partner out of range"), nullptr;
-  if (!inside(box.at<int32_t>(), rows, job.axes, job.size) ||
-      (source.buf && !inside(source.at<int32_t>(), rows, job.axes, job.size)))
-    return refuse("box out of range"), nullptr;
+  if (type < 0 || type >= TYPES) return refuse("unknown type");
   job.type = static_cast<Type>(type);
   job.item = item[type];
-  job.out = static_cast<char* const*>(out.buf);
-  job.x = static_cast<const char* const*>(x.buf);
-  job.other = static_cast<const char* const*>(other.buf);
-  job.box = box.at<int32_t>();
-  job.source = source.at<int32_t>();
-  job.mask = mask.at<float>();
-  job.blend = blend.at<float>();
-  job.in_place = in_place;
-  job.stream = stream;
-  bool enough = true;
-  Py_BEGIN_ALLOW_THREADS
-  try {
-    if (job.cells) run(job, partner.at<int32_t>(), rows, own_partners, threads);
-  } catch (const std::bad_alloc&) {
-    enough = false;
-  }
-  Py_END_ALLOW_THREADS
-  if (!enough) return PyErr_NoMemory();
-  Py_RETURN_NONE;
+  return true;
 }
 
-PyObject* py_widen(PyObject*, PyObject* args) {
-  View out, x, partner, box, blend, scale, bias;
-  Widen job{};
+PyObject* py_paste(PyObject*, PyObject* args) {
+  long long at[3], stride[3];
+  View axes;
+  Columns plan;
   int type, stream, threads;
-  long long height, width, channels;
-  if (!PyArg_ParseTuple(args, "y*y*LLLy*y*y*y*y*ipi", &out, &x, &height, &width, &channels, &partner,
-                        &box, &blend, &scale, &bias, &type, &stream, &threads))
+  if (!PyArg_ParseTuple(args, "(LL)(LL)(LL)y*y*y*y*z*z*ipi", &at[0], &stride[0], &at[1], &stride[1],
+                        &at[2], &stride[2], &axes, &plan.partner, &plan.box, &plan.opacity,
+                        &plan.mask, &plan.source, &type, &stream, &threads))
     return nullptr;
-  const int64_t rows = partner.len / 4, size[2] = {height, width};
+  Job job{};
+  if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job)) return nullptr;
+  if (!job.cells) Py_RETURN_NONE;
+  Rows out, x, other;
+  if (!out.lie(at[0], stride[0], plan.rows()) || !x.lie(at[1], stride[1], plan.rows()) ||
+      !other.lie(at[2], stride[2], plan.rows()))
+    return nullptr;
+  job.out = out.out();
+  job.x = x.in();
+  job.other = other.in();
+  job.in_place = at[0] == at[1] && stride[0] == stride[1];
+  job.stream = stream;
+  const bool own_partners = at[1] == at[2] && stride[1] == stride[2];
+  return without_gil(
+      [&] { run(job, plan.partner.at<int32_t>(), plan.rows(), own_partners, threads); });
+}
+
+PyObject* py_mix_stack(PyObject*, PyObject* args) {
+  long long at, stride;
+  View rows, axes;
+  Columns plan;
+  int type, stream, threads;
+  if (!PyArg_ParseTuple(args, "(LL)y*y*y*y*y*z*z*ipi", &at, &stride, &rows, &axes, &plan.partner,
+                        &plan.box, &plan.opacity, &plan.mask, &plan.source, &type, &stream,
+                        &threads))
+    return nullptr;
+  Job job{};
+  if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job)) return nullptr;
+  if (!job.cells) Py_RETURN_NONE;
+  Rows out, x;
+  if (!out.lie(at, stride, plan.rows()) || !x.lie_at(rows, plan.rows())) return nullptr;
+  job.out = out.out();
+  job.x = job.other = x.in();
+  job.stream = stream;
+  return without_gil([&] { run(job, plan.partner.at<int32_t>(), plan.rows(), true, threads); });
+}
+
+PyObject* py_mix_normalize(PyObject*, PyObject* args) {
+  View rows, partner, box, opacity, scale, bias;
+  int type, stream, threads;
+  long long at, stride, height, width, channels;
+  if (!PyArg_ParseTuple(args, "(LL)y*LLLy*y*y*y*y*ipi", &at, &stride, &rows, &height, &width,
+                        &channels, &partner, &box, &opacity, &scale, &bias, &type, &stream,
+                        &threads))
+    return nullptr;
+  const int64_t count = partner.len / 4, size[2] = {height, width};
   if (type != F32 && type != F16 && type != BF16) return refuse("unknown type"), nullptr;
-  if (height < 1 || width < 1 || channels < 1 || channels > 16) return refuse("bad shape"), nullptr;
-  if (!out.holds(rows, 8) || !x.holds(rows, 8) || !partner.holds(rows, 4) ||
-      !box.holds(rows * 4, 4) || !blend.holds(rows, 4) || !scale.holds(channels, 4) ||
-      !bias.holds(channels, 4))
+  if (height < 1 || width < 1 || channels < 1 || channels > MAX_CHANNELS ||
+      height > INT64_MAX / 64 / width / channels)
+    return refuse("bad shape"), nullptr;
+  if (!partner.holds(count, 4) || !box.holds(count * 4, 4) || !opacity.holds(count, 4) ||
+      !scale.holds(channels, 4) || !bias.holds(channels, 4))
     return refuse("lengths do not fit"), nullptr;
-  if (!in_range(partner.at<int32_t>(), rows, rows)) return refuse("partner out of range"), nullptr;
-  if (!inside(box.at<int32_t>(), rows, 2, size)) return refuse("box out of range"), nullptr;
-  job = {static_cast<Type>(type), static_cast<char* const*>(out.buf),
-         static_cast<const uint8_t* const*>(x.buf), height, width, channels, box.at<int32_t>(),
-         partner.at<int32_t>(), blend.at<float>(), scale.at<float>(), bias.at<float>(),
-         stream != 0};
-  bool enough = true;
-  Py_BEGIN_ALLOW_THREADS
-  try {
-    run(job, rows, threads);
-  } catch (const std::bad_alloc&) {
-    enough = false;
+  if (!in_range(partner.at<int32_t>(), count, count)) return refuse("partner out of range"), nullptr;
+  if (!inside(box.at<int32_t>(), count, 2, size)) return refuse("box out of range"), nullptr;
+  Rows out, x;
+  if (!out.lie(at, stride, count) || !x.lie_at(rows, count)) return nullptr;
+  Normalize job{};
+  job.type = static_cast<Type>(type);
+  job.out = out.out();
+  job.x = reinterpret_cast<const uint8_t* const*>(x.in());
+  job.height = height;
+  job.width = width;
+  job.channels = channels;
+  job.box = box.at<int32_t>();
+  job.partner = partner.at<int32_t>();
+  job.opacity = opacity.at<float>();
+  job.scale = scale.at<float>();
+  job.bias = bias.at<float>();
+  job.stream = stream;
+  return without_gil([&] { run(job, count, threads); });
+}
+
+// An array [rows] of one of the item codes of `kinds`, aligned or not; false without an error.
+bool vector_of(PyObject* object, const char* kinds, View& view) {
+  if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES | PyBUF_FORMAT)) {
+    PyErr_Clear();
+    return false;
   }
+  const char* format = view.format ? view.format : "B";
+  return view.ndim == 1 && format[0] && !format[1] && strchr(kinds, format[0]);
+}
+
+Ids ids_of(const View& view) {
+  const bool is_signed = view.format && strchr("bhilq", view.format[0]);
+  return {view.at<char>(), view.shape[0], view.strides[0], view.itemsize, is_signed};
+}
+
+bool dense(const View& view, int64_t count) {
+  return view.itemsize == 4 && view.shape[0] == count && (count < 2 || view.strides[0] == 4);
+}
+
+PyObject* py_mix_labels(PyObject*, PyObject* args) {
+  View target, y, other, partner, lam;
+  PyObject* from[4];
+  Py_ssize_t classes;
+  double off, on;
+  if (!PyArg_ParseTuple(args, "w*OOOOndd", &target, &from[0], &from[1], &from[2], &from[3], &classes,
+                        &off, &on))
+    return nullptr;
+  if (!vector_of(from[0], "bhilqBHILQ", y) || !vector_of(from[1], "bhilqBHILQ", other) ||
+      !vector_of(from[2], "il", partner) || !vector_of(from[3], "f", lam))
+    Py_RETURN_FALSE;
+  Labels job{ids_of(y), ids_of(other), partner.at<int32_t>(), lam.at<float>(), classes,
+             static_cast<float>(off), static_cast<float>(on)};
+  const int64_t rows = job.y.count;
+  if (!dense(partner, rows) || !dense(lam, rows)) Py_RETURN_FALSE;
+  if (classes < 1 || rows > INT64_MAX / 4 / classes || !target.holds(rows * classes, 4))
+    return refuse("lengths do not fit"), nullptr;
+  if (!in_range(job.partner, rows, job.other.count)) return refuse("partner out of range"), nullptr;
+  bool done;
+  Py_BEGIN_ALLOW_THREADS
+  done = mix_labels(job, static_cast<float*>(target.buf));
   Py_END_ALLOW_THREADS
-  if (!enough) return PyErr_NoMemory();
-  Py_RETURN_NONE;
+  return PyBool_FromLong(done);
 }
 
 PyObject* py_stream_copy(PyObject*, PyObject* args) {
-  Py_buffer to;
-  View from;
+  View to, from;
   if (!PyArg_ParseTuple(args, "w*y*", &to, &from)) return nullptr;
-  const bool fits = to.len == from.len;
-  if (fits) {
-    Py_BEGIN_ALLOW_THREADS
-    kernels().stream_copy(static_cast<char*>(to.buf), from.at<char>(), to.len);
-    Py_END_ALLOW_THREADS
-  }
-  PyBuffer_Release(&to);
-  if (!fits) return refuse("lengths do not fit"), nullptr;
-  Py_RETURN_NONE;
+  if (to.len != from.len) return refuse("lengths do not fit"), nullptr;
+  return without_gil(
+      [&] { kernels().stream_copy(static_cast<char*>(to.buf), from.at<char>(), to.len); });
 }
 
 PyObject* py_choose(PyObject*, PyObject* args) {
@@ -166,16 +287,28 @@ PyObject* py_choose(PyObject*, PyObject* args) {
 PyObject* py_name(PyObject*, PyObject*) { return PyUnicode_FromString(kernels().name); }
 
 PyMethodDef methods[] = {
-    {"mix", py_mix, METH_VARARGS, "Execute a plan on rows given by their addresses."},
-    {"widen", py_widen, METH_VARARGS, "Mix and normalise uint8 rows."},
+    {"paste", py_paste, METH_VARARGS, "Execute a plan on a batch."},
+    {"mix_stack", py_mix_stack, METH_VARARGS, "Execute a plan on rows given by their addresses."},
+    {"mix_normalize", py_mix_normalize, METH_VARARGS, "Mix and normalise uint8 rows."},
+    {"mix_labels", py_mix_labels, METH_VARARGS, "Ids to soft labels; False where it cannot."},
     {"stream_copy", py_stream_copy, METH_VARARGS, "Copy past the cache, in one thread."},
     {"choose", py_choose, METH_VARARGS, "Choose an instruction set by name; False if not there."},
     {"name", py_name, METH_NOARGS, "The instruction set in use."},
     {nullptr, nullptr, 0, nullptr}};
 
-PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", "Native kernel of batchmix.", -1, methods,
-                      nullptr, nullptr, nullptr, nullptr};
+int set_up(PyObject* module) {
+  return PyModule_AddIntConstant(module, "MAX_CHANNELS", MAX_CHANNELS);
+}
+
+PyModuleDef_Slot slots[] = {{Py_mod_exec, reinterpret_cast<void*>(set_up)},
+#ifdef Py_GIL_DISABLED
+                            {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+                            {0, nullptr}};
+
+PyModuleDef module = {PyModuleDef_HEAD_INIT, "_kernel", "Native kernel of batchmix.", 0, methods,
+                      slots, nullptr, nullptr, nullptr};
 
 }  // namespace
 
-PyMODINIT_FUNC PyInit__kernel() { return PyModule_Create(&module); }
+PyMODINIT_FUNC PyInit__kernel() { return PyModuleDef_Init(&module); }

@@ -1,31 +1,22 @@
 """The native kernel: every instruction set, any memory, threads, and what it refuses."""
 
+import math
 import multiprocessing
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
+import sysconfig
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import batchmix as bm
 from batchmix.backends import _native
-from checks import (
-    DTYPES,
-    LAYOUTS,
-    PAIRINGS,
-    SWITCH,
-    assert_mixed,
-    in_a_child,
-    plans,
-    sizes,
-    taken,
-    values,
-)
+from batchmix.backends import numpy as backend
+from checks import SWITCH, in_a_child, taken
 
 KERNEL = _native._kernel
 SETS = [name for name in ("baseline", "avx2", "avx512") if KERNEL and KERNEL.choose(name)]
@@ -42,14 +33,10 @@ def isa(request):
     KERNEL.choose("")
 
 
-@pytest.fixture
-def threads():
-    """Three threads, whatever the size of the batch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_native, "_BYTES_PER_THREAD", 1)
-        bm.set_threads(3)
-        yield
-        bm.set_threads(None)
+def test_the_kernel_is_built_here():
+    """Where tests run there is a compiler: a portable path in silence would test nothing."""
+    assert _native.kernels()["host"] in ("avx512", "avx2", "baseline")
+    assert SETS
 
 
 def array(x, dtype):
@@ -59,106 +46,122 @@ def array(x, dtype):
     return x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
-def test_the_kernel_is_built_here():
-    """Where tests run there is a compiler: a portable path in silence would test nothing."""
-    assert bm.kernels()["host"] in ("avx512", "avx2", "baseline")
-    assert SETS
+def mixed(x, other, plan, layout, bits):
+    """What is expected: row by row, one weight for each cell. `bits`: only 0 and 1, any dtype."""
+    out, order = x.copy(), [plan.axes.index(a) for a in layout if a in plan.axes]
+    wide = [n if a in plan.axes else 1 for a, n in zip(layout[1:], x.shape[1:])]
+    compute = x.dtype if bits else np.float64 if x.dtype == np.float64 else np.float32
+    for i, p in enumerate(plan.partner):
+        box = plan.box[i]
+        weight = np.zeros(plan.size, np.float32)
+        inside = tuple(slice(lo, hi) for lo, hi in box)
+        weight[inside] = (
+            plan.blend[i] if plan.mask is None else plan.blend[i] * plan.mask[i][inside]
+        )
+        theirs = other[p]
+        for k, axis in enumerate(plan.axes if plan.source is not None else ""):
+            (lo, hi), (start, stop) = box[k], plan.source[i, k]
+            at = np.arange(plan.size[k])
+            at[lo:hi] = start + (2 * (at[lo:hi] - lo) + 1) * (stop - start) // max(2 * (hi - lo), 1)
+            theirs = np.take(theirs, at, layout.index(axis) - 1)
+        a = np.broadcast_to(weight.transpose(order).reshape(wide), x.shape[1:])
+        if bits:
+            blend = theirs
+        else:
+            w = a.astype(compute)
+            blend = x[i].astype(compute) * (1 - w) + theirs.astype(compute) * w
+            blend = (np.rint(blend) if x.dtype.kind in "iu" else blend).astype(x.dtype)
+        out[i] = np.where(a == 0, x[i], np.where(a == 1, theirs, blend))
+    return out
 
 
+def some_plan(rng, rows, axes, size, hard):
+    """Any valid plan: any partner map, any boxes, with and without mask and source."""
+
+    def region(n):
+        return np.sort(rng.choice(n + 1, 2, replace=False))
+
+    values = [0, 1] if hard else [0, 0.3, 0.75, 1]
+    box = np.array(
+        [[region(n) if rng.random() < 0.7 else (0, n) for n in size] for _ in range(rows)]
+    )
+    source = np.array([[region(n) for n in size] for _ in range(rows)]).reshape(rows, len(size), 2)
+    whole = rng.permutation(rows)
+    partner = [whole, whole[::-1], rng.integers(0, rows, rows)][rng.integers(3)]
+    if rng.random() < 0.4:  # pairs
+        partner = np.arange(rows)[::-1]
+    return bm.Plan(
+        partner, box.reshape(rows, len(size), 2), rng.choice(values, rows), axes, size,
+        mask=rng.choice(values, (rows, *size)) if rng.random() < 0.4 else None,
+        source=source if size and rng.random() < 0.3 else None,
+    )  # fmt: skip
+
+
+def laid(rng, values, order):
+    """`values` in memory by any order of axes, rows apart, at no vector's alignment; guarded."""
+    rows, *axes = values.shape
+    start, gap, count = *rng.integers(0, 9, 2), math.prod(axes)
+    memory = np.full((start + (count + gap) * rows + 9) * values.itemsize, 77, np.uint8)
+    apart = memory.view(values.dtype)[start : start + (count + gap) * rows].reshape(
+        rows, count + gap
+    )
+    inner = apart[:, :count].reshape(rows, *(axes[axis] for axis in order))
+    view = inner.transpose(0, *(1 + np.argsort(order)))
+    view[...] = values
+    return view, memory
+
+
+def case(rng):
+    """x, other, out, the memory around out, what is expected there, and the rest of `paste`."""
+    hard = rng.random() < 0.4
+    dtype = str(
+        rng.choice(["uint8", "uint16", "float32", "float64"] if hard else list(_native._TYPES))
+    )
+    rows, rank = rng.integers(0, 6), rng.integers(0, 9)
+    axes = rng.integers(1, 3 if rank > 5 else 5, rank)
+    if rank:
+        axes[rng.integers(rank)] = rng.choice([1, 3, 17, 32, 40, 64, 65, 300])
+    letters = np.array(list("CABDEFGI"))[:rank]
+    spatial = rng.permutation(rank)[: rng.integers(0, rank + 1)]
+    size = tuple(int(n) for n in axes[spatial])
+    plan = some_plan(rng, rows, "".join(letters[spatial]), size, hard)
+    shape, layout = (rows, *axes), "N" + "".join(letters)
+    if hard or "int" in dtype:  # any bits, signalling NaN among them
+        width = np.dtype(dtype).itemsize
+        values = rng.integers(0, 256, (2, math.prod(shape) * width), np.uint8).view(dtype)
+    else:
+        values = array(rng.standard_normal((2, math.prod(shape))), dtype)
+    order = rng.permutation(rank)
+    x, other = (laid(rng, v.reshape(shape), order) for v in values)
+    want = mixed(x[0], other[0] if (apart := rng.random() < 0.3) else x[0], plan, layout, hard)
+    out = x if rng.random() < 0.5 else laid(rng, values[1].reshape(shape), order)
+    return x[0], other[0] if apart else x[0], *out, want, (dtype, plan, layout, None)
+
+
+def bytes_of(x):
+    return np.frombuffer(x.tobytes(), np.uint8)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_instruction_set(isa, threads, monkeypatch, layout, dtype, streamed):
+def test_any_memory(isa, monkeypatch, streamed, threads):
+    """0 to 8 axes in any order, every item type, masks, sources, in place and not: bit by bit."""
     monkeypatch.setattr(_native, "_cache", lambda: 0 if streamed else 1 << 60)
-    policy = SWITCH if LAYOUTS[layout][1] else bm.policies.MixUp(1.0)
-    for step, pairing in enumerate(PAIRINGS.values()):
-        plan = bm.draw(policy, bm.Key(1, 0, step), 7, sizes(layout), pairing=pairing)
-        x = array(values(np.random.default_rng(step), 7, layout, dtype), dtype)
-        got = bm.mix(x, plan, layout)
-        assert_mixed(got.astype(float), x.astype(float), plan, layout, dtype)
-        in_place = x.copy()
-        bm.mix(in_place, plan, layout, out=in_place)
-        np.testing.assert_array_equal(in_place.astype(float), got.astype(float))
+    monkeypatch.setattr(_native, "_BYTES_PER_THREAD", 1)
+    monkeypatch.setitem(_native._state, "threads", threads)
+    for seed in range(250):
+        x, other, got, memory, want, rest = case(np.random.default_rng([seed, threads, streamed]))
+        assert _native.paste(*(backend._memory(v) for v in (x, other, got)), *rest)
+        np.testing.assert_array_equal(*(bytes_of(v) for v in (got, want)), f"{seed}: {rest}")
+        got[...] = np.full(got.itemsize, 77, np.uint8).view(got.dtype)[0]
+        assert (memory == 77).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("width", [5, 40, 96, 1500])
-def test_wide_and_narrow_lines(isa, threads, dtype, width):
-    """Pairs and circles in place, short lines, long ones, and whole ones."""
-    rng = np.random.default_rng(width)
-    for case in range(6):
-        box = np.stack([np.sort(rng.integers(0, n + 1, (6, 2)), 1) for n in (4, width)], 1)
-        box[0] = [[0, 4], [0, width]]
-        box[1] = [[1, 3], [0, width]]
-        opacity = rng.choice([0, 0.25, 0.7, 1], 6)
-        partner = [[5, 4, 3, 2, 1, 0], [1, 0, 3, 4, 5, 2], [1, 1, 1, 2, 3, 5]][case % 3]
-        plan = bm.Plan(partner, box, opacity, "HW", (4, width))
-        x = array(values_like(rng, (6, 2, 4, width), dtype), dtype)
-        got = bm.mix(x, plan, "NCHW")
-        in_place = x.copy()
-        bm.mix(in_place, plan, "NCHW", out=in_place)
-        np.testing.assert_array_equal(in_place.astype(float), got.astype(float))
-        with taken("rows"):
-            want = bm.mix(x, plan, "NCHW")
-        np.testing.assert_array_equal(got.astype(float), want.astype(float))
-
-
-def values_like(rng, shape, dtype):
-    """The range of the dtype, NaN and infinity included where it has them."""
-    if dtype in ("uint8", "int16"):
-        info = np.iinfo(dtype)
-        return rng.integers(info.min, info.max + 1, shape)
-    x = rng.standard_normal(shape) * 3
-    x[0, 0, 0, 0], x[1, 0, 0, 0] = np.nan, np.inf
-    return x
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    plan=plans(exact=False),
-    dtype=st.sampled_from(DTYPES),
-    channels=st.integers(1, 3),
-    order=st.permutations(range(4)),
-    offset=st.integers(0, 5),
-    gap=st.integers(0, 9),
-    partners=st.booleans(),
-    where=st.sampled_from(["new", "out", "in place"]),
-)
-def test_any_memory(plan, dtype, channels, order, offset, gap, partners, where):
-    """Offsets that no vector is aligned to, gaps between rows, any order of axes, guarded ends.
-
-    What the kernel cannot take goes the portable way: the result is the same, bit by bit.
-    """
-    layout = "NC" + plan.axes
-    shape = (len(plan), channels, *plan.size)
-    order = [axis for axis in order if axis < len(shape) - 1]
-    rng = np.random.default_rng(offset)
-    integer = dtype in ("uint8", "int16")
-    fill = rng.integers(0, 200, shape) if integer else rng.standard_normal(shape)
-    count = int(np.prod(shape[1:])) + gap
-
-    def lay(memory):
-        """The batch inside a larger piece of memory."""
-        rows = memory[offset : offset + count * len(plan)].reshape(len(plan), count)
-        inner = rows[:, : count - gap].reshape(len(plan), *(shape[1 + axis] for axis in order))
-        return inner.transpose(0, *(1 + np.argsort(order)))
-
-    def make(values):
-        """A batch with a guard around it."""
-        memory = array(np.full(offset + count * len(plan) + 9, 77), dtype)
-        lay(memory)[...] = array(values, dtype)
-        return memory
-
-    x, others = lay(make(fill)), lay(make(fill[::-1])) if partners else None
-    with taken("rows"):
-        want = bm.mix(x, plan, layout, other=others)
-    memory = make(fill if where == "in place" else np.zeros(shape))
-    out = None if where == "new" else lay(memory)
-    got = bm.mix(out if where == "in place" else x, plan, layout, other=others, out=out)
-    np.testing.assert_array_equal(got.astype(float), want.astype(float))
-    mine = np.zeros(len(memory), bool)
-    lay(mine)[...] = True
-    assert (memory[~mine] == 77).all()
+def test_a_mask_without_axes():
+    """One cell per row."""
+    plan = bm.Plan([1, 0], [], [1, 0.5], axes="", size=(), mask=np.float32([0.5, 1]))
+    x = np.arange(10, dtype=np.float32).reshape(2, 5)
+    np.testing.assert_array_equal(bm.mix(x, plan, "NC"), [x[0] + 2.5, x[1] - 2.5])
 
 
 def test_half_precision_numbers(isa):
@@ -188,37 +191,195 @@ def test_bad_indices_never_reach_memory():
             bm.mix(x, plan, "NCHW")
 
 
-def test_threads_are_those_asked_for(monkeypatch):
+def test_an_empty_box_is_not_pasted(isa):
+    """Whatever its opacity: at the very end of an axis it would lie outside of the row."""
+    x = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 1, 4, 4)
+    plan = bm.Plan([1, 0], [[[4, 4], [1, 3]]] * 2, [1, 1], "HW", (4, 4))
+    plan.blend[:] = 1
+    np.testing.assert_array_equal(bm.mix(x, plan, "NCHW"), x)
+    bm.mix(x, plan, "NCHW", out=(y := x.copy()))
+    np.testing.assert_array_equal(y, x)
+
+
+I32, F32, I64 = np.int32, np.float32, np.int64
+X = np.zeros((2, 3), F32)
+AT = (X.ctypes.data, 12)
+TABLE, PARTNER, BOX, OPACITY = I64([[3, -1]]), I32([1, 0]), I32([]), F32([1, 1])
+PASTE = [AT, AT, AT, TABLE, PARTNER, BOX, OPACITY, None, None, 1, False, 1]
+ROWS = X.ctypes.data + I64([0, 12])
+STACK = [AT, ROWS, TABLE, PARTNER, BOX, OPACITY, None, None, 1, False, 1]
+NORMALIZE = [
+    AT,
+    ROWS,
+    1,
+    3,
+    1,
+    PARTNER,
+    I32([[0, 1, 0, 3]] * 2),
+    OPACITY,
+    F32([1]),
+    F32([0]),
+    1,
+    False,
+    1,
+]
+LABELS = [np.zeros((2, 5), F32), I64([1, 2]), I64([1, 2]), PARTNER, F32([1, 0.5]), 5, 0.0, 1.0]
+REFUSED = {  # function, the arguments that differ, what is said
+    "nowhere": ("paste", {0: (0, 12)}, "no memory"),
+    "partners nowhere": ("paste", {2: (0, 0)}, "no memory"),
+    "no axes": ("paste", {3: I64([])}, "1 to 8 axes"),
+    "nine axes": ("paste", {3: I64([[1, -1]] * 9)}, "1 to 8 axes"),
+    "half an axis": ("paste", {3: I64([1, -1, 2])}, "1 to 8 axes"),
+    "negative": ("paste", {3: I64([[-3, -1]])}, "bad axes"),
+    "axis 8": ("paste", {3: I64([[3, 8]])}, "bad axes"),
+    "axis -2": ("paste", {3: I64([[3, -2]])}, "bad axes"),
+    "axis 1 alone": ("paste", {3: I64([[3, 1]])}, "each axis"),
+    "an axis twice": ("paste", {3: I64([[3, 0], [3, 0]])}, "each axis"),
+    "huge": ("paste", {3: I64([[1 << 40, -1], [1 << 40, -1]])}, "too many cells"),
+    "partner": ("paste", {4: I32([1, 2])}, "partner out of range"),
+    "no box": ("paste", {3: I64([[3, 0]])}, "lengths"),
+    "box": ("paste", {3: I64([[3, 0]]), 5: I32([0, 4, 0, 3])}, "box out of range"),
+    "source": ("paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 8: I32([2, 1, 0, 3])}, "box out"),
+    "opacity": ("paste", {6: F32([1])}, "lengths"),
+    "mask": ("paste", {7: F32([1, 1, 1])}, "lengths"),
+    "type": ("paste", {9: 8}, "unknown type"),
+    "a row nowhere": ("mix_stack", {1: I64([0, 0])}, "no memory"),
+    "one row": ("mix_stack", {1: ROWS[:1]}, "lengths"),
+    "normalise nowhere": ("mix_normalize", {1: I64([0, 0])}, "no memory"),
+    "17 channels": ("mix_normalize", {4: 17}, "bad shape"),
+    "no height": ("mix_normalize", {2: 0}, "bad shape"),
+    "integers": ("mix_normalize", {10: 4}, "unknown type"),
+    "label of nobody": ("mix_labels", {3: I32([1, 2])}, "partner out of range"),
+    "few labels": ("mix_labels", {0: np.zeros((1, 5), F32)}, "lengths"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_module_checks_what_it_is_given(name):
+    function, changes, text = REFUSED[name]
+    arguments = list(
+        {"paste": PASTE, "mix_stack": STACK, "mix_labels": LABELS}.get(function, NORMALIZE)
+    )
+    getattr(KERNEL, function)(*arguments)
+    for at, value in changes.items():
+        arguments[at] = value
+    with pytest.raises(ValueError, match=text):
+        getattr(KERNEL, function)(*arguments)
+
+
+def test_no_memory_is_needed_in_place():
+    """Whatever the layout: as little as 8 MB may be allocated beside a batch of 28 MB."""
+    code = """import resource, numpy as np, batchmix as bm
+x = np.zeros((2, 96, 96, 96, 4), np.float32)
+plan = bm.draw(bm.policies.CutMix(), bm.Key(0), 2, dict(zip("DHW", (96,) * 3)))
+bm.backends._native.set_threads(1)
+bm.mix(x[:, :1, :1, :1], bm.Plan.identity(2), "NDHWC")
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), -1))
+print(bm.mix(x, plan, "NDHWC", out=x) is x)
+"""
+    assert run(code).stdout == "True\n"
+
+
+def soft_labels(y, other, partner, lam, classes, off, on):
+    """As the NumPy backend: each term rounded to float32."""
+    target, rows = np.full((len(y), classes), off, np.float32), np.arange(len(y))
+    target[rows, y.astype(np.intp)] += lam * np.float32(on)
+    target[rows, other[partner].astype(np.intp)] += (1 - lam) * np.float32(on)
+    return target
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"])
+def test_labels(dtype):
+    rng = np.random.default_rng(0)
+    y, other = rng.integers(0, 7, (2, 40, 2)).astype(dtype)
+    partner, lam = rng.integers(0, 40, 40).astype(np.int32), rng.random(40, np.float32)
+    lam[:3] = 0, 1, 0.5
+    for own, theirs in ((y[:, 0], other[:, 1]), (y[::-1, 0], y[::-1, 0]), (y[:0, 0], y[:0, 0])):
+        arguments = (own, theirs, partner[: len(own)], lam[: len(own)], 7, 0.1 / 7, 0.9)
+        got = _native.mix_labels(*arguments)
+        assert got.dtype == np.float32
+        np.testing.assert_array_equal(got, soft_labels(*arguments))
+
+
+def test_labels_that_are_not_for_the_kernel():
+    partner, lam = np.int32([1, 0]), np.float32([0.5, 1])
+    for y in ([0, 5], [-1, 0], [0.0, 1.0], [True, False], np.array([0, 1], ">i8"), [[0], [1]],
+              np.uint64([0, 1 << 63]), ["0", "1"], [0, None]):  # fmt: skip
+        assert _native.mix_labels(np.asarray(y), np.array([0, 1]), partner, lam, 5, 0, 1) is None
+        assert _native.mix_labels(np.array([0, 1]), np.asarray(y), partner, lam, 5, 0, 1) is None
+    y = np.array([0, 1])
+    assert _native.mix_labels(y, y, partner.astype("i8"), lam, 5, 0, 1) is None
+    assert _native.mix_labels(y, y, partner, lam.astype("f8"), 5, 0, 1) is None
+    with taken("rows"):
+        assert _native.mix_labels(y, y, partner, lam, 5, 0, 1) is None
+
+
+def test_any_number_of_channels():
+    """More than the kernel does go the portable way."""
+    rng = np.random.default_rng(0)
+    for channels in (1, KERNEL.MAX_CHANNELS, KERNEL.MAX_CHANNELS + 1, 40):
+        x = rng.integers(0, 256, (3, 4, 5, channels), np.uint8)
+        mean, std = rng.random(channels) * 9, 1 + rng.random(channels)
+        plan = bm.draw(SWITCH, bm.Key(0), 3, {"H": 4, "W": 5})
+        got = bm.mix_normalize(list(x), plan, mean.tolist(), std.tolist())
+        want = (bm.mix(x.astype(float), plan, "NHWC") - mean) / std
+        np.testing.assert_allclose(got, want.transpose(0, 3, 1, 2), atol=1e-4)
+
+
+def test_rows_are_not_written_in_another_order():
+    """Rows in C order and `out` in another: that is not one order of memory for both."""
+    rows = list(np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8))
+    out = np.zeros((2, 3, 4, 5), np.uint8).transpose(0, 2, 3, 1)
+    plan = bm.draw(SWITCH, bm.Key(0), 2, {"H": 4, "W": 5})
+    addresses = np.array([row.ctypes.data for row in rows])
+    memory = backend._memory(out)
+    assert not _native.mix_stack(addresses, memory, "uint8", plan, "NHWC", None)
+
+
+@pytest.fixture
+def asked_anew():
+    """The number of threads is asked for again, before and after."""
+    _native._default_threads.cache_clear()
+    yield
+    _native._default_threads.cache_clear()
+
+
+def test_threads_are_those_asked_for(monkeypatch, asked_anew):
     size = 64 << 20
     monkeypatch.setattr(_native, "_cores", lambda: 8)
     assert _native._threads(None, size) == 8
     assert _native._threads(2, size) == 2  # the framework's
     assert _native._threads(None, 1 << 20) == 1  # too small to share
     monkeypatch.setenv("BATCHMIX_NUM_THREADS", "3")
+    assert _native._threads(None, size) == 8  # asked for once
+    _native._default_threads.cache_clear()
     assert _native._threads(None, size) == 3
-    bm.set_threads(5)
+    _native.set_threads(5)
     assert _native._threads(None, size) == 5
-    bm.set_threads(None)
+    _native.set_threads(None)
     for bad in (0, -1, 1.5, "2"):
         with pytest.raises(bm.MixError, match="counts threads"):
-            bm.set_threads(bad)
+            _native.set_threads(bad)
 
 
-def test_a_number_of_threads_that_is_none(monkeypatch):
+def test_a_number_of_threads_that_is_none(monkeypatch, asked_anew):
     monkeypatch.setenv("BATCHMIX_NUM_THREADS", "all")
     with pytest.raises(bm.MixError, match="BATCHMIX_NUM_THREADS: got 'all'"):
         bm.mix(np.zeros((2, 3)), bm.Plan([1, 0], [], [0.5, 0.5], "", ()), "NC")
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_use_one_thread(threads, start):
+def test_workers_use_one_thread(monkeypatch, asked_anew, start):
     """After a fork of a process that has mixed with threads, too."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads of the test run
+        monkeypatch.setattr(_native, "_BYTES_PER_THREAD", 1)
+        _native.set_threads(3)
         x = np.arange(4 * 3 * 64 * 64, dtype=np.float32).reshape(4, 3, 64, 64)
         plan = bm.draw(SWITCH, bm.Key(0), 4, {"H": 64, "W": 64})
         want = float(bm.mix(x, plan, "NCHW").sum())
-        bm.set_threads(None)
+        _native.set_threads(None)
         context = multiprocessing.get_context(start)
         queue = context.Queue()
         child = context.Process(target=in_a_child, args=(queue,))
@@ -239,18 +400,19 @@ def test_without_the_kernel_there_is_one_warning():
     code = """import sys, warnings
 sys.modules["batchmix.backends._kernel"] = None
 import numpy as np, batchmix as bm
+from batchmix.backends import _native
 plan = bm.Plan([1, 0], [], [0.5, 0.5], "", ())
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     for _ in range(3):
         bm.mix(np.float32([[0], [4]]), plan, "NC")
-print(bm.kernels()["host"], len(seen), "native kernel" in str(seen[0].message))
+print(_native.kernels()["host"], len(seen), "native kernel" in str(seen[0].message))
 """
     assert run(code).stdout == "portable 1 True\n"
 
 
 def test_the_kernel_is_chosen_by_name():
-    code = "import batchmix; print(batchmix.kernels()['host'])"
+    code = "from batchmix.backends import _native; print(_native.kernels()['host'])"
     for name in [*SETS, "portable"]:
         assert run(code, BATCHMIX_KERNEL=name).stdout == f"{name}\n"
     assert "got 'mmx'" in run(code, BATCHMIX_KERNEL="mmx").stderr
@@ -267,3 +429,21 @@ def test_an_install_without_a_compiler_succeeds(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "_kernel" in done.stderr + done.stdout
     assert not list(tmp_path.rglob("*.so"))
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_free_threaded_pythons_have_an_extension_of_their_own(monkeypatch, free):
+    """They have no limited API; asked for all the same, the build fails."""
+    import setuptools
+
+    asked, real = {}, sysconfig.get_config_var
+    monkeypatch.chdir(REPO)
+    monkeypatch.setattr(setuptools, "setup", lambda **given: asked.update(given))
+    monkeypatch.setattr(
+        sysconfig, "get_config_var", lambda name: free if name == "Py_GIL_DISABLED" else real(name)
+    )
+    runpy.run_path("setup.py")
+    (extension,) = asked["ext_modules"]
+    assert extension.py_limited_api is not free
+    assert ("Py_LIMITED_API" in dict(extension.define_macros)) is not free
+    assert bool(asked.get("options")) is not free

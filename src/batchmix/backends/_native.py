@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import os
 import sys
 import warnings
@@ -20,8 +21,11 @@ try:
 except ImportError:  # installed without a compiler
     _kernel = None
 
-_TYPES = ("float64", "float32", "float16", "bfloat16", "uint8", "int8", "uint16", "int16")
-_TYPE = {name: code for code, name in enumerate(_TYPES)}
+# dtype -> code and bytes per element; a copy needs the bytes alone
+_TYPES = {
+    "float64": (0, 8), "float32": (1, 4), "float16": (2, 2), "bfloat16": (3, 2),
+    "uint8": (4, 1), "int8": (5, 1), "uint16": (6, 2), "int16": (7, 2),
+}  # fmt: skip
 _BYTES_PER_THREAD = 2 << 20  # starting a thread costs more than it gains below
 _MISSING = (
     "batchmix was installed without its native kernel; arrays on the host are mixed by the "
@@ -77,53 +81,68 @@ def set_threads(n: int | None) -> None:
 def paste(
     x: Memory, other: Memory, out: Memory, dtype: str, plan: Plan, layout: str, threads: int | None
 ) -> bool:
-    """Execute a plan with the native kernel; False where it cannot, and nothing was done."""
-    if _chosen() == "portable":
-        return False
-    item = _item(dtype)
+    """Execute a plan with the native kernel; False where it cannot, and nothing was done.
+
+    Opacities of 0 and 1 copy bits: then `dtype` is any type of the right width.
+    """
+    code, item = _TYPES[dtype]
     axes = _axes(layout, x.shape[1:], x.strides[1:], item, plan.axes)
-    alike = out.strides[1:] == x.strides[1:] == other.strides[1:]
-    aligned = all((m.address | m.strides[0]) % item == 0 for m in (x, out, other))
-    if axes is None or not alike or not aligned:
+    if axes is None or not (_alike(x, other) and _alike(x, out)) or _chosen() == "portable":
         return False
-    in_place = out.address == x.address and out.strides == x.strides
-    rows = _rows(x)
-    _kernel.mix(
-        _rows(out), rows, rows if other is x else _rows(other), axes,
-        plan.partner, plan.box, plan.opacity, plan.mask, plan.source,
-        _TYPE[dtype], in_place, other is x, *_effort(out, dtype, threads),
-    )  # fmt: skip
+    if any((m.address | m.strides[0]) % item for m in (x, other, out)):
+        return False
+    effort = _effort(out, item, threads)
+    _kernel.paste(_rows(out), _rows(x), _rows(other), axes, *_columns(plan), code, *effort)
     return True
 
 
-def paste_rows(
+def mix_stack(
     rows: NDArray[np.int64], out: Memory, dtype: str, plan: Plan, layout: str, threads: int | None
 ) -> bool:
-    """As `paste`, for rows at addresses of their own."""
-    item = _item(dtype)
+    """As `paste`, for rows in C order at addresses of their own."""
+    code, item = _TYPES[dtype]
     axes = _axes(layout, out.shape[1:], out.strides[1:], item, plan.axes)
-    if _chosen() == "portable" or axes is None or (rows % item).any():
+    if axes is None or not _in_c_order(out, item) or _chosen() == "portable":
         return False
-    _kernel.mix(
-        _rows(out), rows, rows, axes, plan.partner, plan.box, plan.opacity, plan.mask, plan.source,
-        _TYPE[dtype], False, True, *_effort(out, dtype, threads),
-    )  # fmt: skip
+    if (rows % item).any() or (out.address | out.strides[0]) % item:
+        return False
+    effort = _effort(out, item, threads)
+    _kernel.mix_stack(_rows(out), rows, axes, *_columns(plan), code, *effort)
     return True
 
 
-def widen(
+def mix_normalize(
     rows: NDArray[np.int64], out: Memory, dtype: str, plan: Plan,
     scale: NDArray[np.float32], bias: NDArray[np.float32], threads: int | None,
 ) -> bool:  # fmt: skip
-    """uint8 rows [H, W, C] at `rows`, mixed and normalised into `out` [B, C, H, W]."""
-    if _chosen() == "portable" or plan.mask is not None or plan.source is not None:
-        return False
+    """uint8 rows [H, W, C] in C order, mixed and normalised into `out` [B, C, H, W]."""
+    code, item = _TYPES[dtype]
     _, channels, height, width = out.shape
-    _kernel.widen(
-        _rows(out), rows, height, width, channels, plan.partner, plan.box, plan.opacity, scale, bias,
-        _TYPE[dtype], *_effort(out, dtype, threads),
+    partner, box, opacity, mask, source = _columns(plan)
+    if mask is not None or source is not None or not _in_c_order(out, item):
+        return False
+    if _chosen() == "portable" or channels > _kernel.MAX_CHANNELS:
+        return False
+    _kernel.mix_normalize(
+        _rows(out), rows, height, width, channels, partner, box, opacity, scale, bias,
+        code, *_effort(out, item, threads),
     )  # fmt: skip
     return True
+
+
+def mix_labels(
+    y: NDArray[Any], other: NDArray[Any], partner: NDArray[np.int32], lam: NDArray[np.float32],
+    classes: int, off: float, on: float,
+) -> NDArray[np.float32] | None:  # fmt: skip
+    """Soft labels [B, classes] of integer ids [B]; None where ids, or their dtype, are not for it.
+
+    `off`, plus lam * on at y, plus (1 - lam) * on at other[partner].
+    """
+    if _chosen() == "portable":
+        return None
+    target = np.empty((len(y), classes), np.float32)
+    done = _kernel.mix_labels(target, y, other, partner, lam, classes, off, on)
+    return target if done else None
 
 
 def stream_copy(out: NDArray[Any], x: NDArray[Any]) -> None:
@@ -150,32 +169,38 @@ def _chosen() -> str:
     return name
 
 
-def _effort(out: Memory, dtype: str, threads: int | None) -> tuple[bool, int]:
+def _columns(plan: Plan) -> tuple[Any, ...]:
+    return plan.partner, plan.box, plan.opacity, plan.mask, plan.source
+
+
+def _effort(out: Memory, item: int, threads: int | None) -> tuple[bool, int]:
     """Whether to write `out` past the cache, and with how many threads."""
-    size = _item(dtype) * int(np.prod(out.shape))
+    size = item * math.prod(out.shape)
     return size > _cache(), _threads(threads, size)
 
 
 def _threads(framework: int | None, size: int) -> int:
     """Threads for a batch of `size` bytes."""
-    asked = _state["threads"] or _from_environment()
-    if not asked:
-        from multiprocessing import parent_process  # not needed until something is mixed
-
-        worker = parent_process() is not None
-        asked = 1 if worker else framework or _cores()
+    asked = _state["threads"] or _default_threads() or framework or _cores()
     return max(1, min(asked, size // _BYTES_PER_THREAD))
 
 
-def _from_environment() -> int:
-    """The number of threads that BATCHMIX_NUM_THREADS asks for, 0 without it."""
+@functools.cache
+def _default_threads() -> int:
+    """BATCHMIX_NUM_THREADS, without it 1 in a worker process, 0 in others: asked once in each."""
+    from multiprocessing import parent_process  # not needed until something is mixed
+
     asked = os.environ.get("BATCHMIX_NUM_THREADS", "0")
     if not asked.isdecimal():
         raise mix_error(
             "BATCHMIX_NUM_THREADS", f"got {asked!r}.", "It counts threads; 0 is one per core.",
             "Set it to a number such as 1, or unset it.",
         )  # fmt: skip
-    return int(asked)
+    return int(asked) or int(parent_process() is not None)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_default_threads.cache_clear)
 
 
 @functools.cache
@@ -195,22 +220,33 @@ def _cache() -> int:
     return (size if size > 0 else 32 << 20) // 2
 
 
-def _item(dtype: str) -> int:
-    """Bytes per element."""
-    return {"float64": 8, "float32": 4, "uint8": 1, "int8": 1}.get(dtype, 2)
+def _rows(memory: Memory) -> tuple[int, int]:
+    """Address of the first row, and bytes from one to the next."""
+    return memory.address, memory.strides[0]
 
 
-def _rows(memory: Memory) -> NDArray[np.int64]:
-    """Addresses of the rows."""
-    count = memory.shape[0]
-    return memory.address + np.arange(count, dtype=np.int64) * memory.strides[0]
+def _alike(x: Memory, other: Memory) -> bool:
+    """Whether rows have the same shape and order of memory."""
+    axes = zip(x.shape[1:], x.strides[1:], other.strides[1:])
+    return x.shape == other.shape and (
+        x.strides[1:] == other.strides[1:] or all(n == 1 or s == t for n, s, t in axes)
+    )
+
+
+def _in_c_order(memory: Memory, item: int) -> bool:
+    """Whether the elements of a row lie in the order of its axes, without gaps."""
+    for n, stride in zip(memory.shape[:0:-1], memory.strides[:0:-1]):
+        if n > 1 and stride != item:
+            return False
+        item *= n
+    return True
 
 
 @functools.lru_cache(256)
 def _axes(
     layout: str, shape: tuple[int, ...], strides: tuple[int, ...], item: int, axes: str
-) -> NDArray[np.int64] | None:
-    """[rank, 2]: cells and plan axis of each row axis in the order of memory; None with gaps."""
+) -> bytes | None:
+    """int64 [rank, 2]: cells and plan axis of each row axis in memory's order; None with gaps."""
     real = [k for k in range(len(shape)) if shape[k] != 1 or layout[k + 1] in axes]
     order = sorted(real, key=lambda k: (-strides[k], k) if shape[k] > 1 else (-sys.maxsize, k))
     expected = item
@@ -221,4 +257,4 @@ def _axes(
     if len(order) > 8 or 0 in shape:
         return None
     table = [(shape[k], axes.find(layout[k + 1])) for k in order] or [(1, -1)]
-    return np.array(table, np.int64)
+    return np.array(table, np.int64).tobytes()

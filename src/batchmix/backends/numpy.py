@@ -62,7 +62,7 @@ def mix_rows(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
     dense = all(r.flags.c_contiguous for r in rows)
     if dense and first.dtype.isnative:
         addresses, memory = _addresses(rows), _memory(made)
-        if _native.paste_rows(addresses, memory, name, plan, layout, None):
+        if _native.mix_stack(addresses, memory, name, plan, layout, None):
             return made
     stacked = np.stack(rows)
     return paste(stacked, stacked, plan, layout, made)
@@ -75,7 +75,7 @@ def widen(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: Any) -> A
     if made.flags.c_contiguous and all(r.flags.c_contiguous for r in rows):
         scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
         memory, name = _memory(made), made.dtype.name
-        if _native.widen(_addresses(rows), memory, name, plan, scale, bias, None):
+        if _native.mix_normalize(_addresses(rows), memory, name, plan, scale, bias, None):
             return made
     x = np.stack(rows).astype(np.float32)
     made[...] = ((paste(x, x, plan, "NHWC", x) - mean) / std).transpose(0, 3, 1, 2)

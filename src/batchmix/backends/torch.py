@@ -75,7 +75,7 @@ def mix_rows(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
     made = first.new_empty((len(rows), *first.shape)) if out is None else out
     if first.dtype in _COMPUTE and all(_plain(r) and r.is_contiguous() for r in [*rows, made]):
         name, threads = str(first.dtype).removeprefix("torch."), torch.get_num_threads()
-        if _native.paste_rows(_addresses(rows), _memory(made), name, plan, layout, threads):
+        if _native.mix_stack(_addresses(rows), _memory(made), name, plan, layout, threads):
             return made
     stacked = torch.stack(list(rows))
     return paste(stacked, stacked, plan, layout, made)
@@ -89,7 +89,8 @@ def widen(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: Any) -> A
     if all(_plain(r) and r.is_contiguous() for r in [*rows, made]):
         scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
         threads = torch.get_num_threads()
-        if _native.widen(_addresses(rows), _memory(made), dtype, plan, scale, bias, threads):
+        addresses, memory = _addresses(rows), _memory(made)
+        if _native.mix_normalize(addresses, memory, dtype, plan, scale, bias, threads):
             return made
     x = torch.stack(list(rows)).float()
     x = paste(x, x, plan, "NHWC", x)

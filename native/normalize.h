@@ -1,6 +1,6 @@
 // uint8 rows [H, W, C], mixed and normalised in one pass: v -> v * scale[c] + bias[c], [C, H, W].
 #pragma once
-#include "rows.h"
+#include "shaped.h"
 
 namespace {
 
@@ -17,11 +17,11 @@ inline void planes_tail(float* to, int64_t plane, const uint8_t* x, const uint8_
   }
 }
 
-constexpr int64_t PREFETCH = 1024;  // bytes from a pixel to one that is asked for
+constexpr int64_t PREFETCH = 1024;  // prefetch distance, in bytes
 
-// One register of pixels of 3 bytes: four of them to each 128 bits, from where a shuffle takes one
-// channel and widens it in the same step. The compiler does not see that three strided reads are one. (A masked read would need no bytes
-// to spare, and takes twice as long.)
+// A register of RGB pixels, four per 128-bit lane; one shuffle extracts and zero-extends a channel.
+// Compilers do not find this from three strided loads. (A masked load would need no bytes to spare,
+// and takes twice as long.)
 #if defined(__AVX512BW__)
 struct Pixels {
   using F = __m512;
@@ -114,21 +114,22 @@ const char* narrowed<Number<F16>>(const float* from, char* to, int64_t n) {
 
 // One row, in blocks of pixels that are assembled in the cache.
 template <class E>
-void widen_row(const Widen& job, const Scratch& scratch, int32_t row) {
+void normalize_row(const Normalize& job, int32_t row) {
   const int32_t* box = job.box + row * 4;
   const int64_t pixels = job.height * job.width, channels = job.channels;
-  const int64_t step = BLOCK / 4 / channels / 16 * 16;  // at most 16 channels
+  const int64_t step = BLOCK / 4 / channels / 16 * 16;  // MAX_CHANNELS make 128
   const uint8_t *x = job.x[row], *o = job.x[job.partner[row]];
-  const float a = job.blend[row];
-  float own[16], part[2][16];  // weights outside the box; of both rows inside
+  const float a = job.opacity[row];
+  float own[MAX_CHANNELS], part[2][MAX_CHANNELS];  // weights outside the box; of both rows inside
   for (int64_t c = 0; c < channels; c++) {
     own[c] = job.scale[c];
     part[0][c] = (1 - a) * job.scale[c];
     part[1][c] = a * job.scale[c];
   }
   T<E>* out = as<E>(job.out[row]);
-  float* block = reinterpret_cast<float*>(scratch.block[0]);
-  Stream streams[16];  // each goes on where the last block ended
+  alignas(64) float block[BLOCK / 4];
+  alignas(64) char ready_block[BLOCK];
+  Stream streams[MAX_CHANNELS];  // each goes on where the last block ended
   for (int64_t c = 0; c < channels; c++) streams[c] = Stream(reinterpret_cast<char*>(out + c * pixels));
   for (int64_t at = 0; at < pixels; at += step) {
     const int64_t until = at + step < pixels ? at + step : pixels;
@@ -151,7 +152,7 @@ void widen_row(const Widen& job, const Scratch& scratch, int32_t row) {
     }
     for (int64_t c = 0; c < channels; c++) {
       char* to = reinterpret_cast<char*>(out + c * pixels + at);
-      const char* ready = narrowed<E>(block + c * step, scratch.block[1], until - at);
+      const char* ready = narrowed<E>(block + c * step, ready_block, until - at);
       const int64_t bytes = (until - at) * static_cast<int64_t>(sizeof(T<E>));
       if (job.stream) streams[c].put(ready, bytes); else memcpy(to, ready, static_cast<size_t>(bytes));
     }
@@ -160,8 +161,8 @@ void widen_row(const Widen& job, const Scratch& scratch, int32_t row) {
 }
 
 template <class E>
-void widen(const Widen& job, const Visit* visits, int64_t count, const Scratch& scratch) {
-  for (int64_t k = 0; k < count; k++) widen_row<E>(job, scratch, visits[k].row);
+void normalize(const Normalize& job, const Visit* visits, int64_t count) {
+  for (int64_t k = 0; k < count; k++) normalize_row<E>(job, visits[k].row);
   fence();
 }
 
