@@ -8,6 +8,7 @@
 
 #include "kernel.h"
 #include "labels.h"
+#include "plan.h"
 
 namespace {
 
@@ -270,6 +271,21 @@ PyObject* py_mix_labels(PyObject*, PyObject* args) {
   return PyBool_FromLong(done);
 }
 
+PyObject* py_execute(PyObject*, PyObject* args) {
+  View partner, box, given, size, out;
+  double lattice;
+  if (!PyArg_ParseTuple(args, "y*y*y*y*dw*", &partner, &box, &given, &size, &lattice, &out))
+    return nullptr;
+  const int64_t rows = partner.len / 4, axes = size.len / 8, ends = rows * axes * 2;
+  if (axes > MAX_AXES || !partner.holds(rows, 4) || (ends && !box.holds(ends, 4)) ||
+      !given.holds(rows, 8) || !out.holds(2 * rows, 4))
+    return refuse("lengths do not fit"), nullptr;
+  float* opacity = static_cast<float*>(out.buf);
+  return PyBool_FromLong(execute(partner.at<int32_t>(), box.at<int32_t>(), given.at<double>(), rows,
+                                 static_cast<int>(axes), size.at<int64_t>(), lattice, opacity,
+                                 opacity + rows));
+}
+
 PyObject* py_stream_copy(PyObject*, PyObject* args) {
   View to, from;
   if (!PyArg_ParseTuple(args, "w*y*", &to, &from)) return nullptr;
@@ -291,6 +307,7 @@ PyMethodDef methods[] = {
     {"mix_stack", py_mix_stack, METH_VARARGS, "Execute a plan on rows given by their addresses."},
     {"mix_normalize", py_mix_normalize, METH_VARARGS, "Mix and normalise uint8 rows."},
     {"mix_labels", py_mix_labels, METH_VARARGS, "Ids to soft labels; False where it cannot."},
+    {"execute", py_execute, METH_VARARGS, "Opacities as executed, and lam; False where it cannot."},
     {"stream_copy", py_stream_copy, METH_VARARGS, "Copy past the cache, in one thread."},
     {"choose", py_choose, METH_VARARGS, "Choose an instruction set by name; False if not there."},
     {"name", py_name, METH_NOARGS, "The instruction set in use."},

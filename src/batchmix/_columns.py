@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,8 @@ def refused(got: str, rule: str, fix: str) -> MixError:
     return mix_error("Plan", got, rule, fix)
 
 
-def checked_size(where: str, axes: Sequence[Any], size: Sequence[Any]) -> tuple[int, ...]:
+@functools.lru_cache(256, typed=True)  # a step has the size of the one before
+def checked_size(where: str, axes: tuple[Any, ...], *size: Any) -> tuple[int, ...]:
     """Cells per axis: one capital letter of its own for each axis, and an integer >= 1."""
     try:
         cells = tuple(map(operator.index, size))

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from batchmix._columns import checked_size, owned
 from batchmix._errors import mix_error
 from batchmix._plan import Key, Plan
+from batchmix.backends import _native
 from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy, Request
+from batchmix.policies import Paste, Policy, Request
 from batchmix.policies._paste import check_policy, nothing
 
 LATTICE = 4096  # an 8-bit value times a 12-bit opacity is exact in float32, in any framework
@@ -70,7 +71,7 @@ def draw(
             "draw()", f"got size={size!r}.", "It maps the letter of each axis to its cells.",
             "Pass for example size={'H': 224, 'W': 224}.",
         )  # fmt: skip
-    axes, cells = "".join(map(str, size)), checked_size("draw()", [*size], [*size.values()])
+    cells = checked_size("draw()", tuple(size), *size.values())
     if isinstance(pairing, type) or not callable(getattr(pairing, "pair", None)):
         raise mix_error(
             "draw()",
@@ -82,10 +83,22 @@ def draw(
     if policy is not None:
         check_policy("draw()", policy)
     partner = owned("partner", pairing.pair(_stream(key, 1), int(batch), hints))
-    request = Request(_stream(key, 0), key, partner, dict(zip(axes, cells)))
+    request = Request(_stream(key, 0), key, partner, dict(zip(size, cells)))
     paste = nothing(request) if policy is None else policy.sample(request)
-    columns = vars(paste) | {"opacity": np.rint(np.asarray(paste.opacity) * LATTICE) / LATTICE}
-    return Plan(partner=partner, axes=axes, size=cells, **columns)
+    return _executed(partner, paste, "".join(size), cells)
+
+
+def _executed(partner: NDArray[np.int32], paste: Paste, axes: str, size: tuple[int, ...]) -> Plan:
+    opacity, kind = np.asarray(paste.opacity, float), paste.kind
+    boxes_alone = paste.mask is None and paste.source is None and paste.label_lam is None
+    if boxes_alone and kind.dtype == np.int8 and kind.shape == partner.shape:
+        done = _native.executed(partner, paste.box, opacity, size, LATTICE)
+        if done is not None:
+            columns = {"partner": partner, "box": paste.box.copy(), "kind": kind.copy()}
+            return Plan.unchecked(axes=axes, size=size, opacity=done[0], lam=done[1], **columns)
+    # what has more columns, and what does not fit: there the message is made
+    columns = vars(paste) | {"opacity": np.rint(opacity * LATTICE) / LATTICE}
+    return Plan(partner=partner, axes=axes, size=size, **columns)
 
 
 class _Words(ISeedSequence):
@@ -117,8 +130,8 @@ def _stream(key: Key, use: int) -> np.random.RandomState:
 def _checked_key(key: Key) -> Key:
     """A Key of integers, from a Key or a plain tuple."""
     try:
-        numbers = Key(*map(operator.index, key))
-        if numbers.seed >= 0 and all(0 <= n < 2**64 for n in numbers[1:]):
+        seed, epoch, step, rank = numbers = Key(*map(operator.index, key))
+        if seed >= 0 and min(epoch, step, rank) >= 0 and max(epoch, step, rank) < 2**64:
             return numbers
     except TypeError:
         pass

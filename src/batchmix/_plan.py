@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from batchmix._columns import COLUMNS, check, checked_size, executed, owned
 from batchmix._errors import MixError, mix_error
 
+_ABSENT = dict.fromkeys(COLUMNS)
 FORMAT = 1  # of saved plans; a change in what a column means is a new number
 
 
@@ -91,7 +92,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Bring every array to its dtype, check all of them, and derive the rest."""
-        size = checked_size("Plan", self.axes, self.size)
+        size = checked_size("Plan", tuple(self.axes), *self.size)
         columns = {name: owned(name, value) for name, value in self.columns().items()}
         if not size and not columns["box"].size:  # no axes: any way to write "no box" will do
             columns["box"] = columns["box"].reshape(len(columns["partner"]), 0, 2)
@@ -135,7 +136,7 @@ class Plan:
         For adapters. Nothing is checked or derived: give every column that `columns()` has.
         """
         plan = object.__new__(cls)
-        plan.__dict__.update(dict.fromkeys(COLUMNS) | columns, axes=axes, size=size)
+        plan.__dict__.update(_ABSENT, axes=axes, size=size, **columns)
         return plan
 
     def __jax_array__(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -70,20 +71,36 @@ def check_policy(where: str, policy: Any) -> None:
 
 
 def whole(request: Request) -> NDArray[np.int32]:
-    """int32 [B, A, 2]: for each row the box that covers the grid."""
-    box = np.zeros((len(request.partner), len(request.size), 2), np.int32)
-    box[:, :, 1] = list(request.size.values())
-    return box
+    """int32 [B, A, 2], read-only: for each row the box that covers the grid."""
+    return _boxes(len(request.partner), *request.size.values())
+
+
+def alike(request: Request, opacity: float, kind: int) -> tuple[NDArray[Any], NDArray[np.int8]]:
+    """The columns `opacity` and `kind` of rows that have the same; read-only."""
+    return _numbers(len(request.partner), opacity, kind)
 
 
 def nothing(request: Request) -> Paste:
     """What leaves every row as it is: an empty box at opacity 0."""
-    batch, axes = len(request.partner), len(request.size)
-    return Paste(
-        box=np.zeros((batch, axes, 2), np.int32),
-        opacity=np.zeros(batch, np.float32),
-        kind=np.full(batch, -1, np.int8),
-    )
+    boxes = _boxes(len(request.partner), *[0] * len(request.size))
+    return Paste(boxes, *alike(request, 0, -1))
+
+
+# Read-only, and the same from step to step: a plan copies what it keeps.
+@functools.lru_cache(64)
+def _boxes(batch: int, *ends: int) -> NDArray[np.int32]:
+    boxes = np.zeros((batch, len(ends), 2), np.int32)
+    boxes[..., 1] = ends
+    boxes.flags.writeable = False
+    return boxes
+
+
+@functools.lru_cache(64)
+def _numbers(batch: int, opacity: float, kind: int) -> tuple[NDArray[Any], NDArray[np.int8]]:
+    columns = np.full(batch, opacity, np.float64), np.full(batch, kind, np.int8)
+    for column in columns:
+        column.flags.writeable = False
+    return columns
 
 
 def choose(pick: NDArray[Any], pastes: Sequence[Paste], request: Request) -> Paste:
@@ -92,12 +109,12 @@ def choose(pick: NDArray[Any], pastes: Sequence[Paste], request: Request) -> Pas
     picked = [pick == k for k in range(1, len(pastes))]
     columns = {}
     for name in vars(pastes[0]):
-        values = [getattr(p, name) for p in pastes]
-        if all(v is None for v in values):
+        values = [vars(paste)[name] for paste in pastes]
+        if all(value is None for value in values):
             continue
         filled = [absent(name, p.box, size) if v is None else v for v, p in zip(values, pastes)]
         chosen = filled[0]
         for at, other in zip(picked, filled[1:]):
-            chosen = np.where(at.reshape(-1, *[1] * (other.ndim - 1)), other, chosen)
+            chosen = np.where(at[(slice(None), *[None] * (other.ndim - 1))], other, chosen)
         columns[name] = chosen
     return Paste(**columns)

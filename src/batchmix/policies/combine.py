@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
@@ -71,10 +71,8 @@ class Switch:
         for edge in accumulate((self.weights or ())[:-1]):
             pick += coin >= edge
         chosen = choose(pick, [policy.sample(request) for policy in self.policies], request)
-        alone = chosen.kind < 0
-        if alone.any():
-            pick[alone] = -1
-        return replace(chosen, kind=pick)
+        columns = vars(chosen) | {"kind": np.where(chosen.kind < 0, np.int8(-1), pick)}
+        return Paste(**columns)
 
 
 @dataclass(frozen=True)

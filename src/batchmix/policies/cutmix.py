@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Request
+from batchmix.policies._paste import Paste, Request, alike
 from batchmix.policies.mixup import beta, check_alpha
 
 
@@ -81,8 +81,7 @@ class CutMix:
 
     def sample(self, request: Request) -> Paste:
         """One box per row, opacity 1."""
-        box = drawn_box(self, request)[1]
-        return Paste(box, np.ones(len(box)), kind=np.zeros(len(box), np.int8))
+        return Paste(drawn_box(self, request)[1], *alike(request, 1, 0))
 
 
 def drawn_box(policy: CutMix, request: Request) -> tuple[NDArray[np.float64] | None, Any]:

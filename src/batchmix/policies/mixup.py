@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Request, whole
+from batchmix.policies._paste import Paste, Request, alike, whole
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class MixUp:
         lam = beta(request.rng, self.alpha, batch)
         if self.dominant:
             lam = np.maximum(lam, 1 - lam)
-        return Paste(whole(request), 1 - lam, kind=np.zeros(batch, np.int8))
+        return Paste(whole(request), 1 - lam, alike(request, 1, 0)[1])
 
 
 def beta(rng: np.random.RandomState, alpha: float, count: int) -> NDArray[np.float64]:
