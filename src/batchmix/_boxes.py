@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) ->
       there is none.
 
     Raises:
-      MixError: a shape, format or plan that does not fit; a traced array (boxes are mixed on the
-        host).
+      MixError: a shape, dtype, format or plan that does not fit; a traced array (boxes are mixed
+        on the host).
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -53,8 +54,8 @@ def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) ->
     b = backend_of(x, "mix_boxes()")
     check_batch(b, "mix_boxes()", "x", x, plan, other)
     _check(x, plan, format)
-    rows = b.to_numpy(x)
-    theirs = (rows if other is None else b.to_numpy(other))[np.asarray(plan.partner)]
+    rows = _values(b, x, plan)
+    theirs = (rows if other is None else _values(b, other, plan))[np.asarray(plan.partner)]
     own, partners = _corners(rows, format), _corners(theirs, format)
     region = _region(plan, plan.box)
     pasted = np.asarray(plan.blend) > 0
@@ -87,11 +88,22 @@ def _check(x: Any, plan: Plan, format: str) -> None:
             "mix_boxes()", f"the plan has the axes {plan.axes!r}.",
             "Bounding boxes lie on H and W.", "Draw with size={'H': ..., 'W': ...}.",
         )  # fmt: skip
-    if is_traced(x) or is_traced(plan.partner):
+    if not re.fullmatch(r"b?(float|int)\d+", dtype_of(x)):
+        raise mix_error(
+            "mix_boxes()", f"`x` has dtype {x.dtype}.",
+            "Coordinates are floats or signed integers: -1 marks places without a box.",
+            "Convert it, for example to int64.",
+        )  # fmt: skip
+
+
+def _values(b: Backend, x: Any, plan: Plan) -> NDArray[Any]:
+    values = None if is_traced(plan.partner) else b.to_numpy(x)
+    if values is None:
         raise mix_error(
             "mix_boxes()", "`x` or the plan has no values yet, in a function that is traced.",
             "Boxes are mixed on the host.", "Call it outside of the compiled function.",
         )  # fmt: skip
+    return values
 
 
 def _corners(x: NDArray[Any], format: str) -> NDArray[np.float64]:

@@ -13,13 +13,13 @@ from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
 from batchmix._mix import shape_of
 from batchmix._plan import Key, Plan
-from batchmix.backends import backend_of, is_traced, plain
+from batchmix.backends import backend_of, called_as_is, is_traced
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
 
 
-@plain
+@called_as_is
 class Mixer:
     """Draw a plan for each batch and apply it to the fields that are named.
 
@@ -86,7 +86,7 @@ class Mixer:
         """
         return self.apply(batch, self.draw(batch, step, epoch), other=other)
 
-    @plain
+    @called_as_is
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
         rows, size, x = self._sizes(batch)
@@ -105,13 +105,12 @@ class Mixer:
 
         if rows is not None and not any(map(is_traced, at)):
             return make(at[0], at[1], rows)
-        later = getattr(backend_of(x, "Mixer"), "drawn", None)
-        if later is None:
+        b = backend_of(x, "Mixer")
+        if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in at):
             raise _traced(f"step={step!r}, which has no value yet.")
-        plan: Plan = later(make, at, rows, x)
-        return plan
+        return b.drawn(make, at, rows, x)
 
-    @plain
+    @called_as_is
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """A copy of `batch` with `plan` executed on the fields that are named."""
         mixed = batch
