@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import batchmix as bm
 import oracle
-from batchmix.backends import _native, _rows
+from batchmix.backends import _loop, _native
 from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 from conftest import ASKED
@@ -101,7 +101,7 @@ def taken(route):
     with pytest.MonkeyPatch.context() as patch:
         if route != "native":
             patch.setitem(_native._state, "kernel", "portable")
-        patch.setattr(_rows, "SMALL", 0 if route == "rows" else 10**9)
+        patch.setattr(_loop, "SMALL", 0 if route == "rows" else 10**9)
         yield
 
 

@@ -118,7 +118,7 @@ BAD = {
     "layout": (lambda: bm.mix_stack([ROW] * 2, PLAN, "NHW"), "layout 'NHW'"),
     "size": (lambda: bm.mix_stack([ROW[:4]] * 2, PLAN), "drawn for size"),
     "out shape": (lambda: bm.mix_stack([ROW] * 2, PLAN, out=ROW), "`out` is a ndarray"),
-    "out is a row": (lambda: bm.mix_stack(BATCH, PLAN, out=BATCH), "shares it with a row"),
+    "out is a row": (lambda: bm.mix_stack(BATCH, PLAN, out=BATCH), "shares memory with a row"),
     "not uint8": (lambda: bm.mix_normalize([ROW.astype("f4")] * 2, PLAN, MEAN, STD), "are uint8"),
     "mean": (lambda: bm.mix_normalize([ROW] * 2, PLAN, [0], STD), "3 channels"),
     "std": (lambda: bm.mix_normalize([ROW] * 2, PLAN, MEAN, [0, 1, 1]), "std > 0"),

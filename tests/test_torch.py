@@ -9,7 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import batchmix as bm
-from batchmix.backends import _rows
+from batchmix.backends import _loop
 from batchmix.policies import CutMix, MixUp
 from checks import SWITCH, assert_mixed
 
@@ -27,7 +27,7 @@ def plan_of(step=0, batch=4, size=HW, policy=SWITCH):
 
 @pytest.mark.parametrize("small", [0, 10**9])
 def test_channels_last_is_kept(monkeypatch, small):
-    monkeypatch.setattr(_rows, "SMALL", small)
+    monkeypatch.setattr(_loop, "SMALL", small)
     x = torch.randn(4, 3, 6, 7).to(memory_format=torch.channels_last)
     got = bm.mix(x, plan_of(), "NCHW")
     assert got.is_contiguous(memory_format=torch.channels_last)
@@ -39,7 +39,7 @@ def test_channels_last_is_kept(monkeypatch, small):
 
 @pytest.mark.parametrize("small", [0, 10**9])
 def test_views_and_expanded_tensors(monkeypatch, small):
-    monkeypatch.setattr(_rows, "SMALL", small)
+    monkeypatch.setattr(_loop, "SMALL", small)
     x = torch.randn(8, 3, 12, 7)
     for view in (x[::2, :, 3:9], x[:4, :1, :6].expand(4, 3, 6, 7), x[4:, :, 6:].flip(0)):
         got = bm.mix(view, plan_of(), "NCHW")
@@ -47,7 +47,7 @@ def test_views_and_expanded_tensors(monkeypatch, small):
 
 
 @pytest.mark.parametrize("plan", [plan_of(), MASKED])
-def test_gradients_flow_to_both_rows(plan):
+def test_gradients_flow_to_both_loop(plan):
     """Feature-level mixing: the derivative is the weight each input has."""
     x = torch.randn(4, 2, 6, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: bm.mix(x, plan, "NCHW"), x)

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 from batchmix._mix import check_batch, shape_of
 from batchmix._plan import Plan
-from batchmix.backends import Backend, _generic, backend_of, plain
+from batchmix.backends import Backend, _formula, backend_of, called_as_is
 
 
-@plain
+@called_as_is
 def mix_labels(
     y: Any, plan: Plan, classes: int | None = None, *, smoothing: float = 0.0, other: Any = None
 ) -> Any:
@@ -51,24 +51,26 @@ def mix_labels(
     Source: Zhang et al., mixup, 2018, eq. 1, https://arxiv.org/abs/1710.09412
     """
     b = backend_of(y, "mix_labels()")
-    own_weight = plan.lam if plan.label_lam is None else plan.label_lam
     check_batch(b, "mix_labels()", "y", y, plan, other)
-    if not 0 <= smoothing < 1:
-        raise mix_error(
-            "mix_labels()", f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
-            "0.1 is the usual value.",
-        )  # fmt: skip
-    partners = b.take(y if other is None else other, b.array(plan.partner, y))
-    lam = b.array(own_weight, y)
+    check_options("mix_labels()", classes, smoothing)
+    others = y if other is None else other
+    own_weight = plan.lam if plan.label_lam is None else plan.label_lam
     if len(y.shape) == 1 and b.is_integer(y):
-        count = _checked_ids(b, [y] if other is None else [y, other], classes)
-        return b.soft(y, partners, lam, count, smoothing / count, 1 - smoothing)
+        if classes is None:
+            raise _no_classes(y)
+        off, on = smoothing / classes, 1 - smoothing
+        soft = b.soft(y, others, plan.partner, own_weight, classes, off, on)
+        if soft is None:
+            raise _no_class(b, y, others, classes)
+        return soft
     count = _checked_probabilities(b, y, classes)
-    soft = _generic.blend(b, b.cast(y, "float32"), b.cast(partners, "float32"), (1 - lam)[:, None])
+    partners = b.cast(b.take(others, b.array(plan.partner, y)), "float32")
+    theirs = 1 - b.array(own_weight, y)[:, None]
+    soft = _formula.blend(b, b.cast(y, "float32"), partners, theirs)
     return soft * (1 - smoothing) + smoothing / count if smoothing else soft
 
 
-@plain
+@called_as_is
 def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
     """Both targets of each row and the weight of the first, for losses that take hard labels.
 
@@ -97,27 +99,41 @@ def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
     b = backend_of(y, "pairs()")
     check_batch(b, "pairs()", "y", y, plan, other)
     partners = b.take(y if other is None else other, b.array(plan.partner, y))
-    return y, partners, b.array(plan.lam if plan.label_lam is None else plan.label_lam, y)
+    lam = plan.lam if plan.label_lam is None else plan.label_lam
+    # a copy: what is handed out may be written to, the plan may not
+    return y, partners, b.array(lam.copy() if isinstance(lam, np.ndarray) else lam, y)
 
 
-def _checked_ids(b: Backend, labels: list[Any], classes: int | None) -> int:
-    """C, once every id that can be seen from the host is in 0..C-1."""
-    if classes is None:
+def check_options(where: str, classes: int | None, smoothing: float) -> None:
+    """A number of classes, or None, and a share to smooth by."""
+    if classes is not None and not (isinstance(classes, int | np.integer) and classes > 0):
         raise mix_error(
-            "mix_labels()",
-            f"got integer labels of shape {tuple(labels[0].shape)} and classes=None.",
-            "Class ids cannot be averaged.",
-            "Pass classes=<number of classes>, or one-hot labels of shape (B, C).",
+            where, f"got classes={classes!r}.", "It counts classes, from 1.",
+            "Pass an integer such as 10.",
         )  # fmt: skip
-    for ids in (b.on_host(y) for y in labels):
-        if ids is not None and ids.size and not (ids.min() >= 0 and ids.max() < classes):
-            bad = ids[(ids < 0) | (ids >= classes)][0]
-            raise mix_error(
-                "mix_labels()", f"got label {int(bad)} with classes={classes}.",
-                f"Ids are 0..{classes - 1}.",
-                "Raise `classes`, or drop or remap rows to ignore before mixing.",
-            )  # fmt: skip
-    return classes
+    if not (isinstance(smoothing, int | float | np.floating) and 0 <= smoothing < 1):
+        raise mix_error(
+            where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
+            "0.1 is the usual value.",
+        )  # fmt: skip
+
+
+def _no_classes(y: Any) -> MixError:
+    return mix_error(
+        "mix_labels()", f"got integer labels of shape {tuple(y.shape)} and classes=None.",
+        "Class ids cannot be averaged.",
+        "Pass classes=<number of classes>, or one-hot labels of shape (B, C).",
+    )  # fmt: skip
+
+
+def _no_class(b: Backend, y: Any, other: Any, classes: int) -> MixError:
+    seen = [ids for ids in map(b.on_host, (y, other)) if ids is not None]
+    bad = [ids[(ids < 0) | (ids >= classes)] for ids in seen]
+    return mix_error(
+        "mix_labels()", f"got label {int(np.concatenate(bad)[0])} with classes={classes}.",
+        f"Ids are 0..{classes - 1}.",
+        "Raise `classes`, or drop or remap rows to ignore before mixing.",
+    )  # fmt: skip
 
 
 def _checked_probabilities(b: Backend, y: Any, classes: int | None) -> int:
@@ -125,26 +141,12 @@ def _checked_probabilities(b: Backend, y: Any, classes: int | None) -> int:
     shape = shape_of(y, "mix_labels()")
     values = b.on_host(y) if b.is_integer(y) else None
     hot = values is None or ((values == 0) | (values == 1)).all()
+    hot = hot and (b.is_integer(y) or b.blendable(y))
     count = {n for n in (classes, shape[-1]) if n is not None}  # a graph may not know its C
-    if len(shape) == 2 and len(count) == 1 and hot:
+    if len(shape) == 2 and len(count) == 1 and 0 not in count and hot:
         return count.pop()
     raise mix_error(
         "mix_labels()", f"got labels of shape {shape}, dtype {y.dtype} and classes={classes}.",
         "Labels are integer ids [B], or probabilities (integers: 0, 1) [B, C] with C = classes.",
-        "For masks of ids use mix_ids; for other targets use pairs.",
+        "For masks of ids use fields.Ids; for other targets use pairs.",
     )  # fmt: skip
-
-
-def check_label_options(where: str, classes: int | None, smoothing: float) -> None:
-    """A number of classes from 1, or None, and a share to smooth by."""
-    count = classes is None or (isinstance(classes, int | np.integer) and classes >= 1)
-    if not count or isinstance(classes, bool):
-        raise mix_error(
-            where, f"got classes={classes!r}.", "It is the number of classes, an integer >= 1.",
-            "Pass for example 1000, or leave it out for labels [B, C].",
-        )  # fmt: skip
-    if not (isinstance(smoothing, int | float | np.number) and 0 <= smoothing < 1):
-        raise mix_error(
-            where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
-            "0.1 is the usual value.",
-        )  # fmt: skip

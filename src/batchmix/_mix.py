@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 from batchmix._plan import Plan
-from batchmix.backends import Backend, backend_of, plain
+from batchmix.backends import Backend, backend_of, called_as_is
 
 
-@plain
+@called_as_is
 def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) -> Any:
     r"""Execute a plan on a batch of images, waveforms, videos or table rows.
 
@@ -50,51 +50,29 @@ def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) 
     timm and Composer cut a video along time instead of space; torchvision and kornia refuse 8-bit
     MixUp.
     """
-    b = check_mix("mix()", x, plan, layout, other, out)
+    b = checked("mix()", x, plan, layout, other, out)
     return b.paste(x, x if other is None else other, plan, layout, out)
 
 
-@plain
+@called_as_is
 def mix_ids(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) -> Any:
-    """Execute a plan on ids, such as segmentation masks: cells are chosen, never averaged.
-
-    Inside the box a cell takes the partner's id where the partner's weight is above one half.
-
-    Args:
-      x: array [B, ...] of any dtype.
-      plan, layout, other, out: as for `mix`.
-
-    Returns:
-      A new array like `x`, or `out`.
-
-    Raises:
-      MixError: as `mix`.
-
-    Example:
-      >>> import numpy as np, batchmix as bm
-      >>> plan = bm.Plan([1, 0], box=[[[0, 2]], [[0, 0]]], opacity=[0.7, 1], axes="T", size=(4,))
-      >>> bm.mix_ids(np.array([[3, 3, 3, 3], [255, 255, 255, 255]]), plan, "NT")[0]
-      array([255, 255,   3,   3])
-
-    Differs from: timm, torchvision and kornia refuse masks; Datarax and big_vision average ids.
-    """
-    b = check_mix("mix_ids()", x, plan, layout, other, out)
-    return b.paste(x, x if other is None else other, _chosen(b, x, plan), layout, out)
+    """The verb of `fields.Ids`, where it is described; arguments as for `mix`."""
+    b = checked("Ids()", x, plan, layout, other, out)
+    return b.paste(x, x if other is None else other, _chosen(b, plan), layout, out)
 
 
-def _chosen(b: Backend, x: Any, plan: Plan) -> Plan:
-    columns = plan.columns()
-    if plan.mask is None:
-        columns["opacity"] = b.cast(b.array(plan.opacity, x) > 0.5, "float32")
-    else:
-        row = (slice(None), *[None] * len(plan.size))
-        columns["mask"] = b.cast(
-            b.array(plan.opacity, x)[row] * b.array(plan.mask, x) > 0.5, "float32"
-        )
-        columns["opacity"] = b.cast(b.array(plan.opacity, x) > 0, "float32")
-    if isinstance(plan.partner, np.ndarray):
-        columns = {k: np.asarray(v) for k, v in columns.items()}
-    return Plan.unchecked(axes=plan.axes, size=plan.size, **columns)
+def _chosen(b: Backend, plan: Plan) -> Plan:
+    """The same plan with each cell's opacity rounded to 0 or 1: at 0.5 the row keeps its own."""
+
+    def rounded(above: Any) -> Any:
+        host = isinstance(above, np.ndarray)
+        return above.astype(np.float32) if host else b.cast(above, "float32")
+
+    columns = {"opacity": rounded(plan.opacity > 0.5)}
+    if plan.mask is not None:
+        rows = (slice(None), *[None] * len(plan.size))
+        columns["mask"] = rounded(plan.opacity[rows] * plan.mask > 0.5)
+    return Plan.unchecked(**vars(plan) | columns)
 
 
 def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: Any) -> None:
@@ -106,10 +84,16 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
         )  # fmt: skip
     # in a graph of TensorFlow sizes may be unknown, here None; its backend asserts those later
     shape, rows = shape_of(x, where), plan.partner.shape[0]
-    if not shape or (None not in (shape[0], rows) and shape[0] != rows):
+    if not shape or (shape[0] != rows and None not in (shape[0], rows)):
         raise mix_error(
             where, f"`{name}` has shape {shape}; the plan was drawn for {rows} rows.",
             "Each row has one entry in the plan.", "Draw with batch=len(x).",
+        )  # fmt: skip
+    if type(plan.partner) is not np.ndarray and backend_of(plan.partner, where) is not b:
+        raise mix_error(
+            where, f"`{name}` is a {type(x).__name__}, the plan one of a traced step.",
+            "A plan without values is for arrays of its own framework.",
+            f"Convert `{name}` first, for example with jax.numpy.asarray.",
         )  # fmt: skip
     if other is not None and (
         backend_of(other, where) is not b
@@ -126,12 +110,13 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
 
 def shape_of(x: Any, where: str) -> tuple[int | None, ...]:
     """The shape; a size that a graph does not know is None."""
-    if getattr(x.shape, "rank", 0) is None:
+    shape = x.shape
+    if getattr(shape, "rank", 0) is None:
         raise mix_error(
             where, "the number of axes of an array is not known in this graph.",
             "A layout has one letter per axis.", "Set it before: tf.ensure_shape(x, [None, ...]).",
         )  # fmt: skip
-    return tuple(x.shape)
+    return tuple(shape)
 
 
 def dtype_of(x: Any) -> str:
@@ -145,57 +130,71 @@ def _fit(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
     return len(one) == len(two) and all(same)
 
 
-def check_mix(where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> Backend:
-    """Layout, batch, sizes and memory, before any work."""
+def checked(where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> Backend:
+    """The backend, once layout, batch, sizes, memory and, for "mix()", the dtype are right."""
     b = backend_of(x, where)
     check_batch(b, where, "x", x, plan, other)
-    check_layout(where, shape_of(x, where), plan, layout)
+    check_layout(where, x.shape, plan, layout)
     if out is not None:
         _check_out(b, where, x, other, out)
     if where == "mix()" and not b.blendable(x):
         raise mix_error(
-            "mix()",
-            f"`x` has dtype {x.dtype}.",
+            where, f"`x` has dtype {x.dtype}.",
             "Floats and integers of 8 or 16 bits can be averaged, ids and complex numbers cannot.",
-            "Use mix_ids for ids (fields.Ids in a Mixer), or convert to float first.",
-        )
+            "Use fields.Ids(layout)(x, plan) for ids, or convert to float first.",
+        )  # fmt: skip
     return b
 
 
-def check_layout(where: str, shape: tuple[int | None, ...], plan: Plan, layout: str) -> None:
+def check_layout(where: str, shape: Any, plan: Plan, layout: str) -> None:
     """One letter for each axis of `x`, and the sizes that the plan was drawn for."""
-    if len(layout) != len(shape) or layout[:1] != "N" or len(set(layout)) != len(layout):
+    known = isinstance(layout, str) and layout[:1] == "N" and len(set(layout)) == len(layout)
+    if not known or len(layout) != len(shape):
         raise mix_error(
-            where, f"`x` has shape {shape} and layout {layout!r}.",
+            where, f"`x` has shape {tuple(shape)} and layout {layout!r}.",
             "A layout has one letter per axis, no letter twice, and starts with N, the batch.",
             "Pass for example 'NCHW', 'NHWC', 'NCTHW', 'NCT' or 'NC'.",
         )  # fmt: skip
-    sizes = dict(zip(layout, shape))
+    for axis, n in zip(plan.axes, plan.size):
+        if axis not in layout or shape[layout.index(axis)] != n:
+            raise _size_differs(where, dict(zip(layout, shape)), plan, layout)
+
+
+def _size_differs(where: str, sizes: dict[str, Any], plan: Plan, layout: str) -> MixError:
     drawn = dict(zip(plan.axes, plan.size))
-    if any(sizes.get(axis) != n for axis, n in drawn.items()):
-        fits = {axis: sizes.get(axis, "?") for axis in drawn}
-        raise mix_error(
-            where,
-            f"`x` has layout {layout!r} and shape {shape}; the plan was drawn for size {drawn}.",
-            "Boxes are counted in cells, so axes and sizes must match.", f"Draw with size={fits}.",
-        )  # fmt: skip
+    return mix_error(
+        where, f"`x` has layout {layout!r} and shape {tuple(sizes.values())}; the plan was drawn "
+        f"for size {drawn}.",
+        "Boxes are counted in cells, so axes and sizes must match.",
+        f"Draw with size={ {axis: sizes.get(axis, '?') for axis in drawn} }.",
+    )  # fmt: skip
 
 
 def _check_out(b: Backend, where: str, x: Any, other: Any, out: Any) -> None:
     """`out` is like `x`, and either `x` itself or memory apart from all that is read."""
     fix = "Pass out=x to work in place, or a separate array such as numpy.empty_like(x)."
-    like = tuple(out.shape) == tuple(x.shape) and out.dtype == x.dtype
-    if backend_of(out, where) is not b or not like:
+    alike = backend_of(out, where) is b and tuple(out.shape) == tuple(x.shape)
+    if not alike or out.dtype != x.dtype:
         raise mix_error(
             where, f"`out` is a {type(out).__name__} of shape {tuple(out.shape)} and dtype "
             f"{out.dtype}; `x` has shape {tuple(x.shape)} and dtype {x.dtype}.",
             "The result has the shape and dtype of `x`.", fix,
         )  # fmt: skip
     if not b.writable(out):
-        raise mix_error(where, "`out` is read-only, or repeats memory.", "It is written to.", fix)
+        raise not_writable(where, out, fix)
     apart = other is None or other is x or b.overlap(out, other) == "none"
     if b.overlap(out, x) == "partial" or not apart:
         raise mix_error(
             where, "`out` shares memory with what is read.",
             "It is `x` itself, or memory of its own; `other` is never written to.", fix,
         )  # fmt: skip
+
+
+def not_writable(where: str, out: Any, fix: str) -> MixError:
+    """The error for an `out` that cannot be."""
+    return mix_error(
+        where, f"`out` is a {type(out).__name__} that cannot be written to: it is read-only, "
+        "repeats memory, or needs gradients.",
+        "It is written to. Arrays of JAX and TensorFlow never are.",
+        f"{fix} In JAX donate x instead: jax.jit(step, donate_argnums=0).",
+    )  # fmt: skip

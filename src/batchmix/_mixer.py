@@ -13,7 +13,7 @@ from batchmix._errors import MixError, mix_error
 from batchmix._parts import Part, has_own_memory, parts_of, sizes_of
 from batchmix._plan import Key, Plan
 from batchmix._tree import get_at, replaced_at
-from batchmix.backends import backend_of, is_traced, plain
+from batchmix.backends import backend_of, called_as_is, is_traced
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -27,7 +27,7 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-@plain
+@called_as_is
 class Mixer:
     """Draw a plan for each batch and apply it to the fields that are named.
 
@@ -115,14 +115,14 @@ class Mixer:
                 self._give_back(epoch, at)
             raise
 
-    @plain
+    @called_as_is
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
         parts = parts_of(batch, self.fields)
         epoch, step = self._address(parts, step, epoch)
         return self._drawn(parts, step, epoch)
 
-    @plain
+    @called_as_is
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """`batch` with `plan` executed on the fields that are named."""
         return self._mixed(batch, parts_of(batch, self.fields), plan, other)
@@ -154,11 +154,10 @@ class Mixer:
 
         if rows is not None and not (is_traced(epoch) or is_traced(step)):
             return make(epoch, step, rows)
-        later = getattr(backend_of(x, "Mixer"), "drawn", None)
-        if later is None:
+        b = backend_of(x, "Mixer")
+        if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
             raise _traced(f"step={step!r}, which has no value yet.")
-        plan: Plan = later(make, [epoch, step], rows, x)
-        return plan
+        return b.drawn(make, [epoch, step], rows, x)
 
     def _mixed(self, batch: Any, parts: list[Part], plan: Plan, other: Any) -> Any:
         """The fields that write come last, after all checks: a refused batch is as it was."""

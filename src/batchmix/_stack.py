@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix._mix import check_layout, dtype_of
+from batchmix._mix import check_layout, dtype_of, not_writable
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
 
@@ -42,7 +43,7 @@ def mix_stack(rows: Any, plan: Plan, layout: str = "NHWC", *, out: Any = None) -
     Differs from: timm's FastCollateMixup does this for uint8 in a Python loop, and in two of its
     modes writes to the arrays of the data set.
     """
-    b = _checked("mix_stack()", rows, plan)
+    b, rows = _checked("mix_stack()", rows, plan)
     shape = (len(rows), *tuple(rows[0].shape))
     check_layout("mix_stack()", shape, plan, layout)
     if not b.blendable(rows[0]):
@@ -52,7 +53,7 @@ def mix_stack(rows: Any, plan: Plan, layout: str = "NHWC", *, out: Any = None) -
             "Stack ids, and use mix_ids.",
         )  # fmt: skip
     _check_out("mix_stack()", b, shape, dtype_of(rows[0]), rows, out)
-    return b.mix_rows(rows, plan, layout, out)
+    return b.mix_stack(rows, plan, layout, out)
 
 
 def mix_normalize(
@@ -92,7 +93,7 @@ def mix_normalize(
       >>> mix_normalize(rows, plan, mean=[10] * 3, std=[5] * 3)[:, 0, 0, 0].tolist()
       [1.0, 2.0]
     """
-    b = _checked("mix_normalize()", rows, plan)
+    b, rows = _checked("mix_normalize()", rows, plan)
     first, where = rows[0], "mix_normalize()"
     if len(first.shape) != 3 or dtype_of(first) != "uint8":
         raise mix_error(
@@ -101,7 +102,7 @@ def mix_normalize(
         )  # fmt: skip
     check_layout(where, (len(rows), *tuple(first.shape)), plan, "NHWC")
     height, width, channels = first.shape
-    means, stds = (np.asarray(v, np.float32) for v in (mean, std))
+    means, stds = _numbers(mean), _numbers(std)
     if means.shape != (channels,) or stds.shape != (channels,) or not (stds > 0).all():
         raise mix_error(
             where, f"got mean={mean!r} and std={std!r} for {channels} channels.",
@@ -114,44 +115,66 @@ def mix_normalize(
             "Draw with size={'H': ..., 'W': ...}.",
         )  # fmt: skip
     _check_out(where, b, (len(rows), channels, height, width), dtype, rows, out)
-    return b.widen(rows, plan, means, stds, dtype, out)
+    return b.mix_normalize(rows, plan, means, stds, dtype, out)
 
 
-def _checked(where: str, rows: Any, plan: Plan) -> Backend:
-    """The backend of rows that are all alike."""
-    if len(rows) == 0 or len(rows) != len(plan):
+def _numbers(value: Any) -> NDArray[np.float32]:
+    try:
+        return np.asarray(value, np.float32)
+    except (TypeError, ValueError):
+        return np.empty(0, np.float32)
+
+
+def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
+    """The backend of rows that are all alike, and these as a list."""
+    try:
+        rows = list(rows)
+    except TypeError:
         raise mix_error(
-            where, f"got {len(rows)} rows; the plan was drawn for {len(plan)}.",
+            where, f"`rows` is a {type(rows).__name__}.", "It is a sequence of arrays.",
+            "Pass a list of rows, or one array [B, ...].",
+        ) from None  # fmt: skip
+    if not isinstance(plan, Plan) or len(rows) == 0 or len(rows) != len(plan):
+        count = len(plan) if isinstance(plan, Plan) else f"a {type(plan).__name__}, no plan"
+        raise mix_error(
+            where, f"got {len(rows)} rows; the plan was drawn for {count}.",
             "There is one row at least, and each has one entry in the plan.",
             "Draw with batch=len(rows).",
         )  # fmt: skip
-    backend = backend_of(rows[0], where)
-    first = (rows[0].shape, rows[0].dtype)
+    first = rows[0]
+    backend = backend_of(first, where)
     for i, row in enumerate(rows):
-        if backend_of(row, where) is not backend or (row.shape, row.dtype) != first:
+        if (
+            backend_of(row, where) is not backend
+            or row.shape != first.shape
+            or row.dtype != first.dtype
+        ):
             raise mix_error(
                 where, f"row {i} has shape {tuple(row.shape)} and dtype {row.dtype}, row 0 "
-                f"{tuple(first[0])} and {first[1]}.",
+                f"{tuple(first.shape)} and {first.dtype}.",
                 "The rows of a batch are alike.", "Resize or convert them before.",
             )  # fmt: skip
-    return backend
+    return backend, rows
 
 
 def _check_out(
-    where: str, b: Backend, shape: tuple[int, ...], dtype: str, rows: Any, out: Any
+    where: str, b: Backend, shape: tuple[int, ...], dtype: str, rows: list[Any], out: Any
 ) -> None:
     """`out` fits, can be written to, and shares nothing with the rows."""
     if out is None:
         return
-    like = tuple(out.shape) == shape and dtype_of(out) == dtype
-    if backend_of(out, where) is not b or not like:
+    # a name does not tell the byte order
+    alike = backend_of(out, where) is b and tuple(out.shape) == shape and dtype_of(out) == dtype
+    if not alike or not getattr(out.dtype, "isnative", True):
         raise mix_error(
             where, f"`out` is a {type(out).__name__} of shape {tuple(out.shape)} and dtype "
             f"{out.dtype}.",
             f"The result has shape {shape} and dtype {dtype}.", "Leave it out once.",
         )  # fmt: skip
-    if not b.writable(out) or any(b.overlap(out, row) != "none" for row in rows):
+    if not b.writable(out):
+        raise not_writable(where, out, "Pass memory of its own.")
+    if any(b.overlap(out, row) != "none" for row in rows):
         raise mix_error(
-            where, "`out` is read-only, repeats memory, or shares it with a row.",
+            where, "`out` shares memory with a row.",
             "It is written to while rows are read.", "Pass memory of its own.",
         )  # fmt: skip

@@ -13,7 +13,7 @@ and its epoch, and hands them over. Ours use this module and the public names on
 from batchmix._columns import COLUMNS, Column
 from batchmix._errors import mix_error
 from batchmix._tree import get_at, path_of, replaced_at
-from batchmix.backends import plain as called_as_is
+from batchmix.backends import called_as_is
 
 __all__ = [
     "COLUMNS",

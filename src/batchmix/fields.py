@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from batchmix._boxes import FORMATS, mix_boxes
+from batchmix._bounding_boxes import check_format, mix_bounding_boxes
 from batchmix._errors import mix_error
-from batchmix._labels import check_label_options, mix_labels
-from batchmix._mix import check_mix, mix, mix_ids
+from batchmix._labels import check_options, mix_labels
+from batchmix._mix import checked, mix, mix_ids
 from batchmix._plan import Plan
 
 __all__ = [
@@ -62,12 +62,15 @@ class Grid:
 
     def check(self, value: Any, plan: Plan, other: Any = None) -> None:
         """Raise what ``mix(value, plan, layout, other=other, out=value)`` would raise."""
-        check_mix("mix()", value, plan, self.layout, other, value)
+        checked("mix()", value, plan, self.layout, other, value)
 
 
 @dataclass(frozen=True)
 class Ids:
-    """Ids on a grid, such as segmentation masks: pasted with the image, never averaged.
+    """Ids on a grid, such as segmentation masks: chosen cell by cell, never averaged.
+
+    Inside the box a cell takes the partner's id where the partner's weight is above one half. Any
+    dtype will do. A field is a function too: ``Ids("NHW")(masks, plan)``.
 
     Args:
       layout: one letter per axis, batch first, such as "NHW".
@@ -77,6 +80,8 @@ class Ids:
       >>> plan = bm.Plan([1, 0], box=[[[0, 1]]] * 2, opacity=[1, 1], axes="T", size=(2,))
       >>> Ids("NT")(np.array([[3, 3], [200, 200]]), plan).tolist()
       [[200, 3], [3, 200]]
+
+    Differs from: timm, torchvision and kornia refuse masks; Datarax and big_vision average ids.
     """
 
     layout: str
@@ -89,7 +94,7 @@ class Ids:
 
     def check(self, value: Any, plan: Plan, other: Any = None) -> None:
         """Raise what the call with ``out=value`` would raise."""
-        check_mix("mix_ids()", value, plan, self.layout, other, value)
+        checked("Ids()", value, plan, self.layout, other, value)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ class Labels:
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_label_options("Labels", self.classes, self.smoothing)
+        check_options("Labels", self.classes, self.smoothing)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
         return mix_labels(value, plan, self.classes, smoothing=self.smoothing, other=other)
@@ -120,30 +125,39 @@ class Labels:
 class BoundingBoxes:
     """Bounding boxes [B, N, 4 + K] in cells, with what goes with each, such as its class id.
 
-    They become [B, 2 N, 4 + K]: the row's own that still show, then the partner's, -1 where there
-    is none.
+    They become [B, 2 N, 4 + K], of the same dtype: the row's own that still show, then the
+    partner's, -1 in all columns where there is none. What has no area is padding.
+
+    A box of the partner is cut to the region that was pasted, and moved along where that was
+    stretched. Where the paste is opaque, the row's own box is gone if it is covered whole, and
+    shrinks where one of its sides is. Where rows are blended, or pasted through a mask, own boxes
+    stay as they are; `lam` is their weight in a loss.
 
     Args:
-      format: "xyxy" (left, top, right, bottom), "yxyx", "xywh" or "cxcywh".
+      format: "xyxy" (left, top, right, bottom), "yxyx", "xywh" (left, top, width, height) or
+        "cxcywh" (centre, width, height).
+
+    Raises:
+      MixError: an unknown format; at the call, a shape, dtype or plan that does not fit, or a
+        traced array (boxes are mixed on the host).
 
     Example:
       >>> import numpy as np, batchmix as bm
       >>> plan = bm.Plan([1, 0], [[[0, 8], [0, 4]], [[0, 0]] * 2], [1, 1], "HW", (8, 8))
       >>> BoundingBoxes("xywh")(np.array([[[2, 0, 6, 8]], [[1, 1, 4, 2]]]), plan)[0].tolist()
       [[4, 0, 4, 8], [1, 1, 3, 2]]
+
+    Differs from: Keras' MixUp concatenates coordinates instead of boxes, its CutMix and those of
+    torchvision and kornia refuse boxes; the mixup of YOLOX keeps all boxes of both, uncut.
     """
 
     format: str = "xyxy"
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise mix_error(
-                "BoundingBoxes", f"got format={self.format!r}.", f"It is one of {', '.join(FORMATS)}.",
-                "Convert other formats first; coordinates are cells, not shares.",
-            )  # fmt: skip
+        check_format("BoundingBoxes", self.format)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        return mix_boxes(value, plan, self.format, other=other)
+        return mix_bounding_boxes(value, plan, self.format, other=other)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
+
 from batchmix._errors import mix_error
-from batchmix.backends import backend_of, plain
+from batchmix.backends import Backend, backend_of, called_as_is
 
 Reduction = Literal["mean", "none"]
 
 
-@plain
+@called_as_is
 def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") -> Any:
     r"""Cross-entropy with a distribution as target.
 
@@ -28,7 +30,7 @@ def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") 
       A scalar, or [B].
 
     Raises:
-      MixError: shapes differ.
+      MixError: shapes differ, or are not [B, C].
 
     Example:
       >>> import numpy as np
@@ -38,12 +40,18 @@ def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") 
     Differs from: torch.nn.CrossEntropyLoss with probabilities gives the same; with its own
     `label_smoothing` on top, labels would be smoothed twice.
     """
-    b = _checked("soft_cross_entropy()", logits, target)
-    log, target = _alike(b, b.log_softmax(logits), target)
-    return _reduced(-_total(target * log), reduction)
+    b = _checked("soft_cross_entropy()", logits, target, reduction)
+    if len(logits.shape) != 2:
+        raise mix_error(
+            "soft_cross_entropy()", f"`logits` has shape {tuple(logits.shape)}.",
+            "Each row has one distribution over its classes: [B, C].",
+            "Bring the classes to the last axis, and the others into the first by reshape.",
+        )  # fmt: skip
+    log, target = b.promoted(b.log_softmax(logits), target)
+    return _reduced(b, -b.sum(target * log), reduction)
 
 
-@plain
+@called_as_is
 def soft_binary_cross_entropy(
     logits: Any, target: Any, *, threshold: float | None = None, reduction: Reduction = "mean"
 ) -> Any:
@@ -76,17 +84,18 @@ def soft_binary_cross_entropy(
 
     Source: Wightman et al., ResNet strikes back, 2021, section 3, https://arxiv.org/abs/2110.00476
     """
-    b = _checked("soft_binary_cross_entropy()", logits, target)
+    b = _checked("soft_binary_cross_entropy()", logits, target, reduction)
     if threshold is not None:
-        if not 0 <= threshold < 1:
+        if not (isinstance(threshold, (int, float, np.floating)) and 0 <= threshold < 1):
             raise mix_error(
                 "soft_binary_cross_entropy()", f"got threshold={threshold!r}.",
                 "A soft label above it counts as 1; labels lie in 0..1.", "0.2 is a usual value.",
             )  # fmt: skip
         target = b.cast(target > threshold, "float32")
-    yes, target = _alike(b, b.log_sigmoid(logits), target)
+    logits, _ = b.promoted(logits, logits)
+    yes, target = b.promoted(b.log_sigmoid(logits), target)
     loss = -(target * yes + (1 - target) * b.log_sigmoid(-logits))
-    return _reduced(loss, reduction)
+    return _reduced(b, loss, reduction)
 
 
 def pairwise(
@@ -121,52 +130,54 @@ def pairwise(
     Differs from: ``mean(loss) * mean(lam)``, what comes out when the loss reduces first, is another
     number as soon as lam differs between rows.
     """
-    y, y_partner, lam = pairs
-    own, others = loss(logits, y), loss(logits, y_partner)
-    shape = tuple(own.shape)
-    if not shape or shape[0] != lam.shape[0]:
+    _check_reduction(reduction)
+    if not isinstance(pairs, (tuple, list)) or len(pairs) != 3:
         raise mix_error(
-            "pairwise()", f"`loss` returned shape {shape} for {lam.shape[0]} rows.",
+            "pairwise()", f"`pairs` is a {type(pairs).__name__}.",
+            "It is (y, y_partner, lam): two targets a row, and the weight of the first.",
+            "Pass what batchmix.pairs returned.",
+        )  # fmt: skip
+    y, y_partner, lam = pairs
+    b, own, others = backend_of(lam, "pairwise()"), loss(logits, y), loss(logits, y_partner)
+    shape = tuple(getattr(own, "shape", ()))
+    if not shape or shape[0] != lam.shape[0] or backend_of(own, "pairwise()") is not b:
+        raise mix_error(
+            "pairwise()", f"`loss` returned a {type(own).__name__} of shape {shape} for "
+            f"{lam.shape[0]} rows.",
             "Each row has a weight of its own, so the loss must not average over rows.",
             "Pass reduction='none' to the loss.",
         )  # fmt: skip
-    b = backend_of(lam, "pairwise()")
-    lam, own = _alike(b, lam[(slice(None), *[None] * (len(shape) - 1))], own)
-    others = _alike(b, lam, others)[1]
-    return _reduced(lam * own + (1 - lam) * others, reduction)
+    lam, own = b.promoted(lam[(slice(None), *[None] * (len(shape) - 1))], own)
+    others = b.promoted(lam, others)[1]
+    return _reduced(b, lam * own + (1 - lam) * others, reduction)
 
 
-def _checked(where: str, logits: Any, target: Any) -> Any:
-    """The backend, once logits and target have one shape."""
+def _checked(where: str, logits: Any, target: Any, reduction: Reduction) -> Backend:
+    """The backend, once logits and target are numbers of one shape."""
+    _check_reduction(reduction)
+    b = backend_of(logits, where)
+    for name, x in (("logits", logits), ("target", target)):
+        if backend_of(x, where) is not b or not (b.blendable(x) or b.is_integer(x)):
+            raise mix_error(
+                where, f"`{name}` is a {type(x).__name__} of dtype {x.dtype}.",
+                "Logits and targets are real numbers, in arrays of one framework.",
+                "Convert one of them.",
+            )  # fmt: skip
     if tuple(logits.shape) != tuple(target.shape):
         raise mix_error(
             where, f"`logits` has shape {tuple(logits.shape)}, `target` {tuple(target.shape)}.",
             "Each logit has a target.", "Make dense targets with mix_labels, or use pairwise.",
         )  # fmt: skip
-    return backend_of(logits, where)
+    return b
 
 
-def _reduced(loss: Any, reduction: Reduction) -> Any:
-    """The mean over everything, or all of it."""
+def _check_reduction(reduction: Reduction) -> None:
     if reduction not in ("mean", "none"):
         raise mix_error(
-            "losses",
-            f"got reduction={reduction!r}.",
-            "It is 'mean' or 'none'.",
+            "losses", f"got reduction={reduction!r}.", "It is 'mean' or 'none'.",
             "Pass one of the two.",
-        )
-    if reduction == "none":
-        return loss
-    b: Any = backend_of(loss, "losses")  # TensorFlow's tensors have no such methods, its module has
-    return b.mean(loss) if hasattr(b, "mean") else loss.mean()
+        )  # fmt: skip
 
 
-def _total(x: Any) -> Any:
-    """Sum over the last axis."""
-    b: Any = backend_of(x, "losses")
-    return b.total(x) if hasattr(b, "total") else x.sum(-1)
-
-
-def _alike(b: Any, x: Any, y: Any) -> tuple[Any, Any]:
-    """Both in one dtype, where the framework does not see to that itself."""
-    return b.promoted(x, y) if hasattr(b, "promoted") else (x, y)
+def _reduced(b: Backend, loss: Any, reduction: Reduction) -> Any:
+    return b.mean(loss) if reduction == "mean" else loss

@@ -1,13 +1,17 @@
-"""Metrics that tell whether mixing helped: on clean rows, and on mixed batches while training."""
+"""Metrics that tell whether mixing helped: on clean rows, and on mixed batches while training.
+
+All count on the host in float64, whatever framework the arrays are of; each is NaN for no rows.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from batchmix._errors import mix_error
 from batchmix.backends import backend_of
-from batchmix.losses import soft_cross_entropy
 
 
 def accuracy(logits: Any, y: Any) -> float:
@@ -21,9 +25,8 @@ def accuracy(logits: Any, y: Any) -> float:
       >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
       0.5
     """
-    logits, y = _with_methods(logits), _with_methods(y)
-    b = backend_of(logits, "accuracy()")
-    return float(b.cast(logits.argmax(-1) == y, "float64").mean())
+    z, ids = _checked("accuracy()", logits, y)
+    return _mean(z.argmax(1) == ids)
 
 
 def mixed_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
@@ -46,12 +49,9 @@ def mixed_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
     Differs from: accuracy against the unmixed label, which most training loops print under mixing,
     is near E[lam] for a perfect model and says nothing.
     """
-    logits = _with_methods(logits)
-    b = backend_of(logits, "mixed_accuracy()")
-    y, y_partner, lam = map(_with_methods, pairs)
-    predicted = logits.argmax(-1)
-    own, others = b.cast(predicted == y, "float64"), b.cast(predicted == y_partner, "float64")
-    return float((lam * own + (1 - lam) * others).mean())
+    z, own, other, lam = _checked_pairs("mixed_accuracy()", logits, pairs)
+    predicted = z.argmax(1)
+    return _mean(lam * (predicted == own) + (1 - lam) * (predicted == other))
 
 
 def clean_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
@@ -71,12 +71,8 @@ def clean_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
       >>> clean_accuracy(logits, (np.array([1, 1]), np.array([1, 1]), np.array([1.0, 0.5])))
       1.0
     """
-    logits = _with_methods(logits)
-    b = backend_of(logits, "clean_accuracy()")
-    y, _, lam = map(_with_methods, pairs)
-    clean = b.cast(lam == 1, "float64")
-    hits, rows = b.cast(logits.argmax(-1) == y, "float64") * clean, float(clean.sum())
-    return float(hits.sum()) / rows if rows else float("nan")
+    z, own, _, lam = _checked_pairs("clean_accuracy()", logits, pairs)
+    return _mean((z.argmax(1) == own)[lam == 1])
 
 
 def nll(logits: Any, y: Any) -> float:
@@ -90,8 +86,8 @@ def nll(logits: Any, y: Any) -> float:
       >>> round(nll(np.zeros((2, 4)), np.array([0, 3])), 4)
       1.3863
     """
-    logits = _with_methods(logits)
-    return float(soft_cross_entropy(logits, _one_hot(logits, y)))
+    z, ids = _checked("nll()", logits, y)
+    return _mean(-_log_softmax(z)[np.arange(len(z)), ids])
 
 
 def brier(logits: Any, y: Any) -> float:
@@ -109,9 +105,10 @@ def brier(logits: Any, y: Any) -> float:
 
     Differs from: scikit-learn's brier_score_loss halves it for two classes.
     """
-    logits = _with_methods(logits)
-    probabilities = _probabilities(logits)
-    return float(((probabilities - _one_hot(logits, y)) ** 2).sum(-1).mean())
+    z, ids = _checked("brier()", logits, y)
+    apart = np.exp(_log_softmax(z))
+    apart[np.arange(len(z)), ids] -= 1
+    return _mean((apart**2).sum(1))
 
 
 def ece(logits: Any, y: Any, bins: int = 15) -> float:
@@ -126,17 +123,27 @@ def ece(logits: Any, y: Any, bins: int = 15) -> float:
       bins: of equal width, by the largest probability.
 
     Raises:
-      ImportError: torch tensors without torchmetrics, which computes it for them.
+      MixError: as for the other metrics; bins < 1.
 
     Example:
       >>> round(ece(np.array([[9.0, 0.0], [9.0, 0.0]]), np.array([0, 1])), 3)
       0.5
 
+    Differs from: torchmetrics' multiclass_calibration_error gives the same.
+
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, eq. 3,
     https://arxiv.org/abs/1706.04599
     """
-    logits, y = _with_methods(logits), _with_methods(y)
-    return backend_of(logits, "ece()").calibration_error(_probabilities(logits), y, bins)
+    z, ids = _checked("ece()", logits, y)
+    if not (isinstance(bins, (int, np.integer)) and bins > 0):
+        raise mix_error("ece()", f"got bins={bins!r}.", "It counts bins, from 1.", "Pass 15.")
+    probabilities = np.exp(_log_softmax(z)).astype(np.float32)
+    # as in torchmetrics: bins [k / n, (k + 1) / n), edges in float32, 1.0 in one of its own
+    edges = np.linspace(0, 1, bins + 1, dtype=np.float32)
+    confidence, hit = probabilities.max(1), z.argmax(1) == ids
+    at = np.searchsorted(edges, confidence, side="right") - 1
+    gaps = np.bincount(at, confidence, bins + 1) - np.bincount(at, hit, bins + 1)
+    return float(np.abs(gaps).sum() / len(z)) if len(z) else float("nan")
 
 
 def fit_temperature(logits: Any, y: Any) -> float:
@@ -161,32 +168,77 @@ def fit_temperature(logits: Any, y: Any) -> float:
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2,
     https://arxiv.org/abs/1706.04599
     """
-    b = backend_of(logits, "fit_temperature()")
-    z, labels = b.to_numpy(logits), b.to_numpy(y)
+    z, labels = _checked("fit_temperature()", logits, y)
     z = z - z.max(-1, keepdims=True)
     low, high = np.log(0.01), np.log(100.0)  # of 1 / T
     for _ in range(60):
         middle = (low + high) / 2
         p = np.exp(np.exp(middle) * z)
         p /= p.sum(-1, keepdims=True)
-        slope = ((p * z).sum(-1) - z[np.arange(len(z)), labels]).mean()
+        slope = _mean((p * z).sum(-1) - z[np.arange(len(z)), labels])
         low, high = (middle, high) if slope < 0 else (low, middle)
     return float(np.exp(-(low + high) / 2))
 
 
-def _with_methods(x: Any) -> Any:
-    """`x`; a tensor of TensorFlow, which has no methods such as argmax, as a NumPy array."""
-    return x if hasattr(x, "argmax") else backend_of(x, "metrics").to_numpy(x)
+def _checked(where: str, logits: Any, *labels: Any) -> tuple[NDArray[Any], ...]:
+    """On the host: logits float64 [N, C], C > 0, and each of `labels` ids [N] in 0..C-1."""
+    z = _values(where, "logits", logits).astype(np.float64, copy=False)
+    ids = [_values(where, "y", y) for y in labels]
+    if z.ndim != 2 or not z.shape[1]:
+        raise mix_error(
+            where, f"`logits` has shape {z.shape}.", "It is [N, C]: one number a row and class.",
+            "Bring the classes to the last axis, and the others into the first by reshape.",
+        )  # fmt: skip
+    for y in ids:
+        if y.shape != z.shape[:1] or y.dtype.kind not in "iu":
+            raise mix_error(
+                where, f"`y` has shape {y.shape} and dtype {y.dtype}, `logits` shape {z.shape}.",
+                "Labels are integer ids, one for each row: [N].",
+                "Drop an axis of 1 with y[:, 0]; take y.argmax(1) of one-hot labels.",
+            )  # fmt: skip
+        if y.size and not (y.min() >= 0 and y.max() < z.shape[1]):
+            bad = y[(y < 0) | (y >= z.shape[1])][0]
+            raise mix_error(
+                where, f"got label {bad} for {z.shape[1]} classes.",
+                f"Ids are 0..{z.shape[1] - 1}.", "Drop rows to ignore before.",
+            )  # fmt: skip
+    return z, *ids
 
 
-def _probabilities(logits: Any) -> Any:
-    """softmax."""
-    return np.e ** backend_of(logits, "metrics").log_softmax(logits)
+def _checked_pairs(where: str, logits: Any, pairs: Any) -> tuple[NDArray[Any], ...]:
+    """(logits, y, y_partner, lam) on the host."""
+    if not isinstance(pairs, (tuple, list)) or len(pairs) != 3:
+        raise mix_error(
+            where, f"`pairs` is a {type(pairs).__name__}.", "It is (y, y_partner, lam).",
+            "Pass what batchmix.pairs returned.",
+        )  # fmt: skip
+    z, own, other = _checked(where, logits, *pairs[:2])
+    lam = _values(where, "lam", pairs[2])
+    if lam.shape != own.shape:
+        raise mix_error(
+            where, f"`lam` has shape {lam.shape}, `y` {own.shape}.",
+            "Each row has one weight.", "Pass what batchmix.pairs returned.",
+        )  # fmt: skip
+    return z, own, other, lam
 
 
-def _one_hot(logits: Any, y: Any) -> Any:
-    """[N, C] with 1 at the labels."""
-    y = _with_methods(y)
-    b = backend_of(y, "metrics")
-    ones = b.array(np.ones(len(y), np.float32), y)
-    return b.soft(y, y, ones, logits.shape[-1], 0.0, 1.0)
+def _values(where: str, name: str, x: Any) -> NDArray[Any]:
+    b = backend_of(x, where)
+    values = b.to_numpy(x) if b.blendable(x) or b.is_integer(x) else None
+    if values is None:
+        raise mix_error(
+            where, f"`{name}` is a {type(x).__name__} of dtype {x.dtype} without real numbers.",
+            "Metrics count on the host, outside of functions that are traced.",
+            "Return it from the traced function, and count then.",
+        )  # fmt: skip
+    return values
+
+
+def _mean(x: NDArray[Any]) -> float:
+    return float(x.mean()) if len(x) else float("nan")
+
+
+def _log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
+    z = z - z.max(1, keepdims=True)
+    log: NDArray[np.float64] = z - np.log(np.exp(z).sum(1, keepdims=True))
+    return log

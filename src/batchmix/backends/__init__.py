@@ -1,91 +1,54 @@
-"""One module per framework, all with the same functions: the contract is `Backend`."""
+"""One module per framework. Each has the functions that `_contract` declares, and a test checks it.
+
+A framework more is one module here and one line in `_ARRAYS`. What a module need not write itself:
+
+- `_native`: the compiled kernel, by addresses and strides, for arrays on the host;
+- `_loop`: the same in Python, row by row, where it was not built;
+- `_formula`: the same in whole-batch operations of the contract, for devices and traced arrays;
+- `_compiled`: what frameworks share whose arrays cannot be written to and whose steps are compiled.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from batchmix._errors import MixError, mix_error
+from batchmix.backends._contract import Backend
+from batchmix.backends._native import kernels, set_threads
 
-# class of an array, by its top-level package -> module here
+if TYPE_CHECKING:  # mypy holds every module against the contract here
+    from batchmix.backends import jax, numpy, tensorflow, torch
+
+    _modules: tuple[Backend, ...] = (jax, numpy, tensorflow, torch)
+
+__all__ = ["Backend", "backend_of", "called_as_is", "is_traced", "kernels", "set_threads"]
+
+# class of an array, by its top-level package -> module here; None: an array in name only
 _ARRAYS = {
-    "numpy.ndarray": "numpy", "torch.Tensor": "torch", "tensorflow.Tensor": "tensorflow",
+    "numpy.MaskedArray": None, "numpy.matrix": None, "numpy.ndarray": "numpy",
+    "torch.Tensor": "torch", "tensorflow.Tensor": "tensorflow",
     "jaxlib.ArrayImpl": "jax", "jax.Tracer": "jax",
 }  # fmt: skip
 _BY_TYPE: dict[type, Backend] = {}
 _Callable = TypeVar("_Callable", bound=Any)
 
 
-class Backend(Protocol):
-    """What a framework has to supply. `x` and `y` are its arrays; the rest is host values."""
-
-    def paste(self, x: Any, other: Any, plan: Any, layout: str, out: Any) -> Any:
-        """The kernel: `plan` executed on `x`, partners taken from `other`, into `out` or anew."""
-
-    def mix_rows(self, rows: Any, plan: Any, layout: str, out: Any) -> Any:
-        """`plan` executed on rows that lie apart, stacked into `out` or anew."""
-
-    def widen(self, rows: Any, plan: Any, mean: Any, std: Any, dtype: str, out: Any) -> Any:
-        """uint8 rows [H, W, C], mixed and normalised, as [B, C, H, W]."""
-
-    def overlap(self, out: Any, x: Any) -> str:
-        """How the memory of `out` meets that of `x`: "same", "none" or "partial"."""
-
-    def writable(self, out: Any) -> bool:
-        """Whether `out` may be written to, each element by itself."""
-
-    def blendable(self, x: Any) -> bool:
-        """Whether the dtype can be averaged (ids and booleans cannot)."""
-
-    def is_integer(self, y: Any) -> bool:
-        """Whether the dtype is an integer or boolean one."""
-
-    def on_host(self, y: Any) -> Any:
-        """`y` as a NumPy array where that costs nothing, else None (device, traced)."""
-
-    def to_numpy(self, x: Any) -> Any:
-        """A NumPy array, float64 or integer, whatever it costs."""
-
-    def array(self, value: Any, like: Any) -> Any:
-        """A small host array as an array of the framework, on the device of `like`."""
-
-    def cast(self, x: Any, dtype: str) -> Any:
-        """`x` in another dtype, given by name."""
-
-    def take(self, x: Any, index: Any) -> Any:
-        """Rows of x."""
-
-    def where(self, condition: Any, x: Any, y: Any) -> Any:
-        """Elementwise choice."""
-
-    def soft(self, ids: Any, partners: Any, lam: Any, classes: int, off: float, on: float) -> Any:
-        """float32 [B, classes]: `off`, plus lam * on at ids, plus (1 - lam) * on at partners."""
-
-    def log_softmax(self, logits: Any) -> Any:
-        """Over the last axis."""
-
-    def log_sigmoid(self, logits: Any) -> Any:
-        """Elementwise."""
-
-    def calibration_error(self, probabilities: Any, y: Any, bins: int) -> float:
-        """Expected calibration error with bins of equal width."""
-
-    # further functions, of frameworks whose functions are traced once and then run many times:
-    #   traced(x)                       whether `x` has no values yet
-    #   drawn(make, numbers, rows, x)   the plan of make(*numbers, rows), drawn whenever that runs
-    # and of those whose arrays lack the methods of NumPy's, or are never converted when two meet:
-    #   total(x)  mean(x)               sum over the last axis; mean over everything
-    #   promoted(x, y)                  both in one dtype
-
-
 def backend_of(x: Any, where: str) -> Backend:
     """The backend of an array, by its type; `where` names the caller in the error."""
     _load(type(x), where)
-    return _BY_TYPE[type(x)]
+    backend = _BY_TYPE[type(x)]
+    if not backend.dense(x):
+        raise mix_error(
+            where, f"got a {type(x).__name__} that is sparse, nested or quantised.",
+            "Rows are mixed cell by cell, and each cell has a value of its own.",
+            "Convert first, for example with x.to_dense() or x.dequantize().",
+        )  # fmt: skip
+    return backend
 
 
-def plain(function: _Callable) -> _Callable:
-    """The same, marked as Python that TensorFlow's AutoGraph calls as it is, without rewriting."""
+def called_as_is(function: _Callable) -> _Callable:
+    """Tell TensorFlow's AutoGraph to call this function without converting it."""
     function.autograph_info__ = {}
     return function
 
@@ -95,28 +58,25 @@ def is_traced(x: Any) -> bool:
     if isinstance(x, int | float):
         return False
     try:
-        traced = getattr(backend_of(x, "is_traced()"), "traced", None)
+        return backend_of(x, "is_traced()").traced(x)
     except MixError:  # what is no array
         return False
-    return traced is not None and bool(traced(x))
 
 
 def _load(cls: type, where: str) -> None:
     """Look a type up by its own name or that of a base of it; import only that backend."""
     if cls in _BY_TYPE:
         return
-    for base in cls.__mro__:
-        name = _ARRAYS.get(f"{base.__module__.partition('.')[0]}.{base.__name__}")
-        if name:
-            backend = importlib.import_module(f"{__name__}.{name}")
-            _BY_TYPE[cls] = cast(Backend, backend)
-            return
-    raise mix_error(
-        where,
-        f"got a {cls.__module__}.{cls.__qualname__}.",
-        f"It works on the arrays of {', '.join(_ARRAYS)}.",
-        "Convert first, for example with numpy.asarray.",
-    )
+    names = [f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in cls.__mro__]
+    name = next((_ARRAYS[n] for n in names if n in _ARRAYS), None)
+    if name is None:
+        raise mix_error(
+            where, f"got a {cls.__module__}.{cls.__qualname__}.",
+            "It works on the arrays of NumPy, PyTorch, JAX and TensorFlow, without masks.",
+            "Convert first, for example with numpy.asarray.",
+        )  # fmt: skip
+    backend: Any = importlib.import_module(f"{__name__}.{name}")
+    _BY_TYPE[cls] = backend
 
 
 # torch.compile reads this mark: it calls _load while tracing and keeps only that it returned None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,48 +14,18 @@ from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of, is_traced
 
 FORMATS = ("xyxy", "yxyx", "xywh", "cxcywh")
+WHERE = "BoundingBoxes()"
 NO_BOX = -1.0  # fills the places of boxes that are gone
 
 
-def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) -> Any:
-    """Bounding boxes of a mixed batch: the row's own that still show, then the partner's.
-
-    A box of the partner is cut to the region that was pasted, and moved along where that was
-    stretched. Where the paste is opaque, the row's own box is gone if it is covered
-    whole, and shrinks where one of its sides is. Where rows are blended, or pasted through a mask,
-    own boxes stay as they are; `lam` is their weight in a loss.
-
-    Args:
-      x: array [B, N, 4 + K]: up to N boxes a row, in cells, from 0, then K columns that go with the
-        box, such as its class id. What has no area is padding.
-      plan: as given to `mix`, with the axes H and W.
-      format: "xyxy" (left, top, right, bottom), "yxyx", "xywh" (left, top, width, height) or
-        "cxcywh" (centre, width, height).
-      other: boxes that partners are taken from, as in `mix`.
-
-    Returns:
-      A new array like `x`, [B, 2 N, 4 + K]: own boxes, then the partner's; -1 in all columns where
-      there is none.
-
-    Raises:
-      MixError: a shape, format or plan that does not fit; a traced array (boxes are mixed on the
-        host).
-
-    Example:
-      >>> import numpy as np, batchmix as bm
-      >>> plan = bm.Plan([1, 0], [[[0, 4], [0, 8]], [[0, 0]] * 2], [1, 1], "HW", (8, 8))
-      >>> boxes = np.array([[[1, 2, 5, 8, 7]], [[0, 0, 6, 6, 9]]])  # the last column is the class
-      >>> bm.mix_boxes(boxes, plan)[0].tolist()
-      [[1, 4, 5, 8, 7], [0, 0, 6, 4, 9]]
-
-    Differs from: Keras' MixUp concatenates coordinates instead of boxes, its CutMix and those of
-    torchvision and kornia refuse boxes; the mixup of YOLOX keeps all boxes of both, uncut.
-    """
-    b = backend_of(x, "mix_boxes()")
-    check_batch(b, "mix_boxes()", "x", x, plan, other)
-    _check(x, plan, format)
-    rows = b.to_numpy(x)
-    theirs = (rows if other is None else b.to_numpy(other))[np.asarray(plan.partner)]
+def mix_bounding_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) -> Any:
+    """The verb of `fields.BoundingBoxes`, where it is described."""
+    b = backend_of(x, WHERE)
+    check_batch(b, WHERE, "x", x, plan, other)
+    check_format(WHERE, format)
+    _check(x, plan)
+    rows = _values(b, x, plan)
+    theirs = (rows if other is None else _values(b, other, plan))[np.asarray(plan.partner)]
     own, partners = _corners(rows, format), _corners(theirs, format)
     region = _region(plan, plan.box)
     pasted = np.asarray(plan.opacity) > 0
@@ -68,30 +39,44 @@ def mix_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any = None) ->
     return _like(b, mixed, x)
 
 
-def _check(x: Any, plan: Plan, format: str) -> None:
-    """What boxes need of their array and of the plan."""
-    shape = tuple(x.shape)
+def check_format(where: str, format: str) -> None:
+    """How four numbers are a box."""
     if format not in FORMATS:
         raise mix_error(
-            "mix_boxes()", f"got format={format!r}.", f"It is one of {', '.join(FORMATS)}.",
+            where, f"got format={format!r}.", f"It is one of {', '.join(FORMATS)}.",
             "Convert other formats first; coordinates are cells, not shares.",
         )  # fmt: skip
+
+
+def _check(x: Any, plan: Plan) -> None:
+    shape = tuple(x.shape)
     if len(shape) != 3 or shape[2] < 4:
         raise mix_error(
-            "mix_boxes()", f"`x` has shape {shape}.",
+            WHERE, f"`x` has shape {shape}.",
             "Boxes are [B, N, 4 + K]: N a row, four coordinates, then what goes with the box.",
             "Pad each row to the same number of boxes with -1.",
         )  # fmt: skip
     if not {"H", "W"} <= set(plan.axes) or len(plan.axes) != 2:
         raise mix_error(
-            "mix_boxes()", f"the plan has the axes {plan.axes!r}.",
+            WHERE, f"the plan has the axes {plan.axes!r}.",
             "Bounding boxes lie on H and W.", "Draw with size={'H': ..., 'W': ...}.",
         )  # fmt: skip
-    if is_traced(x) or is_traced(plan.partner):
+    if not re.fullmatch(r"b?(float|int)\d+", dtype_of(x)):
         raise mix_error(
-            "mix_boxes()", "`x` or the plan has no values yet, in a function that is traced.",
+            WHERE, f"`x` has dtype {x.dtype}.",
+            "Coordinates are floats or signed integers: -1 marks places without a box.",
+            "Convert it, for example to int64.",
+        )  # fmt: skip
+
+
+def _values(b: Backend, x: Any, plan: Plan) -> NDArray[Any]:
+    values = None if is_traced(plan.partner) else b.to_numpy(x)
+    if values is None:
+        raise mix_error(
+            WHERE, "`x` or the plan has no values yet, in a function that is traced.",
             "Boxes are mixed on the host.", "Call it outside of the compiled function.",
         )  # fmt: skip
+    return values
 
 
 def _corners(x: NDArray[Any], format: str) -> NDArray[np.float64]:

@@ -5,27 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from batchmix._plan import Plan
+from batchmix.backends import _formula
+from batchmix.backends._contract import COMPUTE, Arrays
 
-SMALL = 4096  # elements per row, below which the loop's own cost exceeds that of whole-batch passes
+SMALL = 4096  # rows of fewer elements go through the formula: the Python loop would cost more
 
 
-def paste(b: Any, other: Any, plan: Plan, layout: str, out: Any, in_place: bool) -> None:
+def paste(b: Arrays, other: Any, plan: Plan, layout: str, out: Any, in_place: bool) -> None:
     """`plan` executed on `out`, which holds the rows already; `in_place`: `other` is `out`."""
-    mixed = plan.opacity.tolist()
+    opacity = plan.opacity.tolist()
     kept: dict[int, Any] = {}
-    for row, partner, keep in _visits(plan) if in_place else _plain(plan):
+    for row, partner, keep in _visits(plan) if in_place else _in_order(plan):
         if keep:
-            kept[row] = b.copy(out[row])
-        if mixed[row] > 0:
+            kept[row] = out[row].copy()
+        if opacity[row] > 0:
             source = kept.get(partner, other[partner])
-            region, part = _regions(b, plan, layout, row)
-            theirs = b.pick(source, part) if plan.source is not None else source[region]
-            b.blend_into(out[row], region, theirs, _weight(plan, layout, row, mixed[row]))
+            region, cells = _regions(plan, layout, row)
+            theirs = source[region] if plan.source is None else _picked(source, cells)
+            mask = plan.mask
+            weight = opacity[row] if mask is None else _weight(plan, mask, layout, row)
+            _blend(b, out[row][region], theirs, weight)
 
 
-def _plain(plan: Plan) -> Iterator[tuple[int, int, bool]]:
-    """Every row once, in order."""
+def _blend(b: Arrays, own: Any, theirs: Any, weight: Any) -> None:
+    """Into the memory of `own`; a weight that is a number is that of all cells, and 1 copies."""
+    compute = COMPUTE.get(own.dtype.name)
+    if isinstance(weight, float) and (compute is None or weight == 1):
+        own[...] = theirs
+    elif compute is None:
+        own[...] = np.where(weight > 0, theirs, own)
+    else:
+        mine, theirs = b.cast(own, compute), b.cast(theirs, compute)
+        if isinstance(weight, float):
+            mixed = mine * mine.dtype.type(1 - weight)
+            mixed += theirs * mine.dtype.type(weight)
+        else:
+            mixed = _formula.blend(b, mine, theirs, b.cast(weight, compute))
+        own[...] = b.rounded(mixed, own)
+
+
+def _in_order(plan: Plan) -> Iterator[tuple[int, int, bool]]:
     for row, partner in enumerate(plan.partner.tolist()):
         yield row, partner, False
 
@@ -56,7 +79,7 @@ def _visits(plan: Plan) -> Iterator[tuple[int, int, bool]]:
             row = partner[row]
 
 
-def _regions(b: Any, plan: Plan, layout: str, row: int) -> tuple[tuple[slice, ...], list[Any]]:
+def _regions(plan: Plan, layout: str, row: int) -> tuple[tuple[slice, ...], list[Any]]:
     """Slices of the box in one row, and the partner's cells for each axis, if it is stretched."""
     region = [slice(None)] * (len(layout) - 1)
     part: list[Any] = [None] * (len(layout) - 1)
@@ -71,11 +94,16 @@ def _regions(b: Any, plan: Plan, layout: str, row: int) -> tuple[tuple[slice, ..
     return tuple(region), part
 
 
-def _weight(plan: Plan, layout: str, row: int, opacity: float) -> Any:
-    """The row's opacity: a number, or with a mask an array that fits the box."""
-    if plan.mask is None:
-        return opacity
-    cut = plan.mask[row][tuple(slice(lo, hi) for lo, hi in plan.box[row].tolist())]
+def _picked(row: Any, cells: list[Any]) -> Any:
+    """The given cells of a row on each axis that has some."""
+    for axis, index in enumerate(cells):
+        row = row if index is None else np.take(row, np.asarray(index, np.intp), axis)
+    return row
+
+
+def _weight(plan: Plan, mask: NDArray[Any], layout: str, row: int) -> Any:
+    """The row's opacity through the mask, as an array that fits the box."""
+    cut = mask[row][tuple(slice(lo, hi) for lo, hi in plan.box[row].tolist())]
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))
     shape = iter(cut.transpose(order).shape)
     full = [next(shape) if a in plan.axes else 1 for a in layout[1:]]

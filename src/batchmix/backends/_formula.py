@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from batchmix._plan import Plan
+from batchmix.backends._contract import Arrays, Backend
+
+LONG = 1 << 15  # cells of an axis, above which products of two positions may not fit in int32
 
 
-def paste(b: Any, x: Any, other: Any, plan: Plan, layout: str, compute: str | None) -> Any:
+def paste(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: str | None) -> Any:
     """`plan` executed on `x`, in the dtype `compute`; without one, cells are only chosen."""
     partner = b.take(other, b.array(plan.partner, x))
     if plan.source is not None:
@@ -20,18 +23,20 @@ def paste(b: Any, x: Any, other: Any, plan: Plan, layout: str, compute: str | No
     if compute is None:
         return b.where(inside, partner, x)
     weight = b.cast(weight, compute)
-    return _blend(b, b.cast(x, compute), b.cast(partner, compute), weight, inside)
+    mixed = _blend(b, b.cast(x, compute), b.cast(partner, compute), weight, inside)
+    return b.rounded(mixed, x)
 
 
-def paste_flat(b: Any, x: Any, other: Any, plan: Plan, layout: str, compute: str | None) -> Any:
-    """`paste`; axes behind the box, such as C of NHWC, are counted as cells of its last axis."""
+def paste_flat(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: str | None) -> Any:
+    """`paste`; axes after the box, such as C of NHWC, are counted as cells of its last axis."""
     # a compiler's innermost loop then runs over a row of an image, and not over three channels
     last = max((layout.index(axis) for axis in plan.axes), default=len(layout) - 1)
-    behind = x.shape[last + 1 :]
+    after = x.shape[last + 1 :]
     by_cell = plan.mask is not None or plan.source is not None
-    if by_cell or not behind or not all(x.shape[1:]):  # 0, or None where a graph does not know it
+    known = all(x.shape[1:])  # not 0, nor None, as a graph may have it
+    if by_cell or not after or not known or math.prod(x.shape[last:]) > 2**31 - 1:
         return paste(b, x, other, plan, layout, compute)
-    times = [math.prod(behind) if layout[last] == axis else 1 for axis in plan.axes]
+    times = [math.prod(after) if layout[last] == axis else 1 for axis in plan.axes]
     columns = dict(vars(plan)) | {
         "size": tuple(n * count for n, count in zip(plan.size, times)),
         "box": plan.box * np.array(times, np.int32)[:, None],
@@ -43,32 +48,44 @@ def paste_flat(b: Any, x: Any, other: Any, plan: Plan, layout: str, compute: str
     return b.reshape(mixed, (-1, *x.shape[1:]))
 
 
-def blend(b: Any, x: Any, partner: Any, weight: Any) -> Any:
+def blend(b: Arrays, x: Any, partner: Any, weight: Any) -> Any:
     """``(1 - w) x + w partner``; copies at 0 and 1, so that NaN and inf stay where they are."""
     return _blend(b, x, partner, weight, weight > 0)
 
 
-def _blend(b: Any, x: Any, partner: Any, weight: Any, inside: Any) -> Any:
-    """`blend` where `inside` holds, `x` elsewhere."""
-    # one choice per cell and one per row: a weight that is 0 outside of the box would have both
-    # tests at every cell, which a compiler cannot move out of its innermost loop
+def mix_stack(b: Backend, rows: Any, plan: Plan, layout: str, out: Any) -> Any:
+    """Stacked, then pasted."""
+    x = b.stack(rows)
+    return b.paste(x, x, plan, layout, out)
+
+
+def mix_normalize(b: Backend, rows: Any, plan: Plan, mean: Any, std: Any, dtype: str) -> Any:
+    """What the native kernel does in one pass, on the whole batch."""
+    x = b.cast(b.stack(rows), "float32")
+    x = (b.paste(x, x, plan, "NHWC", None) - b.array(mean, x)) / b.array(std, x)
+    return b.cast(b.transpose(x, (0, 3, 1, 2)), dtype)
+
+
+def _blend(b: Arrays, x: Any, partner: Any, weight: Any, inside: Any) -> Any:
+    # testing `inside` per cell and `weight == 1` per row lets a compiler hoist the second out of
+    # its innermost loop
     mixed = b.where(weight == 1, partner, x * (1 - weight) + partner * weight)
     return b.where(inside, mixed, x)
 
 
-def _weight(b: Any, x: Any, plan: Plan, layout: str) -> Any:
+def _weight(b: Arrays, x: Any, plan: Plan, layout: str) -> Any:
     """Opacity of the partner inside the box: of each row or, with a mask, of each cell."""
     weight = _column(b.array(plan.opacity, x), layout)
     if plan.mask is None:
         return weight
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))
-    mask = plan.mask
+    mask = b.array(plan.mask, x)
     if order != sorted(order):
-        mask = mask.transpose([0, *(k + 1 for k in order)])
-    return weight * _spread(b.array(mask, x), "N" + plan.axes, layout)
+        mask = b.transpose(mask, [0, *(k + 1 for k in order)])
+    return weight * _spread(mask, "N" + plan.axes, layout)
 
 
-def _inside(b: Any, x: Any, plan: Plan, layout: str, inside: Any) -> Any:
+def _inside(b: Arrays, x: Any, plan: Plan, layout: str, inside: Any) -> Any:
     """The cells of `inside` that lie in the box too, broadcastable to `x`."""
     for axis, (letter, n) in enumerate(zip(plan.axes, plan.size)):
         lo, hi = _ends(b, plan.box, axis, x, layout)
@@ -77,27 +94,39 @@ def _inside(b: Any, x: Any, plan: Plan, layout: str, inside: Any) -> Any:
     return inside
 
 
-def _stretched(b: Any, partner: Any, x: Any, plan: Plan, layout: str) -> Any:
+def _stretched(b: Arrays, partner: Any, x: Any, plan: Plan, layout: str) -> Any:
     """Each row with its source region stretched over its box, axis by axis, nearest cell."""
     for axis, (letter, n) in enumerate(zip(plan.axes, plan.size)):
         lo, hi = _ends(b, plan.box, axis, x, layout)
         start, stop = _ends(b, plan.source, axis, x, layout)
         at = _spread(b.arange(n, x), letter, layout)
         width = b.where(hi > lo, hi - lo, 1 + 0 * hi)
-        cell = start + ((2 * (at - lo) + 1) * (stop - start)) // (2 * width)
+        cell = start + _scaled(2 * (at - lo) + 1, stop - start, 2 * width, n)
         cell = b.where((at >= lo) & (at < hi), cell, 0 * cell)
         partner = b.take_along(partner, cell, layout.index(letter))
     return partner
 
 
-def _ends(b: Any, box: Any, axis: int, x: Any, layout: str) -> tuple[Any, Any]:
-    """First and last-but-one cell of each row on one axis, broadcastable to `x`."""
+def _scaled(m: Any, by: Any, over: Any, n: int) -> Any:
+    """``floor(m * by / over)`` for positions of up to `n` cells: m < over <= 2 n, by <= n."""
+    if n <= LONG:
+        return m * by // over
+    # long division, bit by bit of `by`: frameworks count in int32, which the product would not fit
+    found = rest = 0 * m
+    for bit in reversed(range(n.bit_length())):
+        rest = 2 * rest + by // 2**bit % 2 * m
+        found = 2 * found + rest // over
+        rest = rest % over
+    return found
+
+
+def _ends(b: Arrays, box: Any, axis: int, x: Any, layout: str) -> tuple[Any, Any]:
+    """Start and (exclusive) end of each row's box on one axis, broadcastable to `x`."""
     ends = b.array(box[:, axis], x)
     return _column(ends[:, 0], layout), _column(ends[:, 1], layout)
 
 
 def _column(v: Any, layout: str) -> Any:
-    """[B] as [B, 1, ..., 1]."""
     return _spread(v, "N", layout)
 
 

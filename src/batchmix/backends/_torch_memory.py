@@ -1,0 +1,128 @@
+"""When the memory of a PyTorch tensor may be read and written directly, and where it lies."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Literal
+
+import torch
+from torch.autograd import forward_ad
+
+from batchmix._errors import mix_error
+from batchmix.backends._host import lie_apart
+from batchmix.backends._native import Memory
+
+
+# The kind of tensor and the modes that are active, as torch's dispatcher tells them. Compared with
+# those of dense tensors on the host in no mode, so that what is unknown here is not addressable:
+# conjugate views, FakeTensor, functorch, tracers, and what there will be.
+def kind(x: Any) -> int:
+    return int(torch._C._dispatch_keys(x).raw_repr())
+
+
+def modes() -> int:
+    return int(torch._C._dispatch_tls_local_include_set().raw_repr())
+
+
+KINDS: set[int] = set()
+MODES: set[int] = set()
+
+
+def _learn() -> None:
+    for inference in (False, True):
+        with torch.inference_mode(inference):
+            KINDS.add(kind(torch.empty(0, device="cpu")))
+            MODES.add(modes())
+
+
+# in a thread of its own: modes are those of a thread, and the first use of batchmix may be in one
+_learner = threading.Thread(target=_learn)
+_learner.start()
+_learner.join()
+
+
+def addressable(*tensors: Any) -> bool:
+    """Whether the memory of CPU tensors may be read directly: nothing else says what they hold."""
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0 or modes() not in MODES:
+        return False
+    with_gradients = torch.is_grad_enabled()
+    for x in tensors:
+        known = type(x) is torch.Tensor or _only_a_name(type(x))
+        if not known or kind(x) not in KINDS or (with_gradients and x.requires_grad):
+            return False
+    return True
+
+
+def _only_a_name(cls: type) -> bool:
+    """Whether a subclass does nothing but tell what its tensors are."""
+    return cls is torch.nn.Parameter or cls.__module__.startswith("torchvision.tv_tensors.")
+
+
+def memory(x: Any) -> Memory:
+    item = x.element_size()
+    return Memory(x.data_ptr(), tuple(x.shape), tuple([n * item for n in x.stride()]))
+
+
+def overlap(out: Any, x: Any) -> Literal["same", "none", "partial"]:
+    """By the bounds of both; memory without an address, such as that of a trace, is apart."""
+    if out is x:
+        return "same"
+    starts = _start(out), _start(x)
+    if not all(starts) or out.device != x.device:
+        return "none"
+    if starts[0] == starts[1] and out.stride() == x.stride() and out.shape == x.shape:
+        return "same"
+    ends = [start + _bytes(v) for start, v in zip(starts, (out, x))]
+    return "partial" if starts[0] < ends[1] and starts[1] < ends[0] else "none"
+
+
+def _start(x: Any) -> int:
+    """The address of the first byte, 0 where there is none."""
+    if torch.compiler.is_compiling():
+        return 0
+    try:
+        return int(x.data_ptr())
+    except RuntimeError:  # a FakeTensor, or one that a transformation stands before
+        return 0
+
+
+def _bytes(x: Any) -> int:
+    """From the first to the one after the last."""
+    last = sum((n - 1) * s for n, s in zip(x.shape, x.stride()))
+    return int((last + 1) * x.element_size() * (x.numel() > 0))
+
+
+def writable(out: Any) -> bool:
+    """Not where autograd would refuse it, nor where elements share memory."""
+    if out.requires_grad and (out.is_leaf or out._is_view()):
+        return False
+    if out.is_inference() and not torch.is_inference_mode_enabled():
+        return False
+    return out.is_contiguous() or lie_apart(out.shape, out.stride(), 1)
+
+
+def counted(out: Any) -> Any:
+    """What the kernel wrote to, as far as autograd is concerned."""
+    if not out.is_inference():
+        torch.autograd.graph.increment_version(out)
+    return out
+
+
+def laid_out(mixed: Any, x: Any) -> Any:
+    """In the memory format of `x`: gathering rows loses channels_last."""
+    if mixed.stride() == x.stride():
+        return mixed
+    order = sorted(range(x.dim()), key=lambda k: -x.stride(k))
+    back = sorted(range(x.dim()), key=lambda k: order[k])
+    return mixed.permute(order).contiguous().permute(back)
+
+
+def written(out: Any, mixed: Any) -> Any:
+    """`out`, where all modes and transformations see that it is written to."""
+    try:
+        return out.copy_(mixed)
+    except RuntimeError as problem:
+        raise mix_error(
+            "mix", f"PyTorch does not write to this `out` ({str(problem).splitlines()[0]}).",
+            "It is written to in place.", "Leave `out` out.",
+        ) from problem  # fmt: skip
