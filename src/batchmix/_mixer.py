@@ -10,7 +10,7 @@ from typing import Any
 
 from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
-from batchmix._parts import Part, has_own_memory, parts_of, sizes_of
+from batchmix._parts import Part, with_own_memory, parts_of, sizes_of
 from batchmix._plan import Key, Plan
 from batchmix._tree import get_at, replaced_at
 from batchmix.backends import backend_of, called_as_is, is_traced
@@ -107,9 +107,10 @@ class Mixer:
             traced, where the count would be read once and every call would repeat one mix.
         """
         parts = parts_of(batch, self.fields)
-        epoch, at = self._address(parts, step, epoch)
+        rows, size, x = sizes_of(parts, self.axes)
+        epoch, at = self._address(x, step, epoch)
         try:
-            return self._mixed(batch, parts, self._drawn(parts, at, epoch), other)
+            return self._mixed(batch, parts, self._drawn(rows, size, x, at, epoch), other)
         except BaseException:
             if step is None:
                 self._give_back(epoch, at)
@@ -118,20 +119,20 @@ class Mixer:
     @called_as_is
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
-        parts = parts_of(batch, self.fields)
-        epoch, step = self._address(parts, step, epoch)
-        return self._drawn(parts, step, epoch)
+        rows, size, x = sizes_of(parts_of(batch, self.fields), self.axes)
+        epoch, step = self._address(x, step, epoch)
+        return self._drawn(rows, size, x, step, epoch)
 
     @called_as_is
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """`batch` with `plan` executed on the fields that are named."""
         return self._mixed(batch, parts_of(batch, self.fields), plan, other)
 
-    def _address(self, parts: list[Part], step: Any, epoch: Any) -> tuple[Any, Any]:
+    def _address(self, x: Any, step: Any, epoch: Any) -> tuple[Any, Any]:
         """Epoch and step of this batch; the mixer's own count where no step is given."""
         if step is not None:
             return _number(self.epoch if epoch is None else epoch), _number(step)
-        if any(is_traced(part.value) for part in parts):
+        if is_traced(x):
             raise _traced("no `step`, in a function that is traced once and run many times.")
         with _counting:
             if epoch is not None and epoch != self.epoch:
@@ -145,9 +146,7 @@ class Mixer:
             if (self.epoch, self.step) == (epoch, step + 1):
                 self.step = step
 
-    def _drawn(self, parts: list[Part], step: Any, epoch: Any) -> Plan:
-        rows, size, x = sizes_of(parts, self.axes)
-
+    def _drawn(self, rows: int | None, size: dict[str, int], x: Any, step: Any, epoch: Any) -> Plan:
         def make(epoch: int, step: int, rows: int) -> Plan:
             key = Key(self.seed, epoch, step, self.rank)
             return draw(self.policy, key, rows, size, pairing=self.pairing)
@@ -161,16 +160,20 @@ class Mixer:
 
     def _mixed(self, batch: Any, parts: list[Part], plan: Plan, other: Any) -> Any:
         """The fields that write come last, after all checks: a refused batch is as it was."""
-        partners = {p.path: None if other is None else get_at(other, p.path) for p in parts}
-        written = [p for p in parts if self.inplace and has_own_memory(p, batch, other)]
-        done = {p.path: p.field(p.value, plan, partners[p.path]) for p in parts if p not in written}
-        for part in written[1:]:
-            part.field.check(part.value, plan, partners[part.path])  # type: ignore[attr-defined]
-        for p in written:
-            done[p.path] = p.field(p.value, plan, partners[p.path], out=p.value)  # type: ignore[call-arg]
-        for path, value in done.items():
-            batch = replaced_at(batch, path, value)
-        return batch
+        written = with_own_memory(parts, batch, other) if self.inplace else []
+        partners = [None if other is None else get_at(other, part.path) for part in parts]
+        done, late = batch, []
+        for part, theirs in zip(parts, partners):
+            if any(part is own for own in written):
+                late.append((part, theirs))
+            else:
+                done = replaced_at(done, part.path, part.field(part.value, plan, theirs))
+        for part, theirs in late[1:]:
+            part.field.check(part.value, plan, theirs)  # type: ignore[attr-defined]
+        for part, theirs in late:
+            mixed = part.field(part.value, plan, theirs, out=part.value)  # type: ignore[call-arg]
+            done = replaced_at(done, part.path, mixed)
+        return done
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch."""

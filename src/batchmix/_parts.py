@@ -23,8 +23,11 @@ class Part(NamedTuple):
 
 def parts_of(batch: Any, fields: Mapping[Any, Field]) -> list[Part]:
     """Every part of `batch` that a field is named for."""
-    paths = ((place, path_of(place), field) for place, field in fields.items())
-    return [Part(*named, get_at(batch, named[1])) for named in paths]
+    parts = []
+    for place, field in fields.items():
+        path = path_of(place)
+        parts.append(Part(place, path, field, get_at(batch, path)))
+    return parts
 
 
 def sizes_of(parts: list[Part], axes: str | None) -> tuple[int | None, dict[str, int], Any]:
@@ -65,18 +68,20 @@ def sizes_of(parts: list[Part], axes: str | None) -> tuple[int | None, dict[str,
     return first.shape[0], {axis: sizes[axis][0] for axis in axes}, first
 
 
-def has_own_memory(part: Part, batch: Any, other: Any) -> bool:
-    """Whether a part may be written to: a grid, in memory that nothing else of the batch is in."""
-    x = part.value
-    if not hasattr(part.field, "layout") or not hasattr(x, "shape"):
-        return False
-    b = backend_of(x, "Mixer")
-    if not b.writable(x):
-        return False
-    kept = [leaf for whole in (batch, other) for leaf in leaves(whole) if hasattr(leaf, "shape")]
-    mine = sum(leaf is x for leaf in kept)
-    like = (leaf for leaf in kept if leaf is not x and isinstance(leaf, type(x)))
-    return mine == 1 and all(b.overlap(x, leaf) == "none" for leaf in like)
+def with_own_memory(parts: list[Part], batch: Any, other: Any) -> list[Part]:
+    """The parts that may be written to: grids, in memory that nothing else of the batch is in."""
+    arrays = [x for x in leaves((batch, other)) if hasattr(x, "dtype")]
+    found = []
+    for part in parts:
+        x = part.value
+        if not (hasattr(part.field, "layout") and hasattr(x, "dtype")):
+            continue
+        b = backend_of(x, "Mixer")
+        alike = [y for y in arrays if y is not x and type(y) is type(x)]
+        alone = len(arrays) - len([y for y in arrays if y is not x]) == 1
+        if alone and b.writable(x) and all(b.overlap(x, y) == "none" for y in alike):
+            found.append(part)
+    return found
 
 
 def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:

@@ -25,15 +25,24 @@ def get_at(batch: Any, path: Path) -> Any:
       MixError: a step that is not there, or a batch that has no places.
     """
     for step in path:
-        known = step in batch if isinstance(batch, Mapping) else True  # a defaultdict makes keys
-        row = isinstance(step, int) and hasattr(batch, "dtype")  # of an array, which is no batch
         try:
-            if row or not known:
-                raise KeyError(step)
-            batch = getattr(batch, step) if _is_record(batch) else batch[step]
+            batch = _get(batch, step)
         except (KeyError, IndexError, TypeError, AttributeError):
             raise _absent(batch, step) from None
     return batch
+
+
+def _get(batch: Any, step: Any) -> Any:
+    kind = type(batch)
+    if kind is tuple or kind is list or kind is dict:
+        return batch[step]
+    if _is_record(batch):
+        return getattr(batch, step)
+    if isinstance(step, int) and hasattr(batch, "dtype"):
+        raise TypeError("a row of an array is no part of a batch")
+    if isinstance(batch, Mapping) and step not in batch:
+        raise KeyError(step)  # a defaultdict would make it
+    return batch[step]
 
 
 def replaced_at(batch: Any, path: Path, value: Any) -> Any:
@@ -41,14 +50,13 @@ def replaced_at(batch: Any, path: Path, value: Any) -> Any:
     if not path:
         return value
     step, rest = path[0], path[1:]
-    if _is_record(batch):
-        inner = replaced_at(getattr(batch, step), rest, value)
-        return dataclasses.replace(batch, **{step: inner})
-    inner = replaced_at(batch[step], rest, value)
+    inner = replaced_at(_get(batch, step), rest, value) if rest else value
     if isinstance(batch, tuple):
         parts = [*batch]
         parts[step] = inner
         return batch._make(parts) if hasattr(batch, "_make") else type(batch)(parts)
+    if _is_record(batch):
+        return dataclasses.replace(batch, **{step: inner})
     new = copy.copy(batch)
     new[step] = inner
     return new
@@ -56,19 +64,21 @@ def replaced_at(batch: Any, path: Path, value: Any) -> Any:
 
 def leaves(batch: Any) -> Iterator[Any]:
     """Everything in a batch that is not itself a place with parts."""
-    if _is_record(batch):
-        batch = [getattr(batch, f.name) for f in dataclasses.fields(batch)]
-    if isinstance(batch, Mapping):
-        batch = [*batch.values()]
-    if isinstance(batch, tuple | list):
+    if hasattr(batch, "dtype"):
+        yield batch
+    elif isinstance(batch, tuple | list):
         for part in batch:
             yield from leaves(part)
+    elif isinstance(batch, Mapping):
+        yield from leaves([*batch.values()])
+    elif _is_record(batch):
+        yield from leaves([getattr(batch, f.name) for f in dataclasses.fields(batch)])
     else:
         yield batch
 
 
 def _is_record(batch: Any) -> bool:
-    return dataclasses.is_dataclass(batch) and not isinstance(batch, type)
+    return hasattr(type(batch), "__dataclass_fields__")
 
 
 def _absent(batch: Any, step: Any) -> MixError:

@@ -41,7 +41,7 @@ class Reverse:
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
-        return np.arange(batch)[::-1]
+        return np.arange(batch - 1, -1, -1, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Roll:
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
-        return (np.arange(batch) - self.n) % max(batch, 1)
+        return np.roll(np.arange(batch, dtype=np.int32), self.n)
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,10 @@ def _start(x: Any) -> int:
 
 def _bytes(x: Any) -> int:
     """From the first to the one after the last."""
+    if x.is_contiguous() or not x.numel():
+        return int(x.nbytes)
     last = sum((n - 1) * s for n, s in zip(x.shape, x.stride()))
-    return int((last + 1) * x.element_size() * (x.numel() > 0))
+    return int((last + 1) * x.element_size())
 
 
 def writable(out: Any) -> bool:

@@ -46,6 +46,11 @@ class Paste:
         """The entries of `rows`, in that order, repeats allowed."""
         return Paste(**{name: v[rows] for name, v in vars(self).items() if v is not None})
 
+    def repeated(self, count: int) -> Paste:
+        """Each entry `count` times."""
+        columns = ((name, v) for name, v in vars(self).items() if v is not None)
+        return Paste(**{name: v.repeat(count, 0) for name, v in columns})
+
 
 class Policy(Protocol):
     """How much is pasted, and where. A policy is an immutable value with this one method.
@@ -103,18 +108,30 @@ def _numbers(batch: int, opacity: float, kind: int) -> tuple[NDArray[Any], NDArr
     return columns
 
 
-def choose(pick: NDArray[Any], pastes: Sequence[Paste], request: Request) -> Paste:
-    """Row i of `pastes[pick[i]]`, for every i. A part that only some of them have is filled in."""
+def drawn_by(pick: NDArray[Any], policies: Sequence[Policy | None], request: Request) -> Paste:
+    """Row i as ``policies[pick[i]]`` draws it; None leaves a row alone.
+
+    Each policy draws its own rows alone, in the order of the policies. A part that only some of
+    them have is filled in.
+    """
+    drawn = []
+    for k, policy in enumerate(policies):
+        rows = (pick == k).nonzero()[0]
+        if len(rows):
+            # partners are not among these rows: PerPair is to see that it cannot pair them
+            own = request._replace(partner=np.full(len(rows), -1, np.int32))
+            drawn.append((rows, nothing(own) if policy is None else policy.sample(own)))
+    if len(drawn) < 2:
+        return drawn[0][1] if drawn else nothing(request)
     size = tuple(request.size.values())
-    picked = [pick == k for k in range(1, len(pastes))]
     columns = {}
-    for name in vars(pastes[0]):
-        values = [vars(paste)[name] for paste in pastes]
-        if all(value is None for value in values):
+    for name in vars(drawn[0][1]):
+        given = [vars(paste)[name] for _, paste in drawn]
+        if all(value is None for value in given):
             continue
-        filled = [absent(name, p.box, size) if v is None else v for v, p in zip(values, pastes)]
-        chosen = filled[0]
-        for at, other in zip(picked, filled[1:]):
-            chosen = np.where(at[(slice(None), *[None] * (other.ndim - 1))], other, chosen)
-        columns[name] = chosen
+        values = [absent(name, p.box, size) if v is None else v for v, (_, p) in zip(given, drawn)]
+        column = np.empty((len(pick), *values[0].shape[1:]), np.result_type(*values))
+        for (rows, _), value in zip(drawn, values):
+            column[rows] = value
+        columns[name] = column
     return Paste(**columns)

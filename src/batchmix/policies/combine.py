@@ -9,7 +9,10 @@ from itertools import accumulate
 import numpy as np
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Policy, Request, check_policy, choose, nothing
+from batchmix.policies._paste import Paste, Policy, Request, check_policy, drawn_by
+
+
+_ONE = np.zeros(1, np.int32)  # the partner of a row that is drawn for others too
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,14 @@ class Switch:
         object.__setattr__(self, "weights", tuple((weights / total).tolist()))
 
     def sample(self, request: Request) -> Paste:
-        """Every policy draws every row, so that none depends on what was picked for the others."""
+        """A coin for each row, and the draw of the policy that it fell on."""
         coin = request.rng.random_sample(len(request.partner))
+        edges = [*accumulate(self.weights or ())][:-1]
         pick = np.zeros(len(coin), np.int8)
-        for edge in accumulate((self.weights or ())[:-1]):
+        for edge in edges:
             pick += coin >= edge
-        chosen = choose(pick, [policy.sample(request) for policy in self.policies], request)
-        columns = vars(chosen) | {"kind": np.where(chosen.kind < 0, np.int8(-1), pick)}
+        drawn = drawn_by(pick, self.policies, request)
+        columns = vars(drawn) | {"kind": np.where(drawn.kind < 0, np.int8(-1), pick)}
         return Paste(**columns)
 
 
@@ -111,10 +115,8 @@ class Sometimes:
 
     def sample(self, request: Request) -> Paste:
         """A coin for each row, and the policy's draw where it fell on mixing."""
-        mixed = request.rng.random_sample(len(request.partner)) < self.prob
-        return choose(
-            mixed.astype(np.int8), [nothing(request), self.policy.sample(request)], request
-        )
+        alone = request.rng.random_sample(len(request.partner)) >= self.prob
+        return drawn_by(alone, [self.policy, None], request)
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ class PerBatch:
 
     def sample(self, request: Request) -> Paste:
         """The draw of one row, repeated."""
-        one = self.policy.sample(request._replace(partner=np.zeros(1, np.int32)))
-        return one.take(np.zeros(len(request.partner), np.int64))
+        rng, key, partner, size = request
+        return self.policy.sample(Request(rng, key, _ONE, size)).repeated(len(partner))
 
 
 @dataclass(frozen=True)
