@@ -1,6 +1,6 @@
 """The documentation is true: its Python runs, its links lead somewhere, its pages are complete.
 
-Every block fenced as ```python runs, whatever stands behind the word; ```text and ```bash do not.
+Every block fenced as ```python runs, whatever follows the word; ```text and ```bash do not.
 """
 
 from __future__ import annotations

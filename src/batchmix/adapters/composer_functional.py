@@ -1,4 +1,4 @@
-"""Composer's functional forms, under its names and with its arguments. PyTorch alone is needed."""
+"""Composer's functional forms, with its names and arguments. They need PyTorch only."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def mixup_batch(
         Beta(alpha, alpha) distributed.
       alpha: parameter of the Beta distribution; 0 mixes nothing.
       indices: [B], who is whose partner. Left out: a permutation.
-      key: address of the draws. Left out: its seed is drawn from torch's generator, so that
-        `torch.manual_seed` alone decides.
+      key: address of the draws. Left out: the seed is drawn from torch's global generator, so
+        `torch.manual_seed` decides.
 
     Returns:
-      (mixed input, targets of the partners, mixing). Mind whose weight it is: here the PARTNER's,
-      in `cutmix_batch` the row's own, as in Composer.
+      (mixed input, targets of the partners, mixing). As in Composer, `mixing` is the PARTNER's
+      weight, but the area that `cutmix_batch` returns is the row's own.
 
     Raises:
       MixError: numbers out of range, or a dtype that cannot be averaged.
@@ -88,8 +88,8 @@ def cutmix_batch(
         lam ~ Beta(alpha, alpha); 0 mixes nothing.
       bbox: (x1, y1, x2, y2), half-open. As in Composer, x counts along H and y along W.
       indices: [B], who is whose partner. Left out: a permutation.
-      uniform_sampling: boxes may start before the border, so that each pixel is as likely to be
-        pasted; else the centre is uniform, and pixels in the middle are likelier.
+      uniform_sampling: boxes may start outside of the image, so that every pixel is equally likely
+        to be pasted; else the centre is uniform, and pixels in the middle are more likely.
       key: as for `mixup_batch`.
 
     Returns:
@@ -114,7 +114,7 @@ def cutmix_batch(
     if length is not None and bbox is not None:
         raise mix_error(
             "cutmix_batch()", f"got length={length!r} and bbox={bbox!r}.",
-            "Either of them says where to cut.", "Leave one out.",
+            "Each of them says where to cut.", "Leave one out.",
         )  # fmt: skip
     rows, layout = len(input), _LAYOUTS.get(input.ndim)
     if layout is None:
@@ -142,7 +142,7 @@ class CutMixBox:
     Args:
       alpha: parameter of the Beta distribution; not used where there is a length.
       length: side of the box before it is clipped, as a share of each side of the grid, 0..1.
-      uniform_sampling: each cell is as likely to be pasted.
+      uniform_sampling: every cell is equally likely to be pasted.
 
     Raises:
       MixError: a length out of range.
@@ -173,7 +173,7 @@ class CutMixBox:
         side = (size * (self.length if share is None else np.sqrt(share))).astype(np.int64)
         side = np.broadcast_to(side, (batch, len(size)))
         u = rows.rng.random_sample(side.shape)
-        # all positions that reach the grid, or those around a centre on it
+        # uniform over all positions that touch the grid, or over centres on it
         low = u * (size + side) - side if self.uniform_sampling else u * size - side // 2
         low = np.floor(low).astype(np.int64)
         box = np.stack([np.maximum(low, 0), np.minimum(low + side, size)], -1)
@@ -183,7 +183,7 @@ class CutMixBox:
 def _plan(
     policy: Policy | None, key: bm.Key | None, rows: int, size: dict[str, int], **given: Any
 ) -> bm.Plan:
-    """The plan drawn at the key, with what is given in place of what was drawn."""
+    """The plan drawn at the key, with the columns in `given` put in."""
     key = key or bm.Key(int(torch.randint(2**62, ())))
     plan = bm.draw(policy, key, rows, size, pairing=Permutation())
     if given["partner"] is not None:
