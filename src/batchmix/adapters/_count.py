@@ -19,7 +19,7 @@ class BatchCount:
 
     def __init__(self, where: str, fix: str, *, needs_epoch: bool = True) -> None:
         self.where, self.fix, self.needs_epoch = where, fix, needs_epoch
-        # shared: [epoch, first step, number of set_epoch calls, call at which worker 0 last started]
+        # [epoch, first step, number of set_epoch calls, call at which worker 0 last started]
         self.shared = torch.zeros(4, dtype=torch.int64)
         if not needs_epoch:  # workers may start before the first set_epoch
             self.shared.share_memory_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,28 +79,43 @@ class CutMix:
 
     def sample(self, rows: Rows) -> Paste:
         """One box per row, opacity 1."""
-        if not rows.size:
-            raise mix_error(
-                "CutMix",
-                "the draw has size={}, no axes.",
-                "A box needs at least one axis to lie on.",
-                "Use MixUp for tables, or cut columns with size={'C': columns} and layout 'NC'.",
-            )
         batch = len(rows.partner)
-        size = np.array(list(rows.size.values()), np.int64)  # [A]
-        if self.minmax is not None:
+        if self.minmax is None:
+            _, box = drawn_box(rows.rng, self.alpha, self.placement, batch, rows.size)
+        else:
+            size = _cells(rows.size)
             low, high = (np.floor(size * share).astype(np.int64) for share in self.minmax)
             span = rows.rng.random_sample((batch, len(size))) * (high - low + 1)
             side = low + span.astype(np.int64)
             box = _inside(rows.rng, side, size)
-        else:
-            lam = beta(rows.rng, self.alpha, batch)
-            side = size * ((1 - lam) ** (1 / len(size)))[:, None]  # [B, A]
-            if self.placement == "inside":
-                box = _inside(rows.rng, np.rint(side).astype(np.int64), size)
-            else:
-                box = _clipped(rows.rng, side.astype(np.int64), size)
         return Paste(box, np.ones(batch), kind=np.zeros(batch, np.int8))
+
+
+def drawn_box(
+    rng: np.random.RandomState,
+    alpha: float,
+    placement: Literal["clipped", "inside"],
+    batch: int,
+    size: Mapping[str, int],
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """lam [B] ~ Beta(alpha, alpha), and boxes [B, A, 2] whose share is 1 - lam before clipping."""
+    cells = _cells(size)
+    lam = beta(rng, alpha, batch)
+    side = cells * ((1 - lam) ** (1 / len(cells)))[:, None]  # [B, A]
+    if placement == "inside":
+        return lam, _inside(rng, np.rint(side).astype(np.int64), cells)
+    return lam, _clipped(rng, side.astype(np.int64), cells)
+
+
+def _cells(size: Mapping[str, int]) -> NDArray[np.int64]:
+    if not size:
+        raise mix_error(
+            "CutMix",
+            "the draw has size={}, no axes.",
+            "A box needs at least one axis to lie on.",
+            "Use MixUp for tables, or cut columns with size={'C': columns} and layout 'NC'.",
+        )
+    return np.array(list(size.values()), np.int64)
 
 
 def _clipped(

@@ -1,10 +1,11 @@
-"""timm's arguments as a policy. NumPy only; the adapter and the command line use it too."""
+"""timm's arguments as a policy, for the adapter and the command line too."""
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from batchmix._errors import mix_error
 from batchmix.policies import (
@@ -19,7 +20,7 @@ from batchmix.policies import (
     Sometimes,
     Switch,
 )  # fmt: skip
-from batchmix.policies.mixup import beta
+from batchmix.policies.cutmix import drawn_box
 
 
 def timm_policy(
@@ -42,7 +43,7 @@ def timm_policy(
       prob: probability of mixing, of the batch, pair or row.
       switch_prob: probability of CutMix where both are on.
       mode: one draw per "batch", "pair" or row ("elem").
-      correct_lam: False gives labels the lam that was drawn, where the border cut the box too.
+      correct_lam: False gives labels the lam that was drawn, even where the border cut the box.
       off_epoch: first epoch without mixing; 0 is never.
 
     Returns:
@@ -89,11 +90,11 @@ def timm_policy(
 
 @dataclass(frozen=True)
 class _Uncorrected:
-    """CutMix whose label has the drawn lam, also where the border cut the box."""
+    """CutMix whose label has the lam that was drawn, even where the border cut the box."""
 
     alpha: float
 
     def sample(self, rows: Rows) -> Paste:
-        """The boxes of CutMix; lam is the first thing that it draws."""
-        lam = beta(copy.deepcopy(rows.rng), self.alpha, len(rows.partner))
-        return replace(CutMix(self.alpha).sample(rows), label_lam=lam)
+        batch = len(rows.partner)
+        lam, box = drawn_box(rows.rng, self.alpha, "clipped", batch, rows.size)
+        return Paste(box, np.ones(batch), kind=np.zeros(batch, np.int8), label_lam=lam)
