@@ -16,8 +16,8 @@ from scipy.io import wavfile
 
 import batchmix as bm
 from batchmix.cli import _panels, _pictures, main
-from batchmix.cli._arms import Arm
 from batchmix.cli._mixing import Mixing
+from batchmix.cli._policies import Entry
 from batchmix.cli._shown import Batch, choose
 from batchmix.cli._source import open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
@@ -136,17 +136,17 @@ def test_out_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 def test_the_parts_under_an_image_are_its_soft_label() -> None:
     batch = digits(10)
     assert len(set(batch.y.tolist())) == 10  # the classes in turn
-    for arm in (
-        Arm("cutmix", CutMix(1.0)),
-        Arm("mixup", MixUp(1.0), 0.1),
-        Arm("smooth", None, 0.2),
+    for entry in (
+        Entry("cutmix", CutMix(1.0)),
+        Entry("mixup", MixUp(1.0), 0.1),
+        Entry("smooth", None, 0.2),
     ):
-        one = batch.show(arm)
+        one = batch.show(entry)
         for row, y in enumerate(batch.y):
             parts = one.parts(row)
             assert parts[0].share == pytest.approx(one.soft[row, y])
             assert sum(part.share for part in parts) == pytest.approx(1, abs=0.005)
-        assert np.allclose(1 - one.weight.mean((1, 2)), one.plan.lam, atol=1e-6)
+        assert np.allclose(1 - one.opacity.mean((1, 2)), one.plan.lam, atol=1e-6)
 
 
 def test_partners_are_the_same_for_every_policy() -> None:
@@ -226,7 +226,7 @@ def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
     batch = choose(open_source(str(sounds), seconds=0.2), 2, Mixing())
     axes = _pictures.Figure().subplots()
     for row, y in enumerate(batch.y):
-        _panels.spectrogram(axes, batch.show(Arm("none")), row)
+        _panels.spectrogram(axes, batch.show(Entry("none")), row)
         power = axes.images[-1].get_array()
         hertz = float(power.mean(1).argmax()) / (len(power) - 1) * 4000
         assert hertz == pytest.approx({"low": 200, "high": 2000}[batch.source.classes[y]], abs=32)
