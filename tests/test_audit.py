@@ -366,7 +366,7 @@ def test_a_finding_is_saved_and_found_again(tmp_path):
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             assert about["notes"] == {"target": "timm"}
-            assert len(file["in_image"]) == len(file["out_image"]) == about["case"]["batch"]
+            assert len(file["in_image"]) == len(file["out_image"]) == about["kind"]["batch"]
             assert (file["in_label"] == np.arange(8)).all()
     fixed = bm.Mixer(ONE_OF_BOTH, {0: Image("NCHW"), 1: Labels(10)})
     path = files["label error, uint8"]

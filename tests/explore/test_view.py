@@ -118,7 +118,7 @@ def test_a_view_at_its_defaults_has_a_bare_address_and_themes_are_not_settings()
     ("query", "says"),
     [
         ({"alpha": "1"}, "alpha: got '1'. An address has data, first, rows, policy"),
-        ({"policy": "cutmx"}, "policy: got 'cutmx'. It is one of mixup, cutmix, switch."),
+        ({"policy": "cutmx"}, f"policy: got 'cutmx'. It is one of {', '.join(FORMS)}."),
         ({"a": "0"}, "a: got '0'. It is a number in 0.05..8."),
         ({"a": "nan"}, "a: got 'nan'."),
         ({"seed": "1.5"}, "seed: got '1.5'. It is a whole number in 0..100."),

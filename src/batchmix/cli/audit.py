@@ -58,11 +58,11 @@ def audit(
     accept: Annotated[
         list[str] | None, Option(help="A check whose finding is known; repeatable.")
     ] = None,
-    out: Annotated[Path, Option(help="Folder for the worst cases, as npz.")] = Path(
+    out: Annotated[Path, Option(help="Folder for the worst calls, as npz.")] = Path(
         "batchmix-audit"
     ),
     replay: Annotated[
-        Path | None, Option(help="A file from --out: that case again, and nothing else.")
+        Path | None, Option(help="A file from --out: repeat that check on that kind of batch.")
     ] = None,
 ) -> int:
     """Check any mixing code: labels against pixels, dtypes, partners, inputs, seeds, NaN, ids.
@@ -148,7 +148,7 @@ def _maker(framework: str) -> Callable[[Any], Any] | None:
 
 
 def _notes(replay: Path) -> dict[str, Any]:
-    """How the mixing code of a saved case was made and called."""
+    """How the mixing code was made and called when the file was written."""
     from batchmix._audit._report import load
 
     try:
@@ -192,7 +192,7 @@ def _print(title: str, found: Audit) -> None:
         verdict = "accepted" if accepted else finding.verdict
         colour = _COLOURS.get(verdict, "dim")
         table.add_row(
-            finding.name, f"[{colour}]{verdict}[/]", finding.figure, escape(finding.where)
+            finding.name, f"[{colour}]{verdict}[/]", finding.number_text, escape(finding.where)
         )
     console = Console()
     Console(width=max(console.width, 120)).print(table)
