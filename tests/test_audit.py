@@ -17,7 +17,7 @@ from batchmix.policies import CutMix, MixUp, Switch
 from pages import DOCS
 
 IDS = {name: name for name in ("image", "label", "mask", "id")}
-HOW = {"array": torch.tensor, "call": "dict", "keys": IDS, "calls": 6}
+HOW = {"array": torch.tensor, "call": "dict", "keys": IDS, "calls": 4}
 LAYOUTS = {4: "NCHW", 5: "NCTHW"}
 ONE_OF_BOTH = Switch([MixUp(0.8), CutMix(1.0)])
 

@@ -199,8 +199,8 @@ def test_train_of_a_timm_model_stops_mixing(monkeypatch, tmp_path, capsys):
         return plan
 
     monkeypatch.setattr(_mixer, "draw", noted)
-    words = "train digits --model timm:resnet18 --mixup 0.8 --cutmix 1 --mixup-off-epoch 1"
-    words += " --mixup-mode pair --epochs 2 --limit-train 96 --batch-size 32 --accelerator cpu"
+    words = "train digits --model timm:lcnet_035 --mixup 0.8 --cutmix 1 --mixup-off-epoch 1"
+    words += " --mixup-mode pair --epochs 2 --limit-train 64 --batch-size 32 --accelerator cpu"
     with pytest.raises(SystemExit) as done:
         main([*words.split(), "--out", str(tmp_path / "run")])
     assert done.value.code == 0, capsys.readouterr().err
