@@ -1,35 +1,65 @@
-"""Docstrings as pages: formulas in plain characters, without a script; the last parts in bold."""
+"""Docstrings as pages: formulas in plain characters, without a script; the last parts in bold.
 
-# ruff: noqa: RUF001  Greek letters are meant
+LaTeX is rendered as far as it is known; a command that is not known appears as its name.
+"""
 
 from __future__ import annotations
 
 import re
+import unicodedata
+from html.entities import html5
 from typing import Any
 
 import griffe
 
+# where the name of the HTML entity means something else, or there is none
 _SIGNS = {
-    r"\alpha": "α", r"\lambda": "λ", r"\sigma": "σ", r"\ell": "ℓ", r"\sum": "Σ", r"\log": "log ",
-    r"\sim": "~", r"\cdot": "·", r"\qquad": "   ", r"\quad": "   ", r"\,": " ", "~": "~",
+    "sum": "\N{GREEK CAPITAL LETTER SIGMA}", "sim": "~", "cdot": "·", "infty": "∞", "partial": "∂",
+    "to": "→", "neq": "≠", "ldots": "…", "cdots": "…", "dots": "…", "left": "", "right": "",
+    "quad": "\N{EM SPACE}", "qquad": "\N{EM SPACE}\N{EM SPACE}", "sup": "sup ", "Pr": "Pr ",
 }  # fmt: skip
-_ACCENTS = {"tilde": "\N{COMBINING TILDE}", "hat": "\N{COMBINING CIRCUMFLEX ACCENT}"}
-_INNER = r"\{((?:[^{}])*)\}"
+_ACCENTS = {"tilde": "TILDE", "hat": "CIRCUMFLEX ACCENT", "bar": "MACRON", "dot": "DOT ABOVE"}
+_INNER = r"\{([^{}]*)\}"
 
 
 def plain(latex: str) -> str:
-    """The few LaTeX commands of the docstrings as characters and HTML."""
-    text = re.sub(r"\\(?:mathrm|text)" + _INNER, r"\1", latex)
-    text = re.sub(r"\\(tilde|hat) (\w)", lambda m: m[2] + _ACCENTS[m[1]], text)
-    text = re.sub(r"\\frac" + _INNER + _INNER, r"\1/\2 ", text)
-    for sign in sorted(_SIGNS, key=len, reverse=True):
-        text = text.replace(sign, _SIGNS[sign])
-    for mark, tag in (("_", "sub"), (r"\^", "sup")):
-        text = re.sub(mark + _INNER, rf"<{tag}>\1</{tag}>", text)
-        text = re.sub(mark + r"(\w)", rf"<{tag}>\1</{tag}>", text)
-    if "\\" in text:
-        raise ValueError(f"docs/docstrings.py does not know a command of {latex!r}: {text!r}")
-    return " ".join(text.split(" "))
+    """LaTeX as characters and HTML."""
+    text = re.sub(r"\\([{}%_&#$])", lambda m: f"&#{ord(m[1])};", latex)
+    text = re.sub(r"\\[,;:! ]|\\\\", " ", text)
+    text = re.sub(r"\\(tilde|hat|bar|dot)\s*(?:\{(\w)\}|(\w))", _accented, text)
+    while (simpler := _without_inner_braces(text)) != text:
+        text = simpler
+    text = re.sub(r"\\([A-Za-z]+)( ?)(?=(.?))", _sign, text)
+    text = re.sub(r"_(\w)", r"<sub>\1</sub>", text)
+    text = re.sub(r"\^(\w)", r"<sup>\1</sup>", text)
+    return re.sub(r"[{}\\]", "", text)
+
+
+def _accented(found: re.Match[str]) -> str:
+    accent = unicodedata.lookup(f"COMBINING {_ACCENTS[found[1]]}")
+    return unicodedata.normalize("NFC", (found[2] or found[3]) + accent)
+
+
+def _without_inner_braces(text: str) -> str:
+    text = re.sub(r"\\(?:math\w+|text|operatorname|boldsymbol)\s*" + _INNER, r"\1", text)
+    text = re.sub(r"\\frac\s*" + _INNER + r"\s*" + _INNER, _fraction, text)
+    text = re.sub(r"\\sqrt\s*" + _INNER, r"√(\1)", text)
+    text = re.sub("_" + _INNER, r"<sub>\1</sub>", text)
+    return re.sub(r"\^" + _INNER, r"<sup>\1</sup>", text)
+
+
+def _fraction(found: re.Match[str]) -> str:
+    over, under = (f"({p})" if re.search("[ +-]", p.strip()) else p for p in found.groups())
+    return f"{over}/{under} "
+
+
+def _sign(found: re.Match[str]) -> str:
+    """A command as a character, or else as its name."""
+    name, space, following = found.groups()
+    sign = _SIGNS.get(name, html5.get(f"{name};"))
+    if sign is not None:
+        return sign + space
+    return name if following in "_^(<" else f"{name} "
 
 
 def as_markdown(docstring: str) -> str:

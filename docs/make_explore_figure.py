@@ -14,7 +14,10 @@ from playwright.sync_api import sync_playwright
 from batchmix.cli.explore import _app, open_sources
 
 HERE = Path(__file__).parent / "figures"
-VIEWS = {"explore.png": ("light", "rows=12"), "explore-dark.png": ("dark", "policy=cutmix&rows=12")}
+VIEWS = {
+    "explore.png": ("light", "rows=12"),
+    "explore-dark.png": ("dark", "policy=cutmix&a=1&rows=12"),
+}
 
 if __name__ == "__main__":
     page = _app.make_page(open_sources([]))

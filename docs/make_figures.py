@@ -10,9 +10,9 @@ from pathlib import Path
 
 import batchmix as bm
 from batchmix.cli import _pictures
-from batchmix.cli._arms import parse_arms
 from batchmix.cli._files import write
 from batchmix.cli._mixing import Mixing
+from batchmix.cli._policies import parse
 from batchmix.cli._shown import Shown, choose
 from batchmix.cli._source import open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
@@ -35,7 +35,7 @@ def shown(
 
 def figures() -> dict[str, bytes]:
     """Every figure by its name."""
-    arms = parse_arms("none smooth:0.1 mixup:1 cutmix:1")
+    entries = parse("none smooth:0.1 mixup:1 cutmix:1")
     off = Schedule.off_after(BOTH, epoch=90)
     mutual = bm.pairing.Reverse()
     return {
@@ -59,9 +59,9 @@ def figures() -> dict[str, bytes]:
             "Schedule.off_after(policy, epoch=90)",
             [shown(f"epoch {n}", off, bm.Key(0, epoch=n)) for n in (89, 90)],
         ),
-        "mixup-alpha.png": _pictures.alphas("MixUp(alpha)", BATCH, parse_arms("mixup:1")),
-        "cutmix-alpha.png": _pictures.alphas("CutMix(alpha)", BATCH, parse_arms("cutmix:1")),
-        "labels.png": _pictures.labels("Soft labels of the digits", BATCH, arms),
+        "mixup-alpha.png": _pictures.alphas("MixUp(alpha)", BATCH, parse("mixup:1")),
+        "cutmix-alpha.png": _pictures.alphas("CutMix(alpha)", BATCH, parse("cutmix:1")),
+        "labels.png": _pictures.labels("Soft labels of the digits", BATCH, entries),
     }
 
 

@@ -22,7 +22,7 @@ def host_pages():
 
 
 def blocks(page):
-    """Its Python, each block behind empty lines, so that a traceback has the page's line."""
+    """Its Python, each block after empty lines, so that a traceback has the page's line."""
     text = page.read_text()
     return ["\n" * text.count("\n", 0, m.start(1)) + m[1] for m in BLOCK.finditer(text)]
 

@@ -17,7 +17,7 @@ from batchmix.policies import CutMix, MixUp, Switch
 from pages import DOCS
 
 IDS = {name: name for name in ("image", "label", "mask", "id")}
-HOW = {"array": torch.tensor, "call": "dict", "keys": IDS, "calls": 6}
+HOW = {"array": torch.tensor, "call": "dict", "keys": IDS, "calls": 4}
 LAYOUTS = {4: "NCHW", 5: "NCTHW"}
 ONE_OF_BOTH = Switch([MixUp(0.8), CutMix(1.0)])
 
@@ -366,7 +366,7 @@ def test_a_finding_is_saved_and_found_again(tmp_path):
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             assert about["notes"] == {"target": "timm"}
-            assert len(file["in_image"]) == len(file["out_image"]) == about["case"]["batch"]
+            assert len(file["in_image"]) == len(file["out_image"]) == about["kind"]["batch"]
             assert (file["in_label"] == np.arange(8)).all()
     fixed = bm.Mixer(ONE_OF_BOTH, {0: Image("NCHW"), 1: Labels(10)})
     path = files["label error, uint8"]

@@ -1,6 +1,6 @@
 """The documentation is true: its Python runs, its links lead somewhere, its pages are complete.
 
-Every block fenced as ```python runs, whatever stands behind the word; ```text and ```bash do not.
+Every block fenced as ```python runs, whatever follows the word; ```text and ```bash do not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -36,7 +37,9 @@ HEADINGS = [
     "Cost",
     "Source",
 ]
-NO_BLOCKS = {"api.md"}  # its examples are the docstrings', which run as doctests
+# the examples of api.md are the docstrings', which run as doctests; train.md has commands only
+NO_BLOCKS = {"api.md", "train.md"}
+COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
 
 
 def name(page: Path) -> str:
@@ -66,18 +69,28 @@ def test_a_false_block_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", POLICY_PAGES, ids=name)
 def test_policy_pages_have_the_fixed_headings(page: Path) -> None:
-    assert re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE) == HEADINGS
+    found = re.findall(r"^## (.+)$", page.read_text(), re.MULTILINE)
+    assert found == HEADINGS, f"{name(page)} has other headings than the pages of all policies"
     what_it_does = page.read_text().partition("## Why")[0]
-    assert "](../figures/" in what_it_does
+    assert "](../figures/" in what_it_does, (
+        f"{name(page)} shows no figure: add one to docs/make_figures.py, run `make figures`, and "
+        "show it under 'What it does'"
+    )
 
 
 def test_every_policy_has_a_page_in_the_navigation() -> None:
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     (policies,) = [part["Policies"] for part in config["nav"] if "Policies" in part]
     in_nav = [DOCS / page for part in policies for page in part.values()]
-    assert sorted(in_nav) == POLICY_PAGES
+    assert sorted(in_nav) == POLICY_PAGES, (
+        "mkdocs.yml, nav, Policies: name every page of docs/policies there, and no other"
+    )
     titles = " ".join(page.read_text().partition("\n")[0] for page in in_nav).split()
-    assert {cls.__name__ for cls in _policies()} <= set(titles)
+    missing = {cls.__name__ for cls in _policies()} - set(titles)
+    assert not missing, (
+        f"no page has {sorted(missing)} in its title: add docs/policies/<name>.md with the "
+        f"headings {HEADINGS}, its figure in docs/make_figures.py, and its line in mkdocs.yml, nav"
+    )
 
 
 def _policies() -> list[type]:
@@ -86,12 +99,65 @@ def _policies() -> list[type]:
     return [cls for cls in public if hasattr(cls, "sample") and cls is not bm.policies.Policy]
 
 
-def test_figures_are_those_of_the_script_and_all_are_used() -> None:
+def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    # rendering takes most of the time, and tests/cli/test_preview.py does it
+    monkeypatch.setattr("batchmix.cli._pictures._png", lambda canvas: b"")
     made = runpy.run_path(str(DOCS / "make_figures.py"))["figures"]()
     there = {path.name for path in (DOCS / "figures").iterdir()}
-    assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}
+    assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}, "run `make figures`"
     used = re.findall(r"figures/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
-    assert there == set(used)
+    assert there == set(used), "a figure is shown by no page, or a page shows one that is not there"
+
+
+def _commands() -> dict[str, list[str]]:
+    """Every command of the command line with its options."""
+    from typer.main import get_command
+
+    from batchmix.cli import app
+
+    group: Any = get_command(app)
+    options = {word: [o for p in one.params for o in (*p.opts, *p.secondary_opts)]
+               for word, one in group.commands.items()}  # fmt: skip
+    return {word: [*given, "--help"] for word, given in options.items()}
+
+
+def test_every_command_has_a_page_in_the_navigation() -> None:
+    in_nav = (ROOT / "mkdocs.yml").read_text().split()
+    readme = (ROOT / "README.md").read_text()
+    for command in _commands():
+        page = COMMAND_PAGES.get(command, f"{command}.md")
+        assert page in in_nav, (
+            f"batchmix {command}: add docs/{page} and its line in mkdocs.yml, nav"
+        )
+        assert f"batchmix {command}" in (DOCS / page).read_text() + readme
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name)
+def test_pages_name_commands_and_options_that_exist(page: Path) -> None:
+    commands = _commands()
+    for block in re.findall(r"^```bash\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL):
+        for command, rest in re.findall(r"^batchmix (\w+)(.*)$", block.replace("\\\n", " "), re.M):
+            given = re.findall(r"(?<=\s)--[a-z-]+", rest.partition("#")[0])
+            assert set(given) <= set(commands[command]), f"batchmix {command}{rest}"
+
+
+LATEX = {
+    r"\tau": "τ",
+    r"\Omega_i \le \infty": "Ω<sub>i</sub> ≤ ∞",
+    r"\lambda^{\tau_{i}}": "λ<sup>τ<sub>i</sub></sup>",
+    r"\frac{1}{1 + e^{-z}}": "1/(1 + e<sup>-z</sup>) ",
+    r"\sqrt{\mathrm{Var}(x)}": "√(Var(x))",
+    r"\hat{y}_i \in \{0, 1\}": "ŷ<sub>i</sub> ∈ &#123;0, 1&#125;",
+    r"\max_c z_c": "max<sub>c</sub> z<sub>c</sub>",
+    r"\unheard{x} \of y": "unheard x of y",
+    "}{\\": "",
+}
+
+
+@pytest.mark.parametrize("latex", LATEX)
+def test_latex_is_rendered_and_what_is_not_known_is_text(latex: str) -> None:
+    plain = runpy.run_path(str(DOCS / "docstrings.py"))["plain"]
+    assert plain(latex) == LATEX[latex]
 
 
 def test_the_table_of_measured_speed_is_that_of_the_last_run() -> None:
@@ -175,9 +241,9 @@ def test_every_public_name_is_in_the_api(site: dict[Path, Page]) -> None:
     modules = [getattr(bm, word) for word in bm.__all__ if inspect.ismodule(getattr(bm, word))]
     expected = {f"batchmix.{word}" for word in bm.__all__} - {m.__name__ for m in modules}
     for module in modules:
-        public = [v for word, v in vars(module).items() if not word.startswith("_")]
-        own = [v for v in public if getattr(v, "__module__", "").startswith(module.__name__)]
-        expected |= {f"{module.__name__}.{v.__name__}" for v in own if hasattr(v, "__name__")}
+        for word, value in vars(module).items():
+            if getattr(value, "__module__", "").startswith(module.__name__) and word[0] != "_":
+                expected.add(f"{module.__name__}.{getattr(value, '__name__', word)}")
     assert expected <= page.ids
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
-from batchmix._parts import Part, with_own_memory, parts_of, sizes_of
+from batchmix._parts import Part, parts_of, sizes_of, with_own_memory
 from batchmix._plan import Key, Plan
 from batchmix._tree import get_at, replaced_at
 from batchmix.backends import backend_of, called_as_is, is_traced

@@ -141,6 +141,21 @@ def test_an_extra_is_missing_when_a_command_runs(run, tmp_path, monkeypatch):
     assert "is not installed; the command line needs it: pip install 'batchmix[cli]'" in error
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "nope.npz"), "nope.npz: No such file"),
+        (OSError("the disk is full"), "batchmix: the disk is full"),
+    ],
+)
+def test_a_file_that_no_command_has_checked(run, tmp_path, monkeypatch, error, says):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("batchmix.cli._data.load", fail)
+    assert says in fails(run, tmp_path / "out", "compare", *TINY)
+
+
 def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         _files.write(tmp_path / "report.json", "not bytes")

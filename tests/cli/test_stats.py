@@ -8,25 +8,27 @@ from batchmix.policies import CutMix
 
 
 def test_a_line_and_a_panel_per_policy(run, tmp_path):
-    code, out, _ = run("stats", "cutmix:1", "mixup:0.2", "none", "--size", 8, "--out", tmp_path)
+    code, out, _ = run(
+        "stats", "cutmix:1", "mixup:0.2", "none", "--size", 8, "--batches", 64, "--out", tmp_path
+    )
     assert code == 0
-    assert "8 x 8 cells, 1024 batches of 64, derangement" in out
+    assert "8 x 8 cells, 64 batches of 64, derangement" in out
     assert out.split()[-1] == str(tmp_path / "stats.png")
     (line,) = [line for line in out.splitlines() if line.startswith("cutmix:1")]
-    found = bm.stats(CutMix(1.0), {"H": 8, "W": 8})
+    found = bm.stats(CutMix(1.0), {"H": 8, "W": 8}, batches=64)
     assert f"{100 * found.pasted:.1f}" in line.split()
     assert line.endswith(found.sparkline())
     heights = []
-    for words in (["cutmix:1"], ["cutmix:1", "mixup:0.2", "none"]):
+    for words in (["cutmix:1"], ["cutmix:1", "none"]):
         assert run("stats", *words, "--batches", 4, "--out", tmp_path)[0] == 0
         with Image.open(tmp_path / "stats.png") as image:
             assert len(image.convert("L").getcolors()) > 50  # something is drawn
             heights.append(image.height)
-    assert heights[1] > 2 * heights[0] - 200
+    assert heights[1] > heights[0] + 200
 
 
 def test_size_and_pairing_reach_the_draw(run, tmp_path):
-    words = ["stats", "cutmix:1", "--batches", 64, "--out", tmp_path]
+    words = ["stats", "cutmix:1", "--batches", 16, "--out", tmp_path]
     assert "12 x 20 cells" in run(*words, "--size", "12x20")[1]
     assert "4 x 6 x 8 cells" in run(*words, "--size", "4x6x8")[1]
     permuted = run(*words, "--pairing", "permutation", "--batch-size", 2)[1]

@@ -215,7 +215,7 @@ def test_two_that_cut_are_refused():
 
 
 def test_one_that_interpolates_and_one_that_does_not_are_refused():
-    with pytest.raises(bm.MixError, match="all interpolate the loss or none"):
+    with pytest.raises(bm.MixError, match="all must interpolate the loss or none"):
         trained([MixUp(interpolate_loss=True), CutMix()])
 
 

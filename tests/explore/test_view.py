@@ -18,14 +18,15 @@ from scipy.io import wavfile
 
 import batchmix as bm
 from batchmix.cli import _pictures, main
+from batchmix.cli._policies import FORMS, parse
 from batchmix.cli.explore import _render, open_sources
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import RANGES, View
 
 VIEWS = [
     View(),
-    View("photos", policy="mixup", mixup=0.35, prob=0.5, seed=3, step=7, rows=8),
-    View("photos", policy="cutmix", cutmix=2, per="pair", pairing="reverse", first=5, rows=9),
+    View("photos", policy="mixup", a=0.35, prob=0.5, seed=3, step=7, rows=8),
+    View("photos", policy="cutmix", a=2, per="pair", pairing="reverse", first=5, rows=9),
     View("photos", policy="switch", per="batch", pairing="roll", rows=4, seed=1),
     View("sounds", policy="cutmix", pairing="permutation", rows=6, step=2),
     View("sounds", policy="mixup", prob=0.25, per="batch", rows=5),
@@ -90,7 +91,7 @@ views = st.builds(
     per=st.sampled_from(["row", "batch"]),
     pairing=st.sampled_from(["derangement", "permutation", "reverse", "roll"]),
     **{
-        name: (st.floats if name in ("mixup", "cutmix", "prob") else st.integers)(low, high)
+        name: (st.floats if name in ("a", "b", "prob") else st.integers)(low, high)
         for name, (low, high, _) in RANGES.items()
     },
 )
@@ -102,6 +103,12 @@ def test_an_address_leads_back_to_its_view(view):
     assert View.read(dict(parse_qsl(view.query()))) == view
 
 
+def test_every_policy_of_the_command_line_fits_the_page():
+    for name, form in FORMS.items():
+        assert len(form.numbers) <= 2
+        assert isinstance(View(policy=name).entry.policy, type(parse(form.example)[0].policy))
+
+
 def test_a_view_at_its_defaults_has_a_bare_address_and_themes_are_not_settings():
     assert View().query() == ""
     assert View.read({"__theme": "dark", "seed": "4"}) == View(seed=4)
@@ -111,9 +118,9 @@ def test_a_view_at_its_defaults_has_a_bare_address_and_themes_are_not_settings()
     ("query", "says"),
     [
         ({"alpha": "1"}, "alpha: got '1'. An address has data, first, rows, policy"),
-        ({"policy": "cutmx"}, "policy: got 'cutmx'. It is one of mixup, cutmix, switch."),
-        ({"mixup": "0"}, "mixup: got '0'. It is a number in 0.05..8."),
-        ({"mixup": "nan"}, "mixup: got 'nan'."),
+        ({"policy": "cutmx"}, f"policy: got 'cutmx'. It is one of {', '.join(FORMS)}."),
+        ({"a": "0"}, "a: got '0'. It is a number in 0.05..8."),
+        ({"a": "nan"}, "a: got 'nan'."),
         ({"seed": "1.5"}, "seed: got '1.5'. It is a whole number in 0..100."),
         ({"rows": "1000000"}, "rows: got '1000000'. It is a whole number in 2..32."),
         ({"prob": "much"}, "prob: got 'much'. It is a number in 0..1."),
@@ -177,9 +184,9 @@ def test_a_step_is_another_mix_of_the_same_rows(sources):
 
 
 def test_what_is_remembered_does_not_go_stale(sources):
-    for view in (View(mixup=4, policy="mixup"), View(mixup=0.1, policy="mixup"), *VIEWS):
+    for view in (View(a=4, policy="mixup"), View(a=0.1, policy="mixup"), VIEWS[1], VIEWS[4]):
         fresh = render(view, sources)
-        _render._rows.cache_clear()
+        _render._chosen.cache_clear()
         _render._lam.cache_clear()
         assert render(view, sources)[1:] == fresh[1:]
 
@@ -195,7 +202,7 @@ def test_the_page_is_made_without_gradio():
         "import sys; sys.modules['gradio'] = None\n"
         "from batchmix.cli.explore import open_sources\n"
         "from batchmix.cli.explore._render import render, View\n"
-        "render(View(), open_sources([]))\n"
+        "render(View(rows=2), open_sources([]))\n"
         "from batchmix.cli import main\n"
         "main(['explore'])"
     )

@@ -296,7 +296,7 @@ class Fetched(TensorDataset):
         return [self[row] for row in rows]
 
 
-def test_data_sets_that_fetch_batches_and_the_data_set_behind():
+def test_data_sets_that_fetch_batches_and_the_data_set_inside():
     data = Fetched(torch.rand(10, 3, SIDE, SIDE), torch.arange(10))
     fields = {0: Image("NCHW"), 1: Labels(10)}
     mixed = loader(rows=data, fields=fields, num_workers=2)

@@ -59,7 +59,7 @@ SHARES = torch.eye(B)[:, :, None, None].expand(B, B, 6, 10).clone()  # row i is 
 
 
 class Seen(Callback):
-    """What each training batch was, behind all callbacks that change it."""
+    """What each training batch was, after all callbacks that change it."""
 
     order, run_valid = 59, False
 
@@ -400,7 +400,7 @@ def test_segmentation():
 def test_a_mask_that_is_not_named_is_refused():
     ids = torch.zeros(B, 6, 10).long()
     learn = learner(rows_of(SHARES, ids), CutMix(), CrossEntropyLossFlat(axis=1), Pixels())
-    with pytest.raises(bm.MixError, match=r"the target at place 1 has shape \(8, 6, 10\)"):
+    with pytest.raises(bm.MixError, match=r"target 1 has shape \(8, 6, 10\)"):
         fit(learn)
 
 

@@ -70,7 +70,7 @@ def test_workers_do_not_matter(count):
 
 
 def test_mixing_after_the_workers_gives_the_same_batches():
-    """The index of an IterDataset counts what comes out of it, so it belongs behind the workers."""
+    """The index of an IterDataset counts what comes out of it, so it belongs after the workers."""
     mix = MixBatch(POLICY, FIELDS, seed=3)
     iterator = iter(workers(plain().to_iter_dataset(), 2).map_with_index(mix))
     assert_same(iterator, [mixed()[i] for i in range(BATCHES)])

@@ -57,7 +57,7 @@ class Net(L.LightningModule):
 
 
 class Resumable:
-    """A loader that goes on behind the batches that a checkpoint says were taken."""
+    """A loader that goes on after the batches that a checkpoint says were taken."""
 
     def __init__(self, loader):
         self.loader, self.taken, self.skip = loader, 0, 0

@@ -485,6 +485,21 @@ def test_without_set_epoch_no_pass_repeats_another(persistent):
     assert len(seen) == 12
 
 
+def test_a_second_pass_of_new_workers_needs_an_epoch_of_its_own():
+    """Else it would repeat every mix of the first one in silence."""
+    mix = collate()
+    loader = DataLoader(
+        [(np.zeros((1, 8, 8), np.uint8), k % 4) for k in range(16)], 4, collate_fn=mix,
+        num_workers=2,
+    )  # fmt: skip
+    mix.set_epoch(0)
+    first = [targets.numpy().tobytes() for _, targets in loader]
+    with pytest.raises(bm.MixError, match="Call set_epoch"):
+        next(iter(loader))
+    mix.set_epoch(1)
+    assert not {targets.numpy().tobytes() for _, targets in loader} & set(first)
+
+
 # example --------------------------------------------------------------------------------------
 
 

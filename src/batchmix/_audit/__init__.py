@@ -1,4 +1,8 @@
-"""Auditing mixing code, of this library or any other: do labels match the pixels?"""
+"""Auditing mixing code of any library: do labels match the pixels?
+
+It judges batchmix as it judges strangers, so it uses none of the code that mixes: shares are read
+off the pixels, and of `backends` it only uses what converts arrays.
+"""
 
 from __future__ import annotations
 
@@ -32,30 +36,30 @@ def audit(
     .. math:: w_{ij} = \text{share of row } j \text{ in image } i = \text{label of class } j
 
     Image i is 1 in channel i and 0 elsewhere, and its class is i: the channels of a mixed image
-    tell whose pixels it holds, and the label has to say the same. Every kind of batch starts from a
-    copy of `fn` with global generators seeded, so that what is found can be run again; they are put
-    back afterwards. An exception is no finding: code that refuses what it cannot do is right.
+    show whose pixels it holds, and the label has to say the same. For each kind of batch `fn` is
+    copied and global generators are seeded, so that a finding can be repeated; afterwards the
+    generators are restored. An exception is no finding: code may refuse what it cannot do.
 
     Args:
       fn: what mixes a batch. It must take as many channels as there are rows.
       array: callable that makes fn's arrays of NumPy's, such as `torch.as_tensor`; None for NumPy.
-      call: how fn is called and answers: "xy" is ``fn(x, y)``, "pair" is ``fn((x, y))``, "dict" is
+      call: how fn is called: "xy" is ``fn(x, y)``, "pair" is ``fn((x, y))``, "dict" is
         ``fn({...})``, "rows" is a collate function, ``fn([(x[0], y[0]), ...])``. Labels may come
         back as [B], [B, classes], (partner's y, weight, ...), (y, partner's y, weight), or kornia's
         [B, 3].
       keys: for "dict": the keys under which fn has "image", "label", and optionally "mask"
         (ids [B, cells]) and "id" (integers [B], no business of mixing).
       labels: what fn takes, ids [B] or one-hot float32 [B, classes].
-      weight: whose weight comes back beside a partner's label.
+      weight: whose weight is returned with a partner's label.
       classes: C, more than `batch`: the spare classes show label smoothing.
       layout: one letter per axis of the images, with N first and with C.
       size: cells per axis; 12 x 20 and 5 frames unless you say otherwise.
       batch: rows, even, >= 4.
       calls: of each kind of batch, >= 2.
-      max_unmixed: share of rows, 0..1, that may come back as they were.
+      max_unmixed: share of rows, 0..1, that may be returned unchanged.
       accept: names of checks whose findings are known and do not count in `Audit.found`.
-      replay: a file that `Audit.save` wrote: only that check and kind of batch, with the options
-        that are stored there in place of those above.
+      replay: a file that `Audit.save` wrote: runs only that check on that kind of batch, with the
+        options that are stored there instead of those above.
 
     Returns:
       An `Audit`: a `Finding` per check with verdict "ok", "found", "not applicable" (nothing to

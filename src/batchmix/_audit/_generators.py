@@ -1,4 +1,4 @@
-"""The generators that all of a program shares: reading them, setting them, putting them back."""
+"""Global random generators: reading, seeding and restoring them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Generator(NamedTuple):
-    """One global generator; of some the state cannot be read."""
+    """One global generator; the state of some cannot be read."""
 
     name: str
     seed: Callable[[int], Any]
@@ -37,19 +37,18 @@ def known(array: Any) -> list[Generator]:
 
 
 def seed(generators: list[Generator], number: int) -> None:
-    """Seed each of them alike."""
     for generator in generators:
         generator.seed(number)
 
 
 def states(generators: list[Generator]) -> dict[str, bytes]:
-    """The state of each that can be read, for comparison."""
-    return {g.name: pickle.dumps(_plain(g.read())) for g in generators if g.read}
+    """The states that can be read, for comparison."""
+    return {g.name: pickle.dumps(_comparable(g.read())) for g in generators if g.read}
 
 
 @contextlib.contextmanager
 def kept(generators: list[Generator]) -> Iterator[None]:
-    """The program finds its generators as they were."""
+    """Restores the states at the end."""
     found = [(g.restore, g.read()) for g in generators if g.read and g.restore]
     try:
         yield
@@ -58,8 +57,8 @@ def kept(generators: list[Generator]) -> Iterator[None]:
             restore(state)
 
 
-def _plain(state: Any) -> Any:
-    """Arrays as bytes."""
+def _comparable(state: Any) -> Any:
+    """The state with its arrays as bytes."""
     if isinstance(state, tuple):
-        return tuple(_plain(part) for part in state)
+        return tuple(_comparable(part) for part in state)
     return np.asarray(state).tobytes() if hasattr(state, "dtype") else state

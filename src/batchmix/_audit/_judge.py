@@ -1,4 +1,4 @@
-"""All checks on one callable, and the worst that each of them saw."""
+"""Runs all checks on one callable."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any, cast
 import numpy as np
 
 from batchmix._audit import _generators
-from batchmix._audit._case import Case, cases
 from batchmix._audit._checks import CHECKS, Check, Worst
+from batchmix._audit._kinds import BatchKind, kinds
 from batchmix._audit._probe import CALLS, Probe
 from batchmix._audit._report import Audit, Finding, Verdict, load
 from batchmix._audit._session import Session
@@ -24,16 +24,16 @@ def judge(
     accept: tuple[str, ...],
     replay: str | Path | None,
 ) -> Audit:
-    """What `audit` does; its options are plain values, so that they can be stored with a case."""
+    """Does the work of `audit`; `options` are plain values, so that they can be saved."""
     stored = None if replay is None else load(replay)
     options = stored["options"] if stored else options
     _check_options(options, accept)
     probe = Probe(array=array, **{name: options[name] for name in _PROBE})
-    known = cases(options["layout"], options["size"], options["batch"], options["classes"])
+    known = kinds(options["layout"], options["size"], options["batch"], options["classes"])
     checks = list(CHECKS.values())
     if stored:
-        case = Case(**stored["case"])
-        known, checks = {case.name: case}, [CHECKS[stored["check"]]._replace(cases=(case.name,))]
+        kind = BatchKind(**stored["kind"])
+        known, checks = {kind.name: kind}, [CHECKS[stored["check"]]._replace(kinds=(kind.name,))]
     session = Session(fn, probe, known, options["calls"], options["max_unmixed"])
     first = next(iter(known.values()))
     with _generators.kept(_generators.known(probe.fields(first)["image"])):
@@ -53,21 +53,21 @@ _PROBE = ("call", "keys", "labels", "classes", "weight")
 
 
 def _judged(session: Session, check: Check) -> Finding:
-    """The finding of one check: the worst of its cases, and why there is none."""
+    """The finding of one check: its worst kind of batch, or why there is none."""
     worst: Worst | None = None
     at, why = None, Finding(check.name, "not applicable", where="nothing to check")
-    for name in check.cases or [n for n, case in session.cases.items() if not case.nan]:
-        case = session.cases.get(name)
-        if case is None:
+    for name in check.kinds or [n for n, kind in session.kinds.items() if not kind.nan]:
+        kind = session.kinds.get(name)
+        if kind is None:
             continue
-        run = session.run(case)
+        run = session.run(kind)
         if not run.seen:
             verdict: Verdict = "not applicable" if run.absent else "could not run"
             why = Finding(check.name, verdict, where=run.stopped)
             continue
-        new = check.judge(session, case)
+        new = check.judge(session, kind)
         if new and (worst is None or _rank(new) > _rank(worst)):
-            worst, at = new, case
+            worst, at = new, kind
     if worst is None or at is None:
         return why
     seen = session.run(at).seen
@@ -75,7 +75,7 @@ def _judged(session: Session, check: Check) -> Finding:
     arrays = {f"in_{name}": value for name, value in last.before.items()}
     arrays |= {"out_image": last.images, "out_label": last.raw}
     arrays |= {f"out_{name}": value for name, value in last.others.items()}
-    words, judged = worst.words, "found" if _rank(worst)[0] else "ok"
+    words, judged = worst.where, "found" if _rank(worst)[0] else "ok"
     if (run := session.run(at)).stopped and judged == "ok":
         words, judged = f"in call {len(run.seen)}: {run.stopped}", "could not run"
     return Finding(
@@ -84,13 +84,12 @@ def _judged(session: Session, check: Check) -> Finding:
 
 
 def _rank(worst: Worst) -> tuple[bool, float]:
-    """Over the limit or not, then by size; what is no number is worse than any."""
+    """Over the limit or not, then by size; NaN is worst."""
     number = np.inf if np.isnan(worst.number) else worst.number
     return number > worst.limit, number
 
 
 def _check_options(options: Mapping[str, Any], accept: Iterable[str]) -> None:
-    """Before anything is called."""
     choices = {"call": list(CALLS), "labels": ["ids", "onehot"], "weight": ["own", "partner"]}
     wrong = [name for name, values in choices.items() if options[name] not in values]
     if wrong:
@@ -108,5 +107,4 @@ def _check_options(options: Mapping[str, Any], accept: Iterable[str]) -> None:
 
 
 def _refused(got: str, rule: str) -> Exception:
-    """An argument that does not fit."""
     return mix_error("audit()", f"got {got}.", rule, "See the arguments of batchmix.audit.")

@@ -1,4 +1,4 @@
-"""Calling what is audited, by its own interface, and reading what comes back."""
+"""Calling what is audited by its own interface, and reading its answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._audit._case import Case
+from batchmix._audit._kinds import BatchKind
 from batchmix._errors import MixError, mix_error
 from batchmix.backends import backend_of
 
@@ -22,12 +22,12 @@ CALLS = {
 
 
 class Absent(Exception):
-    """There is nothing to be checked, such as a dtype that this framework does not have."""
+    """There is nothing to check, such as a dtype that this framework does not have."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """How it is called, and what its numbers mean."""
+    """How a callable is called, and what its numbers mean."""
 
     call: str
     keys: Mapping[str, str]  # 'image', 'label' and, if there, 'mask' and 'id' -> key of the dict
@@ -36,28 +36,27 @@ class Probe:
     weight: str
     array: Callable[[Any], Any] | None
 
-    def fields(self, case: Case) -> dict[str, Any]:
+    def fields(self, kind: BatchKind) -> dict[str, Any]:
         """The parts of the batch as arrays of the framework."""
         images = self._array(
-            case.images().astype("float32" if case.dtype == "bfloat16" else case.dtype)
+            kind.images().astype("float32" if kind.dtype == "bfloat16" else kind.dtype)
         )
-        if case.dtype not in _dtype(images):
+        if kind.dtype not in _dtype(images):
             try:
-                images = backend_of(images, "audit()").cast(images, case.dtype)
+                images = backend_of(images, "audit()").cast(images, kind.dtype)
             except (TypeError, AttributeError):
-                raise Absent(f"no dtype {case.dtype} here") from None
-        ids = np.arange(case.batch)
+                raise Absent(f"no dtype {kind.dtype} here") from None
+        ids = np.arange(kind.batch)
         hot = np.eye(self.classes, dtype=np.float32)[ids]
         parts = {"image": images, "label": self._array(hot if self.labels == "onehot" else ids)}
         if "mask" in self.keys:
-            parts["mask"] = self._array(case.mask())
+            parts["mask"] = self._array(kind.mask())
         if "id" in self.keys:
-            parts["id"] = self._array(case.ids())
+            parts["id"] = self._array(kind.ids())
         return parts
 
-    def __call__(self, fn: Callable[..., Any], case: Case) -> Seen:
-        """One call, and what was seen of it."""
-        parts = self.fields(case)
+    def __call__(self, fn: Callable[..., Any], kind: BatchKind) -> Seen:
+        parts = self.fields(kind)
         before = {name: np.array(host(part)) for name, part in parts.items()}
         arguments = self._arguments(parts)
         held = dict(arguments[0]) if self.call == "dict" else {}
@@ -69,16 +68,15 @@ class Probe:
             if not np.array_equal(before[name], host(part), equal_nan=True)
         ]
         written += [key for key, part in held.items() if arguments[0].get(key) is not part]
-        raw, partner = self._soft(labels, case.batch)
+        raw, partner = self._soft(labels, kind.batch)
         pixels = host(images if not isinstance(images, list | tuple) else np.stack(images))
         return Seen(
-            case, before, pixels, raw, partner, written,
+            kind, before, pixels, raw, partner, written,
             {name: host(part) for name, part in others.items()},
             (_dtype(parts["image"]), _dtype(images)),
         )  # fmt: skip
 
     def _arguments(self, parts: dict[str, Any]) -> tuple[Any, ...]:
-        """The arguments of a call."""
         x, y = parts["image"], parts["label"]
         if self.call == "dict":
             return ({self.keys[name]: part for name, part in parts.items()},)
@@ -103,10 +101,10 @@ class Probe:
         )  # fmt: skip
 
     def _soft(self, labels: Any, batch: int) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Labels [B, classes] as they came, or made of (y, partner's y, weight); and the partners.
+        """Labels [B, classes], and the partners if the labels name them.
 
-        What a sequence of labels holds is that of Composer, (partner's y, weight, ...), or that of
-        batchmix.pairs, (y, partner's y, weight); an array [B, 3] is kornia's, with those columns.
+        A sequence holds (partner's y, weight, ...), as from Composer, or (y, partner's y, weight),
+        as from batchmix.pairs; an array [B, 3] has the latter as columns, as from kornia.
         """
         if isinstance(labels, tuple | list):
             columns = [np.asarray(host(part)) for part in labels]
@@ -128,41 +126,39 @@ class Probe:
         return soft, theirs.argmax(1)
 
     def _hot(self, ids: NDArray[Any]) -> NDArray[np.float64]:
-        """[B, classes]."""
         hot: NDArray[np.float64] = (ids[:, None] == np.arange(self.classes)).astype(np.float64)
         return hot
 
     def _array(self, values: NDArray[Any]) -> Any:
-        """An array of the framework."""
         return values if self.array is None else self.array(values)
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one call did: everything that a check looks at, as NumPy arrays."""
+    """One call and its answer as NumPy arrays: all that a check looks at."""
 
-    case: Case
+    kind: BatchKind
     before: dict[str, NDArray[Any]]
     images: NDArray[Any]
-    raw: NDArray[Any]  # labels as they came
-    partner: NDArray[Any] | None  # where the labels name them
+    raw: NDArray[Any]  # labels before smoothing is taken out
+    partner: NDArray[Any] | None  # if the labels name them
     written: list[str]  # inputs that were changed
     others: dict[str, NDArray[Any]]
     dtypes: tuple[str, str]  # of images, before and after
 
     @property
     def problem(self) -> str:
-        """Why shares cannot be compared, or ''."""
+        """Why labels and pixels cannot be compared, or ''."""
         if self.images.shape != self.before["image"].shape:
             return f"images of shape {self.before['image'].shape} come back as {self.images.shape}"
-        if self.raw.ndim != 2 or len(self.raw) != self.case.batch:
-            return f"labels of {self.case.batch} rows come back with shape {self.raw.shape}"
+        if self.raw.ndim != 2 or len(self.raw) != self.kind.batch:
+            return f"labels of {self.kind.batch} rows come back with shape {self.raw.shape}"
         return ""
 
     @property
     def cells(self) -> NDArray[np.float64]:
         """[B, cells, B]: share of each row in each cell."""
-        return self.case.weights(self.images)
+        return self.kind.weights(self.images)
 
     @property
     def pixels(self) -> NDArray[np.float64]:
@@ -173,17 +169,17 @@ class Seen:
     def labels(self) -> NDArray[np.float64]:
         """[B, B]: weight of each row's class, label smoothing taken out.
 
-        Classes that no row has hold what smoothing gives to every class.
+        Smoothing is read from the classes that no row has.
         """
-        spare = self.raw[:, self.case.batch :]
+        spare = self.raw[:, self.kind.batch :]
         off = float(np.median(spare)) if spare.size else 0.0
         off = off if 0 < off < 1 / self.raw.shape[1] else 0.0
-        plain = (self.raw - off) / (1 - off * self.raw.shape[1])
-        return np.asarray(plain[:, : self.case.batch], np.float64)
+        sharp = (self.raw - off) / (1 - off * self.raw.shape[1])
+        return np.asarray(sharp[:, : self.kind.batch], np.float64)
 
 
 def host(x: Any) -> Any:
-    """A NumPy array of an array of any framework; numbers and lists as NumPy takes them."""
+    """An array of any framework as a NumPy array; numbers and lists too."""
     try:
         return backend_of(x, "audit()").to_numpy(x)
     except MixError:
@@ -191,6 +187,6 @@ def host(x: Any) -> Any:
 
 
 def _dtype(x: Any) -> str:
-    """The name of a dtype, without its framework."""
+    """The name of the dtype, without its framework."""
     x = x[0] if isinstance(x, list | tuple) else x
     return str(getattr(x.dtype, "name", x.dtype)).rpartition(".")[2]

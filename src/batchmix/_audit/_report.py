@@ -1,4 +1,4 @@
-"""What an audit found, as values; worst cases as files."""
+"""What an audit found, as values; the worst calls as files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._audit._case import Case
+from batchmix._audit._kinds import BatchKind
 from batchmix._errors import mix_error
 
 Verdict = Literal["ok", "found", "not applicable", "could not run"]
-FORMAT = 1  # of saved cases
+FORMAT = 2  # of saved calls
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Finding:
     """One check: its verdict, the worst number of all calls, and where that was.
 
     `number` is NaN where nothing was measured, and inf where there is no number for what is wrong.
-    `case` and `call` say which call was the worst; `arrays` are its inputs and outputs.
+    `kind` and `call` say which call was the worst; `arrays` are its inputs and outputs.
     """
 
     name: str
@@ -31,22 +31,22 @@ class Finding:
     number: float = float("nan")
     limit: float = float("nan")
     where: str = ""
-    case: Case | None = None
+    kind: BatchKind | None = None
     call: int = 0
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
-    def figure(self) -> str:
-        """The number as text; '' where there is none, or none that is wrong."""
+    def number_text(self) -> str:
+        """The number; '' where there is none, or where it is 0."""
         return f"{self.number:.3g}" if np.isfinite(self.number) and self.number else ""
 
     def __str__(self) -> str:
-        return f"{self.verdict:<15}{self.name:<35}{self.figure:>8}  {self.where}".rstrip()
+        return f"{self.verdict:<15}{self.name:<35}{self.number_text:>8}  {self.where}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Verdicts of all checks, and how the callable was called, for saving and replaying."""
+    """The verdicts of all checks, and how the callable was called, so that it can be replayed."""
 
     findings: tuple[Finding, ...]
     options: Mapping[str, Any]
@@ -54,12 +54,11 @@ class Audit:
 
     @property
     def found(self) -> tuple[Finding, ...]:
-        """What counts: found, and not among the checks that were accepted."""
+        """The findings that count: those of checks that were not accepted."""
         wrong = (f for f in self.findings if f.verdict == "found")
         return tuple(f for f in wrong if f.name not in self.accepted)
 
     def __getitem__(self, name: str) -> Finding:
-        """The finding of a check, by its name."""
         return next(f for f in self.findings if f.name == name)
 
     def __iter__(self) -> Iterator[Finding]:
@@ -79,17 +78,17 @@ class Audit:
           notes: plain values to be stored with them.
 
         Returns:
-          Name of the check -> file. `audit(fn, replay=file)` runs that case again.
+          Name of the check -> file. `audit(fn, replay=file)` repeats that call.
         """
         Path(folder).mkdir(parents=True, exist_ok=True)
         files = {}
         for finding in self.findings:
-            if finding.verdict == "found" and finding.case is not None:
+            if finding.verdict == "found" and finding.kind is not None:
                 stem = finding.name.replace(",", "").replace(" ", "-")
                 files[finding.name] = path = Path(folder) / f"{stem}.npz"
                 about = {
                     "format": FORMAT, "check": finding.name, "call": finding.call,
-                    "number": finding.number, "case": finding.case.record(),
+                    "number": finding.number, "kind": finding.kind.record(),
                     "options": dict(self.options), "notes": notes,
                 }  # fmt: skip
                 arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **finding.arrays}
@@ -99,7 +98,7 @@ class Audit:
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """What is told of a case that was saved."""
+    """What `Audit.save` wrote about a call."""
     try:
         with np.load(path, allow_pickle=False) as file:
             about: dict[str, Any] = json.loads(str(file["about"]))
@@ -109,8 +108,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise
     except Exception as problem:  # zip, key, JSON and pickle errors all mean the same thing
         raise mix_error(
-            "audit()", f"cannot read {str(path)!r} as a case ({problem}).",
-            f"A case is an npz file of format {FORMAT}, without pickled objects.",
+            "audit()", f"cannot read {str(path)!r} as a saved call ({problem}).",
+            f"It is an npz file of format {FORMAT}, without pickled objects.",
             "Pass a file that Audit.save, or batchmix audit --out, wrote.",
         ) from None  # fmt: skip
     return about

@@ -1,4 +1,4 @@
-"""Calls of one kind of batch, one after the other, from a known beginning; kept for all checks."""
+"""Calls with one kind of batch, from a known start; all checks share their answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchmix._audit import _generators
-from batchmix._audit._case import Case
+from batchmix._audit._kinds import BatchKind
 from batchmix._audit._probe import Absent, Probe, Seen
 from batchmix._errors import MixError
 
@@ -17,69 +17,73 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of terminals, in messages of TensorFl
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """What the calls gave; why there are fewer than asked for, and whether that is a refusal."""
+class Answers:
+    """What the calls gave. Where there are fewer than asked for, `stopped` says why."""
 
     seen: tuple[Seen, ...]
     generators: frozenset[str]  # global ones that a call drew from
     stopped: str = ""
-    absent: bool = False
+    absent: bool = False  # there is no such kind of batch here
 
 
 class Session:
-    """Runs of one callable. Each begins with a copy of it and with global generators seeded."""
+    """Calls one callable. Each run begins with a copy of it and with seeded global generators."""
 
     def __init__(
         self,
         fn: Callable[..., Any],
         probe: Probe,
-        cases: dict[str, Case],
+        kinds: dict[str, BatchKind],
         calls: int,
         max_unmixed: float,
     ) -> None:
-        self.fn, self.probe, self.cases = fn, probe, cases
+        self.fn, self.probe, self.kinds = fn, probe, kinds
         self.calls, self.max_unmixed = calls, max_unmixed
-        self._runs: dict[tuple[Any, ...], Run] = {}
+        self._runs: dict[tuple[Any, ...], Answers] = {}
 
     def run(
-        self, case: Case, *, seed: int = 0, turn: int = 0, epochs: tuple[int | None, ...] = (None,)
-    ) -> Run:
-        """`calls` calls in each epoch; `turn` tells runs apart that are alike in all else."""
-        key = (case.name, seed, turn, epochs)
+        self,
+        kind: BatchKind,
+        *,
+        seed: int = 0,
+        turn: int = 0,
+        epochs: tuple[int | None, ...] = (None,),
+    ) -> Answers:
+        """`calls` calls in each epoch; another `turn` repeats a run that is otherwise the same."""
+        key = (kind.name, seed, turn, epochs)
         if key not in self._runs:
-            self._runs[key] = self._call(case, seed, epochs)
+            self._runs[key] = self._call(kind, seed, epochs)
         return self._runs[key]
 
-    def _call(self, case: Case, seed: int, epochs: tuple[int | None, ...]) -> Run:
-        """All calls of a run."""
+    def _call(self, kind: BatchKind, seed: int, epochs: tuple[int | None, ...]) -> Answers:
         seen: list[Seen] = []
         drawn: set[str] = set()
         fn = fresh(self.fn)
         try:
-            known = _generators.known(self.probe.fields(case)["image"])
+            known = _generators.known(self.probe.fields(kind)["image"])
             _generators.seed(known, seed)
             for turn in range(len(epochs) * self.calls):
                 epoch = epochs[turn // self.calls]
                 if epoch is not None and turn % self.calls == 0:
                     fn.set_epoch(epoch)  # type: ignore[attr-defined]
                 before = _generators.states(known)
-                seen.append(self.probe(fn, case))
+                seen.append(self.probe(fn, kind))
                 after = _generators.states(known)
                 drawn |= {name for name in before if before[name] != after[name]}
         except Absent as nothing:
-            return Run((), frozenset(), str(nothing), absent=True)
-        except Exception as error:  # whatever the code of others raises
+            return Answers((), frozenset(), str(nothing), absent=True)
+        except Exception as error:  # any kind, as the code is not ours
             if isinstance(error, MixError) and str(error).startswith("audit()"):
-                raise  # its answer cannot be read
+                raise  # the answer of `fn` has a form that is not known
             said = _COLOUR.sub("", " ".join(f"{type(error).__name__}: {error}".split()))
             stopped = said if len(said) <= 160 else said[:159] + "…"
-            return Run(tuple(seen), frozenset(drawn), stopped)
-        return Run(tuple(seen), frozenset(drawn))
+            return Answers(tuple(seen), frozenset(drawn), stopped)
+        return Answers(tuple(seen), frozenset(drawn))
 
 
 def fresh(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy in the state in which it was given; what cannot be copied is used as it is."""
+    """A copy; what cannot be copied is used itself."""
     try:
         return copy.deepcopy(fn)
-    except Exception:  # locks, generators, modules: any class may have its own reason
+    except Exception:  # any kind: locks, generators and modules each have their own
         return fn

@@ -1,4 +1,5 @@
 """One module per host: what a framework or loader needs beyond its arrays. Import the one you use.
 
-Each uses batchmix's public names and its own host, and none knows of another.
+Each knows batchmix, its own host, and no other host. The hosts of one framework share files:
+`_loading` and `_count` are PyTorch's, `composer_functional` is Composer's.
 """

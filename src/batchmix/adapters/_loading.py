@@ -1,4 +1,4 @@
-"""Parts of a DataLoader: numbered batches, and from samples to a mixed batch of tensors."""
+"""What `MixLoader` and `MixCollate` share: numbered batches, and a collate function that mixes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Numbered:
     def __init__(self, batches: Any, key: bm.Key, order: torch.Generator | None) -> None:
         self.batches, self.key, self.order = batches, key, order
         self.sampler = getattr(batches, "sampler", None)
-        self.epoch = self.skip = 0  # of the pass to come
+        self.epoch = self.skip = 0  # of the next pass
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[Any]]:
-        # a DataLoader makes two iterators and uses one: only that one runs to here
+        # a DataLoader makes two iterators and starts one; a generator's body runs when it starts
         key, skip = self.key._replace(epoch=self.epoch), self.skip
         self.epoch, self.skip = self.epoch + 1, 0
         if self.order is not None:
@@ -36,7 +36,7 @@ class Numbered:
                 yield [key._replace(step=step), *rows]
 
     def set_epoch(self, epoch: int) -> None:
-        """The number of the next pass; one that was set already keeps its place."""
+        """Set the epoch of the next pass. The epoch that is set already keeps its first step."""
         if epoch != self.epoch:
             self.epoch, self.skip = int(epoch), 0
         for chooser in (self.batches, self.sampler):
@@ -44,7 +44,7 @@ class Numbered:
 
 
 class Indexed:
-    """A data set that hands the key of a batch through."""
+    """A data set that returns the key of a batch along with its rows."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -63,41 +63,41 @@ class Indexed:
 
 
 class Collate:
-    """From a key and rows to a mixed batch; images are mixed while they are stacked."""
+    """Makes a mixed batch of ``[key, *rows]``; images are mixed while they are stacked."""
 
     def __init__(self, mixer: bm.Mixer, collate: Any) -> None:
         self.mixer, self.collate = mixer, collate or default_collate
-        grids = {at: _Stacked(f.layout) for at, f in mixer.fields.items() if isinstance(f, Grid)}
+        grids = {
+            path: _Stacked(f.layout) for path, f in mixer.fields.items() if isinstance(f, Grid)
+        }
         self.stacked = grids if self.collate is default_collate else {}
         mixer.fields |= self.stacked
 
     def __call__(self, samples: list[Any]) -> Any:
-        """The batch of ``[key, *rows]``."""
         key, *rows = samples
         images, rest = {}, rows
-        for place in self.stacked:
-            found = [get_at(row, path_of(place)) for row in rows]
+        for path in self.stacked:
+            found = [get_at(row, path_of(path)) for row in rows]
             if isinstance(found[0], np.ndarray | torch.Tensor):
-                images[place] = _Rows(found, (len(found), *found[0].shape))
-                rest = [replaced_at(row, path_of(place), 0) for row in rest]
+                images[path] = _Unstacked(found, (len(found), *found[0].shape))
+                rest = [replaced_at(row, path_of(path), 0) for row in rest]
         batch = self.collate(rest)
-        for place, stack in images.items():
-            batch = replaced_at(batch, path_of(place), stack)
+        for path, unstacked in images.items():
+            batch = replaced_at(batch, path_of(path), unstacked)
         return self.mixer(batch, step=key.step, epoch=key.epoch)
 
 
-class _Rows(NamedTuple):
-    """Arrays that will be a batch."""
+class _Unstacked(NamedTuple):
+    """Arrays of single rows, with the shape of their batch."""
 
     rows: list[Any]
     shape: tuple[int, ...]
 
 
 class _Stacked(Grid):
-    """A grid that is mixed while it is stacked."""
+    """A grid of rows that are mixed while they are stacked."""
 
-    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        """A tensor [B, ...]; numbers are one already."""
-        if not isinstance(value, _Rows):
-            return super().__call__(value, plan, other)
+    def __call__(self, value: Any, plan: bm.Plan, other: Any = None, out: Any = None) -> Any:
+        if not isinstance(value, _Unstacked):
+            return super().__call__(value, plan, other, out)
         return torch.as_tensor(bm.mix_stack(value.rows, plan, self.layout))

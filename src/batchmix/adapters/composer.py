@@ -12,8 +12,8 @@ from composer.core import Algorithm, Event, get_precision_context
 from composer.utils import dist
 
 import batchmix as bm
-from batchmix._errors import mix_error
 from batchmix.adapters.composer_functional import CutMixBox, cutmix_batch, mixup_batch
+from batchmix.extend import mix_error
 from batchmix.fields import Field, Grid
 from batchmix.pairing import Derangement, Pairing, Permutation
 from batchmix.policies import PerBatch, Policy
@@ -26,17 +26,17 @@ _LAYOUTS = {2: "NC", 4: "NCHW"}
 class BatchMix(Algorithm):  # type: ignore[misc]
     """Mix each training batch: ``Trainer(..., algorithms=[BatchMix(policy)])``.
 
-    The plan of a batch is that of ``Key(seed, epoch, batch in epoch, rank)``, so that a run replays
-    and goes on from a checkpoint as if it had not stopped. Partners are of the same microbatch, and
-    microbatch k draws as ``rank + k * world size``. The batch itself is not written to.
+    The plan of a batch is that of ``Key(seed, epoch, batch in epoch, rank)``, so a run replays, and
+    goes on from a checkpoint as if it had not stopped. Partners lie in the same microbatch;
+    microbatch k has the rank ``rank + k * world size``. The batch itself is not written to.
 
     Args:
       policy: how much is pasted and where; None mixes nothing.
       fields: {key: what it is} for batches other than of images [B, C, H, W] or tables [B, C];
         a target that is named is mixed as its field says.
       pairing: who is whose partner.
-      seed: of the run. Where two algorithms mix, give each its own.
-      interpolate_loss: average the losses for both targets, where the loss takes no soft ones. It
+      seed: of the run. Where two algorithms mix, give each another one.
+      interpolate_loss: average the losses on both targets, for a loss that takes no soft ones. It
         needs one weight per batch, as `PerBatch` draws it.
       input_key, target_key: where in the batch they are, as for Composer's algorithms.
 
@@ -72,13 +72,13 @@ class BatchMix(Algorithm):  # type: ignore[misc]
         return f"{type(self).__name__}({self.policy}, pairing={self.pairing}, seed={self.seed})"
 
     def match(self, event: Any, state: Any) -> bool:
-        """At the start of a batch, before its forward pass, and where its loss is made."""
+        """True at the start of a batch, before its forward pass, and where its loss is computed."""
         last = Event.BEFORE_BACKWARD if self.interpolate_loss else Event.BEFORE_LOSS
         events = [Event.BEFORE_TRAIN_BATCH, Event.BEFORE_FORWARD]
         return event in (events if self.target_key in (self.fields or {}) else [*events, last])
 
     def apply(self, event: Any, state: Any, logger: Any) -> None:
-        """What is due at the event."""
+        """Count microbatches, mix the batch, make soft targets, or average the loss."""
         if event == Event.BEFORE_TRAIN_BATCH:
             self.microbatch = 0
         elif event == Event.BEFORE_FORWARD:
@@ -90,7 +90,7 @@ class BatchMix(Algorithm):  # type: ignore[misc]
             self._mix_loss(state)
 
     def _mix(self, state: Any) -> None:
-        """Mix the inputs, in a copy of the batch."""
+        """Mix the inputs in a copy of the batch."""
         fields = self.fields or self._default_fields(state)
         parts = [state.batch_get_item(key) for key in fields]
         rank = dist.get_global_rank() + self.microbatch * dist.get_world_size()
@@ -100,12 +100,12 @@ class BatchMix(Algorithm):  # type: ignore[misc]
         self.plan = mixer.draw(parts, step=int(now.batch_in_epoch), epoch=int(now.epoch))
         self.microbatch += 1
         _check_together(state, self)
-        state.batch = copy.copy(state.batch)  # a dict that comes again is mixed once
+        state.batch = copy.copy(state.batch)  # the loader may give the same dict again
         for key, mixed in zip(fields, mixer.apply(parts, self.plan)):
             state.batch_set_item(key, mixed)
 
     def _default_fields(self, state: Any) -> Mapping[Any, Field]:
-        """Images or a table, with labels that the loss takes."""
+        """Images or a table; the labels are left to the loss."""
         x, y = (state.batch_get_item(key) for key in (self.input_key, self.target_key))
         layout = _LAYOUTS.get(getattr(x, "ndim", 0))
         if layout is None or getattr(y, "ndim", 0) not in (1, 2):
@@ -118,9 +118,9 @@ class BatchMix(Algorithm):  # type: ignore[misc]
         return {self.input_key: Grid(layout)}
 
     def _mix_loss(self, state: Any) -> None:
-        """The average of the losses for all targets that the rows hold."""
+        """The weighted mean of the losses on all targets that the rows hold."""
         mixing = [a for a in state.algorithms if isinstance(a, BatchMix)]
-        if mixing[-1] is not self:  # the last speaks for all
+        if mixing[-1] is not self:  # the last one acts for all
             return
         model = state.model if hasattr(state.model, "loss") else state.model.module  # DDP
         y = state.batch_get_item(self.target_key)
@@ -192,14 +192,14 @@ class CutMix(BatchMix):
 
 
 def _check_together(state: Any, last: BatchMix) -> None:
-    """The weights of two plans multiply only if one of them blends all cells alike."""
+    """The weights of two plans may be multiplied only if one of them blends all cells alike."""
     mixing = [a for a in state.algorithms if isinstance(a, BatchMix)]
     mixing = mixing[: mixing.index(last) + 1]
     cuts = sum(bool((abs(1 - a.plan.opacity - a.plan.lam) > 1e-6).any()) for a in mixing)
     if cuts > 1 or any(a.interpolate_loss != last.interpolate_loss for a in mixing):
         raise mix_error(
             "BatchMix", f"got {len(mixing)} algorithms, {cuts} of which paste boxes.",
-            "A second box hides part of the first, and all interpolate the loss or none does.",
+            "A second box hides part of the first, and all must interpolate the loss or none.",
             "Use one: BatchMix(Switch([policies.MixUp(0.2), policies.CutMix(1.0)])).",
         )  # fmt: skip
     if last.interpolate_loss:
@@ -207,18 +207,18 @@ def _check_together(state: Any, last: BatchMix) -> None:
 
 
 def _tensor(value: Any, axes: int = 2) -> Any:
-    """What the model returned, if it is one tensor of so many axes at least."""
+    """The value, if it is one tensor with at least that many axes."""
     if getattr(value, "ndim", -1) < axes:
         raise mix_error(
             "BatchMix", f"the model returned a {type(value).__name__}.",
-            "Soft labels are made for outputs [B, C], losses are averaged where there is one.",
+            "Soft labels need outputs [B, C], averaged losses need a single tensor.",
             "Name the target instead: fields={0: Image('NCHW'), 1: Labels(10)}.",
         )  # fmt: skip
     return value
 
 
 def _one_weight(plan: bm.Plan) -> float:
-    """The weight of all rows that have another partner than themselves."""
+    """The own weight that all rows with another row as partner share."""
     own = plan.lam[plan.partner != np.arange(len(plan))]
     if (own != own[:1]).any():
         raise mix_error(
@@ -230,13 +230,13 @@ def _one_weight(plan: bm.Plan) -> float:
 
 
 def _weighted(loss: Callable[[Any], Any], plan: bm.Plan, rows: Any) -> Callable[[Any], Any]:
-    """The loss against what a plan made of rows, from that against the rows."""
+    """The loss on rows that a plan has mixed, made of the `loss` on unmixed rows."""
     own, (_, partner, _) = _one_weight(plan), bm.pairs(rows, plan)
     return lambda at: own * loss(at) + (1 - own) * loss(partner[at])
 
 
 def _soft(y: Any, plan: bm.Plan, outputs: Any) -> Any:
-    """Soft labels of ids [B], as many as there are outputs; averages of floats."""
+    """Ids [B] as soft labels, one class per output; floats are averaged."""
     if y.ndim == 1 and not y.is_floating_point():
         return bm.mix_labels(y, plan, outputs.shape[1])
     mixed = bm.mix_labels(y.reshape(len(y), -1), plan).reshape(y.shape)

@@ -1,4 +1,4 @@
-"""Composer's functional forms, under its names and with its arguments. PyTorch alone is needed."""
+"""Composer's functional forms, with its names and arguments. They need PyTorch only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.extend import mix_error
 from batchmix.pairing import Permutation
 from batchmix.policies import Paste, PerBatch, Policy, Request
 
@@ -39,12 +40,12 @@ def mixup_batch(
         Beta(alpha, alpha) distributed.
       alpha: parameter of the Beta distribution; 0 mixes nothing.
       indices: [B], who is whose partner. Left out: a permutation.
-      key: address of the draws. Left out: its seed is drawn from torch's generator, so that
-        `torch.manual_seed` alone decides.
+      key: address of the draws. Left out: the seed is drawn from torch's global generator, so
+        `torch.manual_seed` decides.
 
     Returns:
-      (mixed input, targets of the partners, mixing). Mind whose weight it is: here the PARTNER's,
-      in `cutmix_batch` the row's own, as in Composer.
+      (mixed input, targets of the partners, mixing). As in Composer, `mixing` is the PARTNER's
+      weight, but the area that `cutmix_batch` returns is the row's own.
 
     Raises:
       MixError: numbers out of range, or a dtype that cannot be averaged.
@@ -88,8 +89,8 @@ def cutmix_batch(
         lam ~ Beta(alpha, alpha); 0 mixes nothing.
       bbox: (x1, y1, x2, y2), half-open. As in Composer, x counts along H and y along W.
       indices: [B], who is whose partner. Left out: a permutation.
-      uniform_sampling: boxes may start before the border, so that each pixel is as likely to be
-        pasted; else the centre is uniform, and pixels in the middle are likelier.
+      uniform_sampling: boxes may start outside of the image, so that every pixel is equally likely
+        to be pasted; else the centre is uniform, and pixels in the middle are more likely.
       key: as for `mixup_batch`.
 
     Returns:
@@ -114,7 +115,7 @@ def cutmix_batch(
     if length is not None and bbox is not None:
         raise mix_error(
             "cutmix_batch()", f"got length={length!r} and bbox={bbox!r}.",
-            "Either of them says where to cut.", "Leave one out.",
+            "Each of them says where to cut.", "Leave one out.",
         )  # fmt: skip
     rows, layout = len(input), _LAYOUTS.get(input.ndim)
     if layout is None:
@@ -142,7 +143,7 @@ class CutMixBox:
     Args:
       alpha: parameter of the Beta distribution; not used where there is a length.
       length: side of the box before it is clipped, as a share of each side of the grid, 0..1.
-      uniform_sampling: each cell is as likely to be pasted.
+      uniform_sampling: every cell is equally likely to be pasted.
 
     Raises:
       MixError: a length out of range.
@@ -167,13 +168,14 @@ class CutMixBox:
     def sample(self, request: Request) -> Paste:
         """One box per row, opacity 1."""
         if self.length is None and not self.uniform_sampling:
-            return bm.policies.CutMix(self.alpha).sample(rows)
-        size, batch = np.array(list(rows.size.values())), len(rows.partner)
-        share = rows.rng.beta(self.alpha, self.alpha, (batch, 1)) if self.length is None else None
+            return bm.policies.CutMix(self.alpha).sample(request)
+        rng, size = request.rng, np.array([*request.size.values()])
+        batch = len(request.partner)
+        share = rng.beta(self.alpha, self.alpha, (batch, 1)) if self.length is None else None
         side = (size * (self.length if share is None else np.sqrt(share))).astype(np.int64)
         side = np.broadcast_to(side, (batch, len(size)))
-        u = rows.rng.random_sample(side.shape)
-        # all positions that reach the grid, or those around a centre on it
+        u = rng.random_sample(side.shape)
+        # uniform over all positions that touch the grid, or over centres on it
         low = u * (size + side) - side if self.uniform_sampling else u * size - side // 2
         low = np.floor(low).astype(np.int64)
         box = np.stack([np.maximum(low, 0), np.minimum(low + side, size)], -1)
@@ -183,9 +185,19 @@ class CutMixBox:
 def _plan(
     policy: Policy | None, key: bm.Key | None, rows: int, size: dict[str, int], **given: Any
 ) -> bm.Plan:
-    """The plan drawn at the key, with what is given in place of what was drawn."""
+    """The plan drawn at the key, with the columns in `given` put in."""
     key = key or bm.Key(int(torch.randint(2**62, ())))
-    plan = bm.draw(policy, key, rows, size, pairing=Permutation())
-    if given["partner"] is not None:
-        given["partner"] = np.asarray(torch.as_tensor(given["partner"]).cpu())
+    partner = given.pop("partner")
+    pairing = Permutation() if partner is None else _Given(partner)
+    plan = bm.draw(policy, key, rows, size, pairing=pairing)
     return dataclasses.replace(plan, **{k: v for k, v in given.items() if v is not None})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """The pairing that `indices` name."""
+
+    indices: Any
+
+    def pair(self, rng: Any, batch: int, hints: Any) -> NDArray[Any]:
+        return np.asarray(torch.as_tensor(self.indices).cpu())

@@ -15,14 +15,14 @@ from datarax.core.element_batch import Batch
 from flax import nnx
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.extend import mix_error
 from batchmix.fields import Field, Image, Labels
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import CutMix, MixUp, Policy
 
 __all__ = ["BatchMixOperator", "BatchMixOperatorConfig"]
 
-_VALID = "valid_mask"  # Datarax' name for "this row is data and not padding", bool [B]
+_VALID = "valid_mask"  # Datarax' name; bool [B], False for padding
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
       >>> BatchMixOperatorConfig(mode="cutmix", alpha=1.0, classes=10).stream_name
       'batch_mix'
 
-    Differs from: Datarax' own class has the first five.
+    Differs from: Datarax' own class has the first five arguments.
     """
 
-    # not hashed: a policy or a dict of fields need not be hashable, and equality still tells
+    # hash=False: a policy or a dict of fields need not be hashable; equality compares them all
     policy: Policy | None = field(default=None, hash=False)
     pairing: Pairing = field(default=Derangement(), hash=False)
     layout: str = "NHWC"
@@ -70,7 +70,7 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
     steps_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
-        """Check what Datarax' own class does not know of."""
+        """Also check `steps_per_epoch`, which Datarax' own class does not have."""
         super().__post_init__()
         length = self.steps_per_epoch
         if length is not None and not (isinstance(length, int) and length >= 1):
@@ -97,13 +97,13 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
     The stage counts the batches that pass through it. The plan of batch k is
     ``batchmix.draw(policy, Key(seed, 0, k, rank), ...)``, drawn on the host by a callback from the
     compiled step, so that `step`, iteration and `scan` give the same batches. The count is one of
-    the `rng_counts` that an iterator saves: it resumes with `set_state`, and goes on where the
-    position is set back to 0, so that epochs differ.
+    the `rng_counts` that an iterator saves, so `set_state` resumes it. It is not reset when the
+    position goes back to 0, so epochs differ.
 
     The seed is the key of the stream: 100 for ``nnx.Rngs(mixup=100)``. A second stage that is given
     the same `nnx.Rngs` has a seed of its own.
 
-    Rows that a bool field ``valid_mask`` [B] calls padding are neither mixed nor anyone's partner.
+    Padding rows, where a bool field ``valid_mask`` [B] is False, are neither mixed nor partners.
 
     Args:
       config: a `BatchMixOperatorConfig`.
@@ -128,7 +128,7 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
 
     Differs from: Datarax' own operator (0.1.4) has one lam and one box for the whole batch (here:
     ``policy=PerBatch(MixUp(0.4))``), repeats its mixes in every epoch, mixes ids and all other
-    fields with MixUp, and is disabled without a word inside `ProbabilisticOperator`.
+    fields with MixUp, and is silently disabled inside `ProbabilisticOperator`.
     """
 
     def __init__(
@@ -141,7 +141,7 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
         if not isinstance(config, BatchMixOperatorConfig):
             raise mix_error(
                 "BatchMixOperator", f"got a {type(config).__module__}.{type(config).__name__}.",
-                "Its config says more than that of Datarax.",
+                "Its config has arguments that that of Datarax lacks.",
                 "Import BatchMixOperatorConfig from batchmix.adapters.datarax too.",
             )  # fmt: skip
         seed = None if rngs is None else _seed(rngs[config.stream_name])
@@ -150,7 +150,7 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
         self.count = nnx.RngCount(jnp.zeros((), jnp.uint32), tag=config.stream_name)
 
     def apply_batch(self, batch: Batch, stats: dict[str, Any] | None = None) -> Batch:
-        """A mixed copy of a Datarax `Batch`; its own valid_mask tells the padding."""
+        """A mixed copy of a Datarax `Batch`, whose valid_mask says which rows are padding."""
         return Batch.from_parts(
             data=self._mixed(batch.data.get_value(), batch.valid_mask[...]),
             states=batch.states.get_value(),
@@ -164,7 +164,7 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
     def _apply_on_raw(
         self, batch_data: Any, batch_states: Any, stats: Any = None, global_indices: Any = None
     ) -> tuple[Any, Any]:
-        """What a `Pipeline` calls: a dict of arrays in, and out."""
+        """What a `Pipeline` calls, with a dict of arrays."""
         return self._mixed(batch_data, batch_data.get(_VALID)), batch_states
 
     def output_spec(self, input_spec: Any) -> Any:
@@ -175,17 +175,17 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), mixed)
 
     def apply(self, *row: Any) -> Any:
-        """Called by wrappers, which act row by row."""
+        """Refuse wrappers, which act row by row."""
         raise mix_error(
-            "BatchMixOperator", "was called for a single row, by one of Datarax' wrappers.",
+            "BatchMixOperator", "was called for a single row by one of Datarax' wrappers.",
             "Mixing needs the whole batch, so it is a stage of its own.",
             "Put the chance in the policy: policy=Sometimes(Switch([MixUp(), CutMix()]), 0.5).",
         )  # fmt: skip
 
-    generate_random_params = apply  # whichever they call first
+    generate_random_params = apply  # some wrappers call this one first
 
     def _mixed(self, data: Any, valid: Any) -> Any:
-        """`data` with the next plan executed."""
+        """`data` mixed by the next plan."""
         count, length = self.count[...], self.config.steps_per_epoch
         mixer = self.config.mixer(self.seed)
         epoch, step = (count // length, count % length) if length else (0, count)
@@ -195,16 +195,16 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
 
 
 def _seed(stream: Any) -> int:
-    """The key of a random stream, and in front of it how often it was drawn from: by stages."""
+    """Stream key + (number of earlier draws << 128), so that two stages on one stream differ."""
     words = np.asarray(jax.random.key_data(stream.key[...])).ravel()
     return int.from_bytes(words.astype(">u4").tobytes()) + (int(stream.count[...]) << 128)
 
 
 def _spared(plan: bm.Plan, valid: Any) -> bm.Plan:
-    """The plan, but that rows with padding on either side stay as they are."""
+    """The plan, with rows left alone that are padding or have a partner that is."""
     mixed = valid & valid[plan.partner]
     columns = plan.columns()
-    columns |= {name: jnp.where(mixed, columns[name], 0) for name in ("opacity", "blend")}
+    columns["opacity"] = jnp.where(mixed, columns["opacity"], 0)
     weights = [name for name in ("lam", "label_lam") if name in columns]
     columns |= {name: jnp.where(mixed, columns[name], 1) for name in weights}
     return bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns)

@@ -12,7 +12,7 @@ from fastai.layers import NoneReduce
 from fastai.torch_core import apply, rank_distrib
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.extend import mix_error
 from batchmix.fields import Field, Grid
 from batchmix.pairing import Derangement, Pairing, Permutation
 from batchmix.policies import Policy
@@ -28,15 +28,15 @@ class BatchMix(Callback):  # type: ignore[misc]
     .. math:: \ell_i = \lambda_i\, \ell(z_i, y_i) + (1 - \lambda_i)\, \ell(z_i, y_{p(i)})
 
     is the loss where targets are ids; targets that are floats are averaged with the same weights.
-    The loss function may be any that takes a `reduction`, as attribute or argument; one that does
-    not is called row by row and taken to be a mean over rows. The plan of a batch is that of
+    A loss function may have a `reduction`, as attribute or argument; one that has none is called
+    row by row and taken to be a mean over rows. The plan of a batch is that of
     ``Key(seed, learn.epoch, learn.iter, rank)``, so a run replays. Validation, prediction and
     interpretation see clean batches.
 
     Args:
       policy: how much is pasted and where; None mixes nothing.
-      fields: {place: what it is} for batches other than of images [B, C, H, W] or tables [B, C].
-        Places count through inputs and targets, ``(*xb, *yb)``. Inputs that are not named are then
+      fields: {index: what it is} for batches other than of images [B, C, H, W] or tables [B, C].
+        The index counts inputs, then targets: ``(*xb, *yb)``. Inputs that are not named are then
         kept; targets that are not named are ids or floats as above.
       pairing: who is whose partner.
       seed: of the run. Where two callbacks mix, give each its own.
@@ -76,7 +76,7 @@ class BatchMix(Callback):  # type: ignore[misc]
         self.by_loss: list[int] = []
 
     def before_batch(self) -> None:
-        """Mix inputs and targets; targets that are ids wait for the loss."""
+        """Mix inputs, and targets that are floats; `after_loss` deals with targets that are ids."""
         first, batch = len(self.xb), (*self.xb, *self.yb)
         if self.fields_given is None:
             fields: dict[int, Field] = {i: Grid(_layout(x)) for i, x in enumerate(self.xb)}
@@ -97,9 +97,9 @@ class BatchMix(Callback):  # type: ignore[misc]
         self.learn.xb, self.learn.yb = mixed[:first], mixed[first:]
 
     def after_loss(self) -> None:
-        """The loss on both targets of each row, in place of that on the row's own."""
+        """Replace the loss by the weighted one on both targets of each row."""
         mixing = self._mixing()
-        if not self.by_loss or mixing[-1] is not self:  # the last speaks for all
+        if not self.by_loss or mixing[-1] is not self:  # the last one acts for all
             return
         function, targets = self.learn.loss_func, self.learn.yb
         rows = torch.arange(len(targets[0]), device=targets[0].device)
@@ -160,7 +160,6 @@ class CutMix(BatchMix):
 
 
 def _layout(x: Any) -> str:
-    """That of images or of a table."""
     if x.ndim not in _LAYOUTS:
         raise mix_error(
             "BatchMix", f"an input has shape {tuple(x.shape)}.",
@@ -170,18 +169,18 @@ def _layout(x: Any) -> str:
     return _LAYOUTS[x.ndim]
 
 
-def _check_target(place: int, y: Any) -> None:
-    """A target that is not named has one label, or one row of them, for each row of the batch."""
+def _check_target(index: int, y: Any) -> None:
+    """A target without a field must be [B] or [B, C]."""
     if y.ndim not in (1, 2):
         raise mix_error(
-            "BatchMix", f"the target at place {place} has shape {tuple(y.shape)}.",
-            "One weight per row says nothing about where in a mask or an image the partner lies.",
-            f"Say what it is: fields={{0: Image('NCHW'), {place}: Mask('NHW')}}.",
+            "BatchMix", f"target {index} has shape {tuple(y.shape)}.",
+            "One weight per row does not say which cells of a mask or an image are the partner's.",
+            f"Say what it is: fields={{0: Image('NCHW'), {index}: Mask('NHW')}}.",
         )  # fmt: skip
 
 
 def _check_together(callbacks: list[BatchMix]) -> None:
-    """The weights of two plans multiply only if one of them blends all cells alike."""
+    """The weights of two plans may be multiplied only if one of them blends all cells alike."""
     plans = [callback.batch_plan for callback in callbacks]
     cuts = sum(bool((abs(1 - plan.opacity - plan.lam) > 1e-6).any()) for plan in plans)
     if cuts > 1 or any(callback.by_loss != callbacks[0].by_loss for callback in callbacks):
@@ -193,13 +192,13 @@ def _check_together(callbacks: list[BatchMix]) -> None:
 
 
 def _averaged(value: Any, plan: bm.Plan, other: Any = None) -> Any:
-    """Floats [B] or [B, C] by the weights of the plan, in their dtype."""
+    """A field: floats [B] or [B, C] averaged by the weights of the plan, in their dtype."""
     mixed = bm.mix_labels(value.reshape(len(value), -1), plan)
     return mixed.reshape(value.shape).to(value.dtype)
 
 
 def _weighted(loss: Callable[[Any, Any], Any], plan: bm.Plan, rows: Any) -> Callable[..., Any]:
-    """The loss against what a plan made of rows, from that against the rows."""
+    """The loss on rows that a plan has mixed, made of the `loss` on unmixed rows."""
     _, partner, lam = bm.pairs(rows, plan)
 
     def of_both(pred: Any, at: Any) -> Any:
@@ -209,7 +208,7 @@ def _weighted(loss: Callable[[Any, Any], Any], plan: bm.Plan, rows: Any) -> Call
 
 
 def _per_row(function: Any, pred: Any, targets: list[Any]) -> Any:
-    """The loss of each row, [B, ...]; a loss that only reduces is called row by row."""
+    """The loss of each row, [B, ...]; a loss that always reduces is called row by row."""
     rows = len(targets[0])
     if _reduction(function) is not None:
         with NoneReduce(function) as unreduced:
@@ -222,7 +221,7 @@ def _per_row(function: Any, pred: Any, targets: list[Any]) -> Any:
 
 
 def _reduction(function: Any) -> str | None:
-    """How a loss reduces, None for one that cannot be told otherwise."""
+    """Its reduction; None for a loss that always reduces."""
     if hasattr(function, "reduction"):
         return str(function.reduction)
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from grain.transforms import MapWithIndex
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.extend import mix_error
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -22,10 +22,10 @@ class MixBatch(MapWithIndex):  # type: ignore[misc]
 
     The plan of batch i is drawn from ``Key(seed, epoch, step, rank)`` with
     ``epoch, step = divmod(i, steps_per_epoch)``; without `steps_per_epoch` it is epoch 0, step i.
-    Nothing is counted or kept, so batches are the same in any order, in any number of worker
-    processes, in threads, and after a resume; in a repeated data set the index goes on, so that
-    epochs differ. Where each of several processes has a slice of the data and counts its own
-    batches, give each its `rank`.
+    Nothing is counted, so batches are the same in any order, in any number of worker processes, in
+    threads, and after a resume. In a repeated data set the index goes on, so epochs differ. Where
+    each of several processes has a slice of the data and numbers its own batches, give each its
+    `rank`.
 
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
@@ -77,29 +77,27 @@ class MixBatch(MapWithIndex):  # type: ignore[misc]
         self.steps_per_epoch = steps_per_epoch
 
     def map_with_index(self, index: int, element: Any) -> Any:
-        """The batch at `index`, mixed: same structure, NumPy in and out."""
+        """The batch at `index`, mixed: same structure, NumPy arrays in and out."""
         epoch, step = divmod(index, self.steps_per_epoch) if self.steps_per_epoch else (0, index)
-        # with both numbers given the mixer does not count, so that threads may share it
+        # the mixer counts nothing when it is told both numbers, so threads may share it
         return self.mixer(element, step=step, epoch=epoch)
 
     def output_spec(self, input_spec: Any) -> Any:
-        """Shapes and dtypes of a mixed batch, from those of a batch; read by Grain."""
-        fields = {place: _OfSpec(field) for place, field in self.mixer.fields.items()}
+        """Shapes and dtypes of a mixed batch, made from those of a batch. Grain calls it."""
+        fields = {path: _OfSpec(field) for path, field in self.mixer.fields.items()}
         return bm.Mixer(None, fields, axes=self.mixer.axes)(input_spec, step=0, epoch=0)
 
 
 class _OfSpec(NamedTuple):
-    """A field that acts on the shape and dtype of its part of the batch."""
+    """A field that maps shape and dtype of a value to those of the mixed value."""
 
     field: Callable[..., Any]
 
     def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        """What the field makes of zeros."""
         mixed = self.field(np.zeros(value.shape, value.dtype), plan)
         return type(value)(shape=mixed.shape, dtype=mixed.dtype)
 
     @property
     def layout(self) -> str | None:
-        """That of the field."""
         layout: str | None = getattr(self.field, "layout", None)
         return layout

@@ -11,8 +11,8 @@ from torch.utils.data import IterableDataset
 from transformers import TrainerCallback, default_data_collator
 
 import batchmix as bm
-from batchmix._errors import mix_error
-from batchmix.adapters._place import Place
+from batchmix.adapters._count import BatchCount
+from batchmix.extend import mix_error
 from batchmix.fields import Field, Image, Labels
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -68,26 +68,26 @@ class MixCollator:
         named: Mapping[Any, Field] = {"pixel_values": Image("NCHW"), "labels": labels}
         self.mixer = bm.Mixer(policy, fields or named, pairing=pairing, seed=seed, rank=rank)
         self.collator = collator
-        self.place = Place(
+        self.count = BatchCount(
             "MixCollator",
             "Call set_epoch(epoch) before each pass; MixTraining does so for a Trainer.",
         )
 
     def __call__(self, rows: Any) -> Any:
         """One mixed batch."""
-        epoch, step = self.place.next()
+        epoch, step = self.count.next()
         return self.mixer(self.collator(rows), step=step, epoch=epoch)
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
-        """Start the pass number `epoch`, its first batch being number `step`; call it before."""
-        self.place.set_epoch(epoch, step)
+        """Begin the pass `epoch` at batch number `step`; call it before the loader is iterated."""
+        self.count.set_epoch(epoch, step)
 
 
 class MixTraining(TrainerCallback):  # type: ignore[misc]
     """Mix the training batches of a `Trainer`; evaluation and prediction are not touched.
 
-    It puts the mix around the collator of the training loader, whichever the Trainer was given, and
-    numbers batches by the Trainer's own state: epochs differ, processes too, and training that is
+    It wraps the collator of the training loader, whatever collator the Trainer was given, and
+    numbers batches by the Trainer's own state: epochs and processes differ, and training that is
     resumed in the middle of an epoch goes on where it was.
 
     Args:
@@ -101,9 +101,9 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
       >>> from batchmix.policies import CutMix
       >>> callbacks = [MixTraining(MixCollator(CutMix(1.0), classes=10, seed=0))]
 
-    Differs from: a Trainer has one `data_collator` for training and evaluation; a model that gets
-    soft labels [B, C] takes them for multi-label ones, and returns a binary cross-entropy. This
-    callback lets it fail instead, unless its `problem_type` is set: pass `soft_cross_entropy`.
+    Differs from: a Trainer has one `data_collator` for training and evaluation. A model that gets
+    soft labels [B, C] takes them for multi-label ones and returns a binary cross-entropy; with
+    this callback it fails instead, unless its `problem_type` is set: pass `soft_cross_entropy`.
     """
 
     def __init__(self, mix: MixCollator) -> None:
@@ -114,42 +114,44 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: Any, state: Any, control: Any, *, model: Any, train_dataloader: Any, **_: Any
     ) -> None:
-        """Stand around the collator of this loader."""
+        """Wrap this loader's collate_fn until training ends."""
         self.on_train_end(args, state, control)  # a run that failed did not undo it
         # accelerate's loaders wrap the one that collates
         loader = getattr(train_dataloader, "base_dataloader", train_dataloader)
-        plain = getattr(loader, "collate_fn", None)
-        if plain is None or isinstance(getattr(plain, "data_collator", plain), MixCollator):
+        given = getattr(loader, "collate_fn", None)
+        if given is None or isinstance(getattr(given, "data_collator", given), MixCollator):
             raise mix_error(
                 "MixTraining",
-                "the training loader has no collate_fn." if plain is None else
+                "the training loader has no collate_fn." if given is None else
                 "the Trainer's data_collator is a MixCollator.",
                 "It mixes what the Trainer's own collator makes, for training alone.",
                 "Let get_train_dataloader return a DataLoader, and data_collator not mix.",
             )  # fmt: skip
         self.mix.mixer.rank = args.process_index
         mixed = copy.copy(self.mix)
-        mixed.collator = plain
+        mixed.collator = given
         self._set(loader, "collate_fn", mixed)
         config = getattr(model, "config", None)
         if getattr(config, "problem_type", "other") is None:
             self._set(config, "problem_type", "single_label_classification")
         self.epoch, self._skipped = int(state.epoch or 0), 0
-        if not isinstance(loader.dataset, IterableDataset):  # that one is not skipped in
+        if not isinstance(
+            loader.dataset, IterableDataset
+        ):  # the Trainer skips no batches of that one
             self._skipped = round(((state.epoch or 0) - self.epoch) * len(train_dataloader))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tell the workers, before they start."""
+        """Set the epoch before the workers start."""
         self.mix.set_epoch(self.epoch, self._skipped)
         self.epoch, self._skipped = self.epoch + 1, 0
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave all as it was."""
+        """Undo what `on_train_begin` changed."""
         while self._undo:
             setattr(*self._undo.pop())
 
     def _set(self, of: Any, name: str, value: Any) -> None:
-        """Set an attribute until training ends."""
+        """Set an attribute; `on_train_end` restores it."""
         self._undo.append((of, name, getattr(of, name)))
         setattr(of, name, value)
 

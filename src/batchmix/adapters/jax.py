@@ -1,13 +1,12 @@
 """Plans in JAX programs: as arguments of transformations, drawn inside them, on sharded batches.
 
-Importing this module makes `Plan` a pytree. Its arrays are the leaves, its axes and size are
-static: a jitted step that takes a plan is traced once for all plans of one shape.
+Importing this module makes `Plan` a pytree: its arrays are the leaves, axes and size are static. So
+a jitted step that takes a plan is traced once for all plans of one shape.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
 import jax
@@ -15,13 +14,11 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import batchmix as bm
-from batchmix._errors import mix_error
-from batchmix.backends.jax import drawn
+from batchmix.extend import COLUMNS, backend_of, mix_error
 
 __all__ = ["draw", "within_shards"]
 
 _STATIC = ("axes", "size")
-_COLUMNS = tuple(f.name for f in fields(bm.Plan) if f.name not in _STATIC)
 
 
 def draw(
@@ -34,8 +31,8 @@ def draw(
 ) -> bm.Plan:
     """`batchmix.draw` from inside a compiled program, by a callback to the host.
 
-    The same plan as `batchmix.draw` makes of the same key. Where the loop around the step is yours,
-    draw there and pass the plan instead: then the device never waits for the host.
+    It is the plan that `batchmix.draw` makes of the same key. If you write the loop around the step
+    yourself, draw there and pass the plan instead: then the device never waits for the host.
 
     Args:
       policy: how much is pasted and where.
@@ -49,8 +46,8 @@ def draw(
 
     Raises:
       MixError: while tracing, as `batchmix.draw`. While running, inside JAX's own error: a key
-        below 0, or a policy that draws a mask, a source or label_lam under this key and none under
-        the first (or the other way round), as a compiled program has room for one kind only.
+        below 0, or a policy that draws a mask, a source or label_lam for some keys only, as a
+        compiled program has a fixed set of arrays.
 
     Example:
       >>> import jax, batchmix as bm
@@ -65,11 +62,11 @@ def draw(
     """
 
     def make(seed: int, epoch: int, step: int, rank: int, rows: int) -> bm.Plan:
-        """The plan of a key that is known."""
         at = bm.Key(seed, epoch, step, rank)
         return bm.draw(policy, at, rows, size, pairing=pairing)
 
-    return drawn(make, bm.Key(*key), batch, None)
+    like = jax.numpy.zeros(())
+    return backend_of(like, "draw()").drawn(make, bm.Key(*key), batch, like)
 
 
 def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[..., Any]:
@@ -80,7 +77,7 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
         shard of each array, and a plan for these rows.
       mesh: `jax.sharding.Mesh`, its axes Auto or Explicit.
       axis: the axis of the mesh that the batch is split over. On an Explicit mesh it is the only
-        one: arrays that are split over another one too are gathered over that by JAX itself.
+        one: JAX gathers arrays that are split over another axis as well.
 
     Returns:
       Callable (plan, *arrays), for whole batches, inside `jax.jit` or not. The plan is drawn with
@@ -108,7 +105,7 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
     explicit = dict(zip(mesh.axis_names, mesh.axis_types))[axis] is AxisType.Explicit
 
     def on_shard(plan: bm.Plan, *arrays: Any) -> Any:
-        """Partners counted from the start of the shard."""
+        """`mixing` with partners counted from the start of the shard."""
         start = jax.lax.axis_index(axis) * len(plan)
         columns = plan.columns() | {"partner": plan.partner - start}
         return mixing(bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns), *arrays)
@@ -118,14 +115,13 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
     )
 
     def in_parts(plan: bm.Plan, *arrays: Any) -> Any:
-        """Where shardings are part of the types, those that come must be those that are split."""
+        """On an Explicit mesh arrays must have the sharding that `split` expects."""
         whole = (plan, *arrays)
         return split(*(jax.reshard(whole, NamedSharding(mesh, rows)) if explicit else whole))
 
     jitted = jax.jit(in_parts)
 
     def mixed(plan: bm.Plan, *arrays: Any) -> Any:
-        """Checked where there are values."""
         _check_partners(plan, shards)
         return jitted(plan, *arrays)
 
@@ -133,7 +129,7 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
 
 
 def _check_partners(plan: bm.Plan, shards: int) -> None:
-    """Shards of one size, and every partner in the shard of its row."""
+    """Shards have one size, and every partner lies in the shard of its row."""
     if len(plan) % shards:
         raise mix_error(
             "within_shards()", f"the plan has {len(plan)} rows for {shards} shards.",
@@ -153,14 +149,13 @@ def _check_partners(plan: bm.Plan, shards: int) -> None:
 
 
 def _flatten(plan: bm.Plan) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
-    """Arrays with their names, and what is static."""
-    named = [(jax.tree_util.GetAttrKey(name), getattr(plan, name)) for name in _COLUMNS]
+    named = [(jax.tree_util.GetAttrKey(name), getattr(plan, name)) for name in COLUMNS]
     return named, (plan.axes, plan.size)
 
 
 def _unflatten(static: tuple[Any, ...], columns: Any) -> bm.Plan:
-    """A plan of whatever JAX puts in place of its arrays."""
-    return bm.Plan.unchecked(**dict(zip(_STATIC, static)), **dict(zip(_COLUMNS, columns)))
+    """Unchecked, as JAX puts tracers and other objects in place of the arrays."""
+    return bm.Plan.unchecked(**dict(zip(_STATIC, static)), **dict(zip(COLUMNS, columns)))
 
 
 jax.tree_util.register_pytree_with_keys(bm.Plan, _flatten, _unflatten)

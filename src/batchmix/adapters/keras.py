@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 import batchmix as bm
-from batchmix._errors import MixError, mix_error
+from batchmix import MixError
+from batchmix.extend import mix_error
 from batchmix.fields import Field, Ids, Image, Labels
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -27,8 +28,8 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
     """Mix a batch of images with its labels and masks, before the model sees it.
 
     Call it on what a `PyDataset` returns, or in `Dataset.map` of tf.data with any Keras backend. It
-    is no part of a model, where labels do not come by: it keeps no weights, and dtypes are those of
-    the data, whatever the dtype policy.
+    cannot be part of a model, which does not pass labels through its layers. It has no weights, and
+    keeps the dtypes of the data, whatever the dtype policy.
 
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
@@ -37,7 +38,7 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
       smoothing: share of the label that is spread over all classes, 0 <= s < 1.
       seed: of the run.
       rank: of this process.
-      data_format: "channels_last" or "channels_first"; left out, that of the Keras configuration.
+      data_format: "channels_last" or "channels_first"; left out, Keras' configured one.
       fields: for batches of another form, as for `batchmix.Mixer`; `classes`, `smoothing` and
         `data_format` then have no effect.
       kwargs: as for any layer, such as `name`.
@@ -74,7 +75,7 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
         if self.data_format not in _LAYOUTS:
             raise mix_error(
                 "BatchMix", f"got data_format={data_format!r}.", f"It is one of {list(_LAYOUTS)}.",
-                "Leave it out for that of the Keras configuration.",
+                "Leave it out to use Keras' configured one.",
             )  # fmt: skip
         self.labels = Labels(classes, smoothing)
         self.mixer = bm.Mixer(policy, fields or {}, pairing=pairing, seed=seed, rank=rank)
@@ -89,9 +90,9 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
 
         Args:
           data: (images, labels), or a dict with "images" and any of "labels" and
-            "segmentation_masks"; what else is in it is kept.
-          training: False leaves all as it is, but that labels have the same form as in training:
-            float32 [B, C], without smoothing.
+            "segmentation_masks"; other entries are kept.
+          training: False mixes nothing. Labels have the same form as in training, float32
+            [B, C], but without smoothing.
           step: number of the batch in its epoch, such as the index that `PyDataset.__getitem__` or
             `Dataset.enumerate` gives, a tensor in a graph of TensorFlow. Left out, the layer counts
             its calls; a graph cannot count.
@@ -99,24 +100,22 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
           other: a second batch of the same form, to take the partners from.
 
         Raises:
-          MixError: data that is neither form, labels or masks that do not fit, and no step inside a
-            graph.
+          MixError: data in another form, labels or masks that do not fit, no step inside a graph.
         """
-        # not by Layer.__call__: it would convert the data to tensors of the backend and its dtypes
+        # not Layer.__call__, which would convert the data to the backend's tensors and dtypes
         return self.call(data, training, step=step, epoch=epoch, other=other)
 
     def call(
         self, data: Any, training: bool = True, *, step: Any = None, epoch: Any = None,
         other: Any = None,
     ) -> Any:  # fmt: skip
-        """What calling the layer does."""
         fields = self.mixer.fields if self.fields_given else self._fields(data)
-        if training in (True, None):  # None is how Keras says that nobody said
+        if training in (True, None):  # Keras passes None where nobody said
             self.mixer.fields = fields
             return self.mixer(data, step, epoch, other=other)
         hard = {
-            place: dataclasses.replace(field, smoothing=0.0)
-            for place, field in fields.items()
+            path: dataclasses.replace(field, smoothing=0.0)
+            for path, field in fields.items()
             if isinstance(field, Labels)
         }
         return bm.Mixer(None, hard)(data, step=0) if hard else data
@@ -138,13 +137,13 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BatchMix:
-        """A layer like the one that `get_config` was called of."""
+        """A layer with the arguments that `get_config` returned."""
         coded = {name: _decoded(config.get(name)) for name in ("policy", "pairing", "fields")}
         layer: BatchMix = super().from_config({**config, **coded})
         return layer
 
     def _fields(self, data: Any) -> dict[Any, Field]:
-        """What the parts of a batch are, by the names that Keras gives them."""
+        """The fields of a batch, by the names that Keras gives its parts."""
         if isinstance(data, Mapping) and "images" in data and "bounding_boxes" not in data:
             layout = self._layout(data["images"])
             fields: dict[Any, Field] = {"images": Image(layout)}
@@ -163,7 +162,7 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
             "BatchMix", f"got a batch {got}.",
             "It mixes (images, labels), or a dict with 'images', 'labels' and "
             "'segmentation_masks'; bounding boxes and weights would no longer match.",
-            "Say what the parts of another batch are: BatchMix(policy, fields={...}).",
+            "Name the parts of another batch: BatchMix(policy, fields={...}).",
         )  # fmt: skip
 
     def _layout(self, images: Any) -> str:
@@ -175,19 +174,19 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
                 "Call it in the data pipeline: data.enumerate().map(lambda i, b: mix(b, step=i)).",
             )  # fmt: skip
         shape = getattr(images, "shape", ())
-        rank = getattr(shape, "rank", -1)  # of TensorFlow, where it may be unknown
+        rank = getattr(shape, "rank", -1)  # TensorFlow's; None where it is unknown
         layout = _LAYOUTS[self.data_format].get(len(shape) if rank == -1 else rank)
         if layout is None:
             raise mix_error(
                 "BatchMix", f"images have shape {shape}.",
                 "They come as batches, [B, H, W, C] or [B, T, H, W, C] by `data_format`.",
-                "Batch the data first, or say what else it is: BatchMix(policy, fields={...}).",
+                "Batch the data first, or name its parts: BatchMix(policy, fields={...}).",
             )  # fmt: skip
         return layout
 
 
 def _encoded(value: Any) -> Any:
-    """A value of dataclasses, dicts and sequences as one that JSON can hold."""
+    """Dataclasses, dicts and sequences as values that JSON can hold."""
     if dataclasses.is_dataclass(value):
         of_batchmix = _known().get(type(value).__name__) is type(value)
         name = keras.saving.get_registered_name(type(value))
@@ -206,7 +205,6 @@ def _encoded(value: Any) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    """What was encoded."""
     if isinstance(value, list):
         return tuple(_decoded(v) for v in value)
     if not isinstance(value, dict):
@@ -220,14 +218,13 @@ def _decoded(value: Any) -> Any:
 
 
 def _known() -> dict[str, Any]:
-    """The classes of batchmix that a configuration may name."""
+    """batchmix's own classes, which need not be registered with Keras."""
     return {
         name: getattr(m, name) for m in (bm.policies, bm.pairing, bm.fields) for name in m.__all__
     }
 
 
 def _unknown(name: str) -> MixError:
-    """Not a class or value that can be stored by name."""
     return mix_error(
         "BatchMix", f"its configuration holds {name!r}.",
         "Policies, pairings and fields are stored by class and arguments, without pickle.",

@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.extend import mix_error
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -26,8 +26,8 @@ class MixCallback(Callback):  # type: ignore[misc]
 
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `batchmix.Mixer`. With several loaders a
-        place is a path: ("a", 0) is the first of the batch of loader "a".
+      fields: {where in the batch: what it is}, as for `batchmix.Mixer`. With several loaders
+        ("a", 0) is the first part of the batch of loader "a".
       pairing: who is whose partner.
       seed: of the run; a checkpoint brings its own.
       axes: letters of the axes that boxes lie on, as for `batchmix.Mixer`.
@@ -62,11 +62,11 @@ class MixCallback(Callback):  # type: ignore[misc]
 
     @property
     def state_key(self) -> str:
-        """One per set of fields, so that a trainer may have several of these callbacks."""
+        """One key per set of fields, so that a trainer may have several of these callbacks."""
         return str(self._generate_state_key(fields=list(self.mixer.fields)))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stand behind the transfer of batches, in `fit` alone."""
+        """Wrap strategy.batch_to_device so that batches are mixed after it, while fitting only."""
         if stage != "fit":
             return
 
@@ -83,7 +83,7 @@ class MixCallback(Callback):  # type: ignore[misc]
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Nothing, or an error where Lightning did not transfer this batch itself."""
+        """Raise an error where Lightning did not transfer this batch itself."""
         if self._mixed_last != (trainer.current_epoch, batch_idx):
             raise mix_error(
                 "MixCallback", f"batch {batch_idx} of epoch {trainer.current_epoch} was not mixed.",
@@ -101,33 +101,32 @@ class MixCallback(Callback):  # type: ignore[misc]
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """`teardown` is not called then."""
+        """Undo `setup`, as Lightning does not call `teardown` after an exception."""
         self.teardown(trainer, pl_module, "fit")
 
     def state_dict(self) -> dict[str, Any]:
-        """The seed; epoch and batch are in the checkpoint already."""
+        """The seed; Lightning's checkpoint has epoch and batch already."""
         return {"seed": self.mixer.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the stream of the run that is resumed."""
+        """Take the seed of the run that is resumed."""
         self.mixer.seed = int(state_dict["seed"])
 
 
 class _Transfer:
-    """A strategy's `batch_to_device`, with something done to the batch after it."""
+    """A strategy's `batch_to_device`, followed by `then(batch)`."""
 
     def __init__(self, strategy: Any, then: Callable[[Any], Any]) -> None:
-        self.strategy, self.plain = strategy, strategy.batch_to_device
+        self.strategy, self.wrapped = strategy, strategy.batch_to_device
         self.then: Callable[[Any], Any] | None = then
         strategy.batch_to_device = self
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        """The batch on its device, mixed."""
-        batch = self.plain(batch, *args, **kwargs)
+        batch = self.wrapped(batch, *args, **kwargs)
         return batch if self.then is None else self.then(batch)
 
     def end(self) -> None:
-        """From now on only `plain`, also where another callback stands in front of this one."""
+        """Stop calling `then`, also where another callback has wrapped this one in turn."""
         self.then = None
         if self.strategy.batch_to_device is self:
-            self.strategy.batch_to_device = self.plain
+            self.strategy.batch_to_device = self.wrapped

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix._errors import MixError, mix_error
+from batchmix import MixError
+from batchmix.extend import mix_error
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -22,14 +23,14 @@ class MixBatch:
     """Mix the rows of each batch of Ray Data: ``ds.map_batches(MixBatch(...), batch_size=64)``.
 
     The key of a plan is ``Key(seed, epoch, digest of the sorted ids)``, and the plan is drawn for
-    the rows in the order of their ids. So a batch of the same ids gives each row the same partner
-    and the same mix, on any worker, in any order of blocks and of rows. Which ids come together in
-    a batch is Ray's business: it follows from blocks and `batch_size`.
+    the rows in the order of their ids. So in a batch of the same ids each row has the same partner
+    and the same mix, on any worker, in any order of blocks and of rows. Ray decides by its blocks
+    and `batch_size` which ids come together in a batch.
 
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
       fields: {column: what it is}, as for `batchmix.Mixer`. Columns that are not named are kept.
-      ids: column of row ids, integers or strings, no id twice in a batch.
+      ids: column of row ids, integers or strings, each only once in a batch.
       pairing: who is whose partner.
       seed: of the run.
       epoch: pass over the data; another number gives the same batches other mixes.
@@ -81,30 +82,23 @@ class MixBatch:
         order = np.argsort(ids)
         ordered = ids[order].tolist()
         if len(set(ordered)) < len(ordered):
-            raise self._bad_ids("an id is twice in one batch.")
+            raise self._bad_ids("an id occurs twice in one batch.")
         digest = hashlib.blake2b(repr(ordered).encode(), digest_size=8).digest()
         plan = self.mixer.draw(batch, step=int.from_bytes(digest, "little"), epoch=self.epoch)
         mixed: dict[str, NDArray[Any]] = self.mixer.apply(batch, _moved(plan, order))
         return mixed
 
     def _bad_ids(self, got: str) -> MixError:
-        """Without ids a plan could only depend on the worker."""
         return mix_error(
             "MixBatch", f"column {self.ids!r}: {got}",
-            "A column of integers or strings says which rows these are, each by an id of its own.",
+            "Mixes follow a column of ids, integers or strings, that no two rows share.",
             "Number the rows where the data set is made, and pass ids=<name of the column>.",
         )  # fmt: skip
 
 
 def _moved(plan: bm.Plan, order: NDArray[Any]) -> bm.Plan:
-    """The plan with its row k at `order[k]`, partners too."""
+    """The plan of a batch whose row `order[k]` is row k of `plan`."""
     back = np.argsort(order)
-    parts = {name: getattr(plan, name) for name in ("mask", "source", "kind", "label_lam")}
-    return bm.Plan(
-        partner=order[plan.partner[back]],
-        box=plan.box[back],
-        opacity=plan.opacity[back],
-        axes=plan.axes,
-        size=plan.size,
-        **{name: value[back] for name, value in parts.items() if value is not None},
-    )
+    columns = {name: column[back] for name, column in plan.columns().items()}
+    columns["partner"] = order[columns["partner"]].astype(np.int32)
+    return bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns)

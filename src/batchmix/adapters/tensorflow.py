@@ -19,8 +19,8 @@ class MixBatches:
 
     The plan of a batch depends on (seed, epoch, index of the batch, rank) alone, so the result is
     the same for any number of parallel calls, and a run replays. Each new pass over the data is the
-    next epoch, as in ``model.fit(data, epochs=3)``, counted from when its first batch is asked for;
-    batches of a data set that was repeated before keep counting within their pass.
+    next epoch, as in ``model.fit(data, epochs=3)``; it begins when its first batch is asked for. A
+    data set that was repeated before is one long pass.
 
     Args:
       mix: a `batchmix.Mixer`, or another callable that takes a batch of tensors, and tensors as
@@ -37,7 +37,7 @@ class MixBatches:
       >>> data.batch(4).apply(MixBatches(mixer)).element_spec[1].shape.as_list()
       [None, 10]
 
-    Differs from: under parallel calls `map` of Keras' MixUp and CutMix gives another mix in each
+    Differs from: with parallel calls, `map` with Keras' MixUp or CutMix gives other mixes in each
     run, also with a seed.
     """
 
@@ -54,11 +54,11 @@ class MixBatches:
         self._lock = threading.Lock()
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """`dataset` with mixed batches; the spec of its elements is known before it runs."""
+        """`dataset` with mixed batches; its element_spec is known before it runs."""
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def numbered(epoch: Any, numbered: Any) -> tuple[Any, Any]:
-            # the state of a scan is new in each pass: the host is asked once, for its first batch
+            # each pass begins with epoch -1: the host is asked once, at its first batch
             epoch = tf.cond(epoch < 0, self._begin, lambda: epoch)
             return epoch, (epoch, *numbered)
 
@@ -72,12 +72,12 @@ class MixBatches:
         return counted.map(mixed, num_parallel_calls=self.num_parallel_calls, deterministic=True)
 
     def set_epoch(self, epoch: int) -> None:
-        """The number of the next pass, from 0: to resume, or to repeat an epoch."""
+        """Set the number of the next pass, from 0: to resume, or to repeat an epoch."""
         with self._lock:
             self._next = int(epoch)
 
     def _begin(self) -> Any:
-        """The number of a pass that begins now, asked of the host when the graph runs."""
+        """The number of a pass that begins now: the graph asks the host when it runs."""
 
         def count() -> np.int64:
             with self._lock:
@@ -90,18 +90,18 @@ class MixBatches:
 
 
 def _flatten(plan: bm.Plan) -> tuple[Any, tuple[Any, ...]]:
-    """What a trace is made for, and what may differ from call to call."""
+    """(What a trace is made for, what may differ from call to call.)"""
     columns = plan.columns()
     return (plan.axes, plan.size, tuple(columns)), tuple(columns.values())
 
 
 def _unflatten(kind: Any, columns: tuple[Any, ...]) -> bm.Plan:
-    """A plan of arrays or tensors, which were checked when it was first made."""
+    """A plan of arrays or tensors; they were checked when the plan was first made."""
     axes, size, names = kind
     return bm.Plan.unchecked(axes=axes, size=size, **dict(zip(names, columns)))
 
 
-# how tf.nest, and so tf.function, learns that a class is a structure of tensors; here and not in
-# Plan, so that only those who use TensorFlow have it
+# these names tell tf.nest, and so tf.function, that a plan is a structure of tensors; they are set
+# here and not in Plan, which knows no framework
 bm.Plan.__tf_flatten__ = _flatten  # type: ignore[attr-defined]
 bm.Plan.__tf_unflatten__ = staticmethod(_unflatten)  # type: ignore[attr-defined]

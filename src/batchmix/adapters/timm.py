@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import default_collate, get_worker_info
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.adapters._count import BatchCount
+from batchmix.extend import mix_error
 from batchmix.pairing import Reverse
 from batchmix.policies import Policy
 from batchmix.recipes import timm_policy
@@ -23,13 +24,13 @@ _LAYOUTS = {3: "NHW", 4: "NCHW", 5: "NCTHW"}
 class Mixup(timm.data.Mixup):  # type: ignore[misc]
     """timm's `Mixup`: MixUp, CutMix or either, row i with row B-1-i, labels dense and smoothed.
 
-    Where timm and this class draw the same, images and labels are the same. The images are not
+    For the same lam and boxes as timm's, images and labels are those of timm. The images are not
     written to.
 
     Args:
       mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob: as in timm.
       mode: one draw per "batch", "pair" or row ("elem").
-      correct_lam: False gives labels the lam that was drawn, where the border cut the box too.
+      correct_lam: False gives labels the lam that was drawn, even where the border cut the box.
       label_smoothing: 0.1 unless you say otherwise, as in timm.
       num_classes: C.
       multi_label: labels are [B, C] in 0..1, each smoothed towards 0.5.
@@ -47,7 +48,7 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
       torch.Size([5, 10])
 
     Differs from: timm refuses odd batches (here the middle row is left alone), mixes in place, cuts
-    a video along time, hands the whole label to the partner for integer images in two modes, takes
+    a video along time, gives the whole label to the partner for integer images in two modes, takes
     an unknown mode for "batch", and draws from NumPy's global generator.
 
     Source: timm 1.0.31, https://github.com/huggingface/pytorch-image-models
@@ -72,9 +73,11 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         seed: int = 0,
         rank: int = 0,
     ) -> None:
-        # enabled, epoch (-1: never set), how often it was set; shared, so that workers see changes
-        self._shared = torch.tensor([1, -1, 0]).share_memory_()
-        self._seen = self._count = 0
+        self._enabled = torch.ones(1).share_memory_()  # so that workers see a change
+        self._count = BatchCount(
+            type(self).__name__, "Call set_epoch(epoch) before each pass, or never.",
+            needs_epoch=False,
+        )  # fmt: skip
         self.off_epoch, self.seed, self.rank = off_epoch, seed, rank
         super().__init__(
             mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, mode, correct_lam,
@@ -95,17 +98,15 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
     @property
     def mixup_enabled(self) -> bool:
         """Whether to mix; a change reaches workers that run already. Labels are smoothed anyway."""
-        return bool(self._shared[0])
+        return bool(self._enabled)
 
     @mixup_enabled.setter
     def mixup_enabled(self, on: bool) -> None:
-        """On or off."""
-        self._shared[0] = bool(on)
+        self._enabled[0] = bool(on)
 
     def set_epoch(self, epoch: int) -> None:
         """Begin an epoch, also in workers that run already; call it before each pass."""
-        self._shared[1] = epoch
-        self._shared[2] += 1
+        self._count.set_epoch(epoch)
 
     def __call__(self, x: torch.Tensor, target: torch.Tensor) -> tuple[Any, Any]:
         """Mixed images like `x` [B, ..., H, W], and labels float32 [B, C]."""
@@ -113,7 +114,6 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         return bm.mix(x, plan, _LAYOUTS[x.ndim]), self._targets(target, plan)
 
     def _policy(self) -> Policy | None:
-        """What timm's attributes say now."""
         mode: Any = "elem" if self.mode == "half" else self.mode
         return timm_policy(
             self.mixup_alpha, self.cutmix_alpha, self.cutmix_minmax, self.mix_prob,
@@ -121,7 +121,6 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         )  # fmt: skip
 
     def _plan(self, batch: int, shape: Sequence[int]) -> bm.Plan:
-        """The plan of the next batch, of images [B, ..., H, W]."""
         if len(shape) not in _LAYOUTS:
             raise mix_error(
                 type(self).__name__, f"got images of shape {tuple(shape)}.",
@@ -132,26 +131,18 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         return bm.draw(policy, key, batch, size, pairing=Reverse())
 
     def _key(self) -> bm.Key:
-        """Seed, epoch, number of the batch, rank."""
-        _, epoch, times_set = self._shared.tolist()
-        if self.off_epoch and epoch < 0:
+        if self.off_epoch and not self._count.was_set:
             raise mix_error(
                 type(self).__name__, f"got off_epoch={self.off_epoch}, and no epoch.",
                 "Which epoch it is must be said.", "Call set_epoch(epoch) before each pass.",
             )  # fmt: skip
-        if times_set != self._seen:
-            self._seen, self._count = times_set, 0
-        turn, self._count = self._count, self._count + 1
+        epoch, step = self._count.next()
         worker, seed = get_worker_info(), self.seed
-        if worker is not None:
-            # a loader gives its batches to the workers in turn
-            turn = worker.id + worker.num_workers * turn
-            # without epochs, workers that are started anew must not repeat themselves
-            seed += worker.seed - worker.id if epoch < 0 else 0
-        return bm.Key(seed, max(epoch, 0), turn, self.rank)
+        if worker is not None and not self._count.was_set:
+            seed += worker.seed - worker.id  # so that new workers do not repeat an earlier pass
+        return bm.Key(seed, epoch, step, self.rank)
 
     def _targets(self, target: torch.Tensor, plan: bm.Plan) -> Any:
-        """Labels float32 [B, C], smoothed and mixed."""
         if not self.multi_label:
             return bm.mix_labels(target, plan, self.num_classes, smoothing=self.label_smoothing)
         if target.ndim != 2:
@@ -167,13 +158,18 @@ class FastCollateMixup(Mixup, timm.data.FastCollateMixup):  # type: ignore[misc]
     """timm's `FastCollateMixup`: a `collate_fn` that mixes rows while it stacks them.
 
     Call `set_epoch` before each pass: then mixes depend on (seed, epoch, number of the batch, rank)
-    alone, whatever the number of workers. Without it they follow torch's seed of the workers, and
-    differ from pass to pass. Passes must be whole, and rows come from a data set with indices.
+    alone, whatever the number of workers. If it is never called they follow the seeds that torch
+    gives the workers, and differ from pass to pass. Passes must be whole, and rows come from a data
+    set with indices.
 
     Args:
       mode: "batch", "pair", "elem", or "half": of B rows the first half is given out, each mixed
         with one of the other half.
       others: as for `Mixup`.
+
+    Raises:
+      MixError: as for `Mixup`; in new workers, a pass without a `set_epoch` of its own, where an
+        earlier pass had one.
 
     Example:
       >>> import numpy as np

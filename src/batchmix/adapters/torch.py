@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix.adapters._count import BatchCount
 from batchmix.adapters._loading import Collate, Indexed, Numbered
-from batchmix.adapters._place import Place
+from batchmix.extend import mix_error
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -25,10 +25,10 @@ _BATCHING = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 class MixLoader(DataLoader):  # type: ignore[misc]
     """A `DataLoader` whose batches are mixed in its workers, each by its number.
 
-    The number of a batch travels to the worker beside its indices. So mixes depend on
-    (seed, epoch, number of the batch, rank) alone, whatever the workers. Images are mixed while
-    they are stacked, 8-bit ones as 8 bits. With ``shuffle=True`` and no `generator`, the order of
-    rows follows from (seed, epoch, rank).
+    A worker is told the number of a batch together with its indices, so mixes depend on
+    (seed, epoch, number of the batch, rank) alone, for any number of workers. Images are mixed
+    while they are stacked, 8-bit ones as 8 bits. With ``shuffle=True`` and no `generator`, the
+    order of rows follows from (seed, epoch, rank).
 
     Args:
       dataset: with indices; its arrays are not written to. `loader.dataset.dataset` is this one.
@@ -68,28 +68,28 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         axes: str | None = None,
         **options: Any,
     ) -> None:
-        plain = DataLoader(dataset, **options)
-        if isinstance(dataset, IterableDataset) or plain.batch_sampler is None:
+        asked = DataLoader(dataset, **options)
+        if isinstance(dataset, IterableDataset) or asked.batch_sampler is None:
             raise mix_error(
-                "MixLoader", f"got a {type(dataset).__name__} and batch_size={plain.batch_size}.",
+                "MixLoader", f"got a {type(dataset).__name__} and batch_size={asked.batch_size}.",
                 "Batches are numbered where their indices are chosen.",
                 "Mix what the loader gives: Mixer or MixModule.",
             )  # fmt: skip
         mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, rank=rank, axes=axes)
         order = None
         if options.get("shuffle") and options.get("generator") is None:
-            order = plain.sampler.generator = torch.Generator()
-        batches = Numbered(plain.batch_sampler, bm.Key(seed, rank=rank), order)
+            order = asked.sampler.generator = torch.Generator()
+        batches = Numbered(asked.batch_sampler, bm.Key(seed, rank=rank), order)
         options = {name: value for name, value in options.items() if name not in _BATCHING}
         options["collate_fn"] = Collate(mixer, options.get("collate_fn"))
         super().__init__(Indexed(dataset), batch_sampler=batches, **options)
         self.epoch = self.step = 0
 
     def __iter__(self) -> Iterator[Any]:
-        """One pass: the epoch that was set, else the one after the pass before."""
+        """One pass: of the epoch that was set, else of the next one."""
         self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
         for batch in super().__iter__():
-            self.step += 1  # as given out, not as fetched ahead
+            self.step += 1  # counts batches given out, not those fetched ahead
             yield batch
         self.epoch, self.step = self.epoch + 1, 0
 
@@ -99,11 +99,11 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
 
     def state_dict(self) -> dict[str, int]:
-        """Where the loader is in its stream: the epoch, and how many batches it has given out."""
+        """The seed, the epoch, and how many batches of it the loader has given out."""
         return {"seed": self.batch_sampler.key.seed, "epoch": self.epoch, "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """The next pass goes on from where `state_dict` was called; what came before is not read.
+        """Make the next pass go on from where `state_dict` was called; earlier rows are not read.
 
         Raises:
           MixError: a state of another kind, or of another seed.
@@ -124,14 +124,14 @@ class MixCollate:
 
     The number of a batch is counted: a loader deals its batches to its workers in turn, so that 0,
     1, 2 and 4 workers give equal batches, started anew or kept. Call `set_epoch` before each pass;
-    it reaches workers that run already. `MixLoader` needs no count: use it where a pass may be
-    broken off, or with ``in_order=False``.
+    it reaches workers that run already. `MixLoader` needs no count: use it where a pass may end
+    early, or with ``in_order=False``.
 
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
       fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
-      collate_fn: makes a batch of the samples first; left out, that of PyTorch, and images are
-        mixed while they are stacked.
+      collate_fn: makes a batch of the samples, before mixing. Left out, PyTorch's own is used, and
+        images are mixed while they are stacked.
       options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
 
     Raises:
@@ -160,24 +160,24 @@ class MixCollate:
         **options: Any,
     ) -> None:
         self.mixed = Collate(bm.Mixer(policy, fields, **options), collate_fn)
-        self.place = Place(
+        self.count = BatchCount(
             "MixCollate", "Call mix.set_epoch(epoch) before each pass, or use MixLoader."
         )
 
     def __call__(self, samples: list[Any]) -> Any:
         """A mixed batch of tensors."""
-        epoch, step = self.place.next()
+        epoch, step = self.count.next()
         return self.mixed([bm.Key(0, epoch, step), *samples])
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Begin a pass; with `step`, one whose first batches are not read."""
-        self.place.set_epoch(epoch, step)
+        self.count.set_epoch(epoch, step)
 
 
 class MixModule(nn.Module):  # type: ignore[misc]
-    """Mix a batch where it is, such as on the device: in training mode only.
+    """Mix a batch on the device where it is, in training mode only.
 
-    In evaluation mode the batch comes back as it is, labels too: ids stay ids.
+    In evaluation mode the same batch is returned: ids stay ids.
 
     Args:
       policy, fields: as for `Mixer`.
@@ -191,8 +191,8 @@ class MixModule(nn.Module):  # type: ignore[misc]
       >>> mix(batch)[1].shape, mix.eval()(batch) is batch
       (torch.Size([4, 10]), True)
 
-    Differs from: where timm, torchvision and kornia are in their streams is not in a checkpoint;
-    here it is in the module's `state_dict`, so that a run resumes with the mixes to come.
+    Differs from: timm, torchvision and kornia put no state into a checkpoint. Here seed, epoch and
+    step are in the module's `state_dict`, so a resumed run goes on with the same mixes.
     """
 
     def __init__(self, policy: Policy | None, fields: Mapping[Any, Field], **options: Any) -> None:

@@ -9,8 +9,8 @@ import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import batchmix as bm
-from batchmix._errors import mix_error
-from batchmix.adapters._place import Place
+from batchmix.adapters._count import BatchCount
+from batchmix.extend import mix_error
 from batchmix.fields import Field, Ids, Image, Labels, Video
 from batchmix.pairing import Derangement, Pairing, Roll
 from batchmix.policies import PerBatch, Policy
@@ -29,11 +29,11 @@ __all__ = ["CutMix", "Mix", "MixUp"]
 
 
 class Mix(v2.Transform):  # type: ignore[misc]
-    """Mix a batch of any structure: behind a loader, in a collate function, in `v2.Compose`.
+    """Mix a batch of any structure: after a loader, in a collate function, in `v2.Compose`.
 
-    Without `fields` parts are known by type: `tv_tensors.Image` [B, C, H, W] and every plain tensor
-    with 4 axes are images, `Video` is [B, T, C, H, W], `Mask` is ids (pasted, never averaged). One
-    plan mixes all of them and the labels. Other tensors of up to two axes stay as they are.
+    Without `fields` the type of a part says what it is: `tv_tensors.Image` [B, C, H, W] and every
+    plain tensor with 4 axes are images, `Video` is [B, T, C, H, W], `Mask` holds ids (pasted, never
+    averaged). One plan mixes all of them and the labels. Other tensors of up to two axes are kept.
 
     The plan of a batch is that of ``Key(seed, epoch, step, rank)``. The step is counted, also in
     the workers of a `DataLoader`: with `set_epoch` before each pass, as for a `DistributedSampler`,
@@ -64,8 +64,8 @@ class Mix(v2.Transform):  # type: ignore[misc]
       ('Image', torch.uint8, (4, 10))
 
     Differs from: torchvision's transforms mix the first plain tensor only, refuse masks and 8-bit
-    MixUp, mix every row of a batch alike, draw from global generators, and take images given alone
-    for the labels.
+    MixUp, mix every row of a batch alike, draw from global generators, and take images that are
+    given alone for the labels.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Mix(v2.Transform):  # type: ignore[misc]
         self.mixer = bm.Mixer(policy, {}, pairing=pairing, seed=seed, rank=rank, axes=axes)
         self.fields, self.labels_getter = fields, labels_getter
         self.labels = Labels(num_classes, smoothing)
-        self.place = Place(
-            "Mix", "Call mix.set_epoch(epoch) before each pass, or mix behind the loader."
+        self.count = BatchCount(
+            "Mix", "Call mix.set_epoch(epoch) before each pass, or mix after the loader."
         )
 
     def forward(self, *inputs: Any) -> Any:
@@ -103,17 +103,17 @@ class Mix(v2.Transform):  # type: ignore[misc]
         return tree_unflatten(self._mixed(parts, kept), spec)
 
     def set_epoch(self, epoch: int) -> None:
-        """Start the pass number `epoch`; call it before the loader is iterated."""
-        self.place.set_epoch(epoch)
+        """Begin the pass `epoch`; call it before the loader is iterated."""
+        self.count.set_epoch(epoch)
 
     def extra_repr(self) -> str:
-        """What `print` shows of it."""
+        """The arguments in `print(mix)`."""
         return f"{self.mixer.policy}, num_classes={self.labels.classes}, seed={self.mixer.seed}"
 
     def _mixed(self, batch: Any, fields: Mapping[Any, Field]) -> Any:
-        """By a mixer whose fields give back the type that they get."""
-        self.mixer.fields = {place: _Typed(field) for place, field in fields.items()}
-        epoch, step = self.place.next()
+        """Mix; tv_tensors stay tv_tensors."""
+        self.mixer.fields = {path: _Typed(field) for path, field in fields.items()}
+        epoch, step = self.count.next()
         return self.mixer(batch, step=step, epoch=epoch)
 
 
@@ -161,13 +161,12 @@ def CutMix(*, alpha: float = 1.0, **options: Any) -> Mix:
 
 
 class _Typed:
-    """A field that gives a tv_tensor for a tv_tensor."""
+    """A field that returns a tv_tensor for a tv_tensor."""
 
     def __init__(self, field: Field) -> None:
         self.field, self.layout = field, getattr(field, "layout", None)
 
     def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        """What the field makes of the plain tensor, in the type of `value`."""
         if not isinstance(value, tv_tensors.TVTensor):
             return self.field(value, plan, other)
         mixed = self.field(value.as_subclass(torch.Tensor), plan, other)
@@ -175,7 +174,7 @@ class _Typed:
 
 
 def _field(part: Any) -> Field | None:
-    """What a part of a batch is, by its type; None is left alone."""
+    """The field of a part of a batch, by its type; None if it is kept."""
     refused = (tv_tensors.BoundingBoxes, getattr(tv_tensors, "KeyPoints", ()))
     if isinstance(part, refused) or type(part).__module__.startswith("PIL."):
         raise mix_error(
@@ -193,14 +192,14 @@ def _field(part: Any) -> Field | None:
     if part.ndim == 3 or part.ndim > 4:
         raise mix_error(
             "Mix", f"got a plain tensor of shape {tuple(part.shape)}.",
-            "Plain tensors of 4 axes are images; what others are their shape does not tell.",
+            "Plain tensors of 4 axes are images; the shape of others does not say what they are.",
             "Wrap it, for example in tv_tensors.Video or Mask, or name it: Mix(policy, fields).",
         )  # fmt: skip
     return Image("NCHW") if part.ndim == 4 else None
 
 
 def _labels(batch: Any) -> Any:
-    """The labels where torchvision looks for them, unless there is more than one candidate."""
+    """The labels, where torchvision looks for them; None where there is more than one candidate."""
     if isinstance(batch, Mapping):
         names = [name for name in batch if "label" in str(name).lower()]
         exact = [name for name in names if str(name).lower() == "labels"] or names
@@ -209,7 +208,6 @@ def _labels(batch: Any) -> Any:
 
 
 def _no_labels(got: Any) -> bm.MixError:
-    """Labels are not in the batch, or no tensor."""
     return mix_error(
         "Mix", f"found no labels in the batch, but {type(got).__name__}.",
         "It looks for a tensor: second of a tuple or list, or a dict's one entry named 'label'.",

@@ -1,6 +1,6 @@
-"""The command line: one line and exit code 2 for wrong input, never a traceback.
+"""The command line. For wrong input it prints one line, never a traceback, and exits with 2.
 
-What a command needs beyond typer it imports when it runs, so that `--help` is quick.
+A command imports all but typer when it runs, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if (error.name or "").startswith("batchmix"):
             raise
         _stop(f"{error.name} is not installed; {_EXTRA}")
+    except OSError as error:  # a file that is missing, a full disk, a pipe that was closed
+        said = error.strerror or str(error)
+        _stop(f"{error.filename}: {said}" if error.filename else said)
     raise SystemExit(code or 0)
 
 

@@ -1,6 +1,6 @@
 """A run in one file: tensors as safetensors, everything else as JSON in its header.
 
-One file, so that one rename makes it whole: a crash leaves the last checkpoint, never half a pair.
+One file, so that it is replaced by a single rename: after a crash the last checkpoint is whole.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from batchmix.cli._loop import Run
 
 
 def save_run(path: Path, run: Run, state: Mapping[str, Any]) -> None:
-    """Write weights, optimizer and mixer beside `state`, which is anything that JSON can hold."""
+    """Write weights, optimizer, mixer and `state`, which is anything that JSON can hold."""
     tensors = {f"model.{name}": value for name, value in run.model.module.state_dict().items()}
     for i, slots in run.optimizer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{name}": value for name, value in slots.items()}
@@ -29,7 +29,7 @@ def save_run(path: Path, run: Run, state: Mapping[str, Any]) -> None:
 
 
 def begin(path: Path, config: Mapping[str, Any], resume: bool) -> dict[str, Any]:
-    """The state of a new run, or that of the checkpoint, made with the same options."""
+    """The state of a new run, or of the checkpoint that was made with the same options."""
     if not resume and path.exists():
         raise mix_error(
             "--out",
@@ -54,7 +54,7 @@ def begin(path: Path, config: Mapping[str, Any], resume: bool) -> dict[str, Any]
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What was saved beside the tensors."""
+    """The state, without the tensors."""
     try:
         with safe_open(path, "pt") as file:
             state: dict[str, Any] = json.loads(file.metadata()["batchmix"])

@@ -21,8 +21,8 @@ _PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Images as they were loaded and their class ids."""
+class Images:
+    """Images as they were loaded, and their class ids."""
 
     x: NDArray[np.uint8]  # [N, H, W, C]
     y: NDArray[np.int64]  # [N]
@@ -30,19 +30,19 @@ class Rows:
     def __len__(self) -> int:
         return len(self.y)
 
-    def take(self, index: NDArray[np.int64]) -> Rows:
+    def take(self, index: NDArray[np.int64]) -> Images:
         """The rows of `index`, in its order."""
-        return Rows(self.x[index], self.y[index])
+        return Images(self.x[index], self.y[index])
 
 
 @dataclass(frozen=True)
 class Data:
-    """Everything that was loaded; `val` and `test` are None where the data has no such part."""
+    """A data set; `val` and `test` are None where it has no such part."""
 
     classes: tuple[str, ...]
-    train: Rows
-    val: Rows | None = None
-    test: Rows | None = None
+    train: Images
+    val: Images | None = None
+    test: Images | None = None
 
     @property
     def image(self) -> tuple[int, int, int]:
@@ -95,7 +95,7 @@ def _digits() -> Data:
 
     digits = load_digits()
     x = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    return Data(tuple("0123456789"), Rows(x, digits.target.astype(np.int64)))
+    return Data(tuple("0123456789"), Images(x, digits.target.astype(np.int64)))
 
 
 def _folder(folder: Path, image_size: int | None) -> Data:
@@ -110,7 +110,7 @@ def _folder(folder: Path, image_size: int | None) -> Data:
             "imagefolder", data_files=files, drop_labels=False, cache_dir=cache
         )
         rows = {
-            key: _rows(key, table, "image", "label", image_size) for key, table in tables.items()
+            key: _decoded(key, table, "image", "label", image_size) for key, table in tables.items()
         }
     return Data(classes, **rows)
 
@@ -133,7 +133,7 @@ def class_folders(folder: Path) -> tuple[dict[str, Path], tuple[str, ...]]:
 
 
 def _library() -> Any:
-    """The datasets package, without its bars and the hub's log of every attempt."""
+    """The datasets package, without progress bars and the hub's log of every attempt."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -142,7 +142,7 @@ def _library() -> Any:
 
 
 def check_classes(part: Path, classes: Sequence[str]) -> None:
-    """Every class folder of a part holds images, and train has the same class."""
+    """Every class folder of a part holds images, and is a class of train."""
     for path in _folders(part):
         images = any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
         if path.name not in classes or not images:
@@ -155,7 +155,7 @@ def check_classes(part: Path, classes: Sequence[str]) -> None:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders inside, by name, hidden ones left out."""
+    """The folders inside, sorted by name, without hidden ones."""
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
@@ -164,7 +164,7 @@ def _hub(name: str, image_size: int | None) -> Data:
     datasets = _library()
     try:
         tables = datasets.load_dataset(name)
-    except Exception as error:  # the hub's client raises a dozen kinds, one for each way to fail
+    except Exception as error:  # the hub's client raises a dozen kinds
         raise mix_error(
             "DATA",
             f"{name!r} is not a folder here, and the Hugging Face hub gave: {error}.",
@@ -183,14 +183,14 @@ def _hub(name: str, image_size: int | None) -> Data:
             "Choose an image classification data set.",
         )
     rows = {
-        key: _rows(f"{name} {key}", table, image[0], label[0], image_size)
+        key: _decoded(f"{name} {key}", table, image[0], label[0], image_size)
         for key, table in parts.items()
     }
     return Data(tuple(columns[label[0]].names), **rows)
 
 
-def _rows(name: str, table: Any, image: str, label: str, image_size: int | None) -> Rows:
-    """All rows of one part of a data set, decoded here so that a broken file can be named."""
+def _decoded(name: str, table: Any, image: str, label: str, image_size: int | None) -> Images:
+    """One part of a data set; decoded here, so that an error can name the broken file."""
     stored = table.cast_column(image, _library().Image(decode=False))
     files = (
         (cell["path"], cell["path"])
@@ -198,7 +198,7 @@ def _rows(name: str, table: Any, image: str, label: str, image_size: int | None)
         else (f"{name} row {i}", io.BytesIO(cell["bytes"]))
         for i, cell in enumerate(stored[image])
     )
-    return Rows(decode(files, image_size), np.array(list(table[label]), np.int64))
+    return Images(decode(files, image_size), np.array(list(table[label]), np.int64))
 
 
 def decode(files: Iterable[tuple[str, Any]], image_size: int | None) -> NDArray[np.uint8]:
@@ -227,7 +227,6 @@ def decode(files: Iterable[tuple[str, Any]], image_size: int | None) -> NDArray[
 
 
 def _sizes_differ(where: str, size: Sequence[int], other: str, others: Sequence[int]) -> MixError:
-    """The message for images of two sizes, each (height, width, ...)."""
     return mix_error(
         where,
         f"an image is {size[1]} x {size[0]}, {other} is {others[1]} x {others[0]}.",

@@ -1,4 +1,4 @@
-"""The figure that a person looks at first."""
+"""The figure of a comparison."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _COLOURS = {"none": "#555555", "smooth": "#d98a1f", "mix": "#2b6cb0"}
 def figure(title: str, found: Mapping[float, Sequence[Result]]) -> bytes:
     """A PNG: a row of panels per level of label noise, a line in each panel per policy."""
     noisy = any(found)
-    arms = max(len(results) for results in found.values())
+    lines = max(len(results) for results in found.values())
     widths = [5, 3, 2] if noisy else [5, 3]
-    canvas = Figure(figsize=(1.3 * sum(widths), (0.36 * arms + 1.25) * len(found) + 0.3))
+    canvas = Figure(figsize=(1.3 * sum(widths), (0.36 * lines + 1.25) * len(found) + 0.3))
     canvas.set_layout_engine("constrained", hspace=0.06, wspace=0.03)
     canvas.suptitle(title, x=0.01, ha="left", fontsize=10, color="#333333")
     panels = canvas.subplots(
@@ -51,7 +51,7 @@ def _accuracy(axes: Any, noise: float, results: Sequence[Result]) -> None:
     axes.set_yticks(range(len(results)), [r.name for r in results])
     axes.set_ylim(len(results) - 0.4, -0.6)
     axes.set_title(noise_name(noise), loc="left", fontsize=10, fontweight="bold")
-    _plain(axes, "test accuracy, %   (dot: a seed, bar: the mean)")
+    _bare(axes, "test accuracy, %   (dot: a seed, bar: the mean)")
 
 
 def _calibration(axes: Any, results: Sequence[Result]) -> None:
@@ -63,7 +63,7 @@ def _calibration(axes: Any, results: Sequence[Result]) -> None:
         axes.plot(raw, y, "o", color=colour, mfc="white", ms=6, mew=1.5)
         axes.plot(scaled, y, "o", color=colour, ms=6, mew=1.5)
     axes.set_xlim(left=0)
-    _plain(axes, "calibration error ECE, %\n○ as trained   ● temperature-scaled")
+    _bare(axes, "calibration error ECE, %\n○ as trained   ● temperature-scaled")
 
 
 def _memorised(axes: Any, results: Sequence[Result]) -> None:
@@ -79,10 +79,10 @@ def _memorised(axes: Any, results: Sequence[Result]) -> None:
         )
     axes.set_xlim(0, 118)
     axes.set_xticks([0, 50, 100])
-    _plain(axes, "wrong labels memorised, %")
+    _bare(axes, "wrong labels memorised, %")
 
 
-def _plain(axes: Any, label: str) -> None:
+def _bare(axes: Any, label: str) -> None:
     """A label, a light grid, no frame."""
     axes.set_xlabel(label, fontsize=8)
     axes.tick_params(labelsize=8, left=False)

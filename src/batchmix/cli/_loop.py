@@ -1,4 +1,4 @@
-"""One set-up, one epoch, one evaluation: what every command trains and measures with."""
+"""Setting up, training for an epoch, and evaluating: used by every command that trains."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch.utils.data import BatchSampler, DistributedSampler
 import batchmix as bm
 from batchmix import metrics
 from batchmix._errors import mix_error
-from batchmix.cli._arms import Arm
 from batchmix.cli._data import Data
 from batchmix.cli._models import build
+from batchmix.cli._policies import Entry
 from batchmix.cli._split import Splits
 from batchmix.fields import Image, Labels
 from batchmix.losses import soft_cross_entropy
@@ -26,8 +26,8 @@ from batchmix.pairing import Derangement, Pairing
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a model is trained, whatever the policy."""
+class Training:
+    """How a model is trained; the same for every policy."""
 
     model: str
     epochs: int
@@ -40,8 +40,8 @@ class Recipe:
             raise mix_error("--lr", f"got {self.lr}.", "It is a number > 0.", "Try --lr 0.1.")
 
 
-class Part(NamedTuple):
-    """Rows on the device."""
+class Tensors(NamedTuple):
+    """Images and labels on the device."""
 
     x: Tensor  # float32 [N, C, H, W], normalised
     y: Tensor  # int64 [N]
@@ -50,13 +50,13 @@ class Part(NamedTuple):
 class Parts(NamedTuple):
     """What a run trains on, fits the temperature on, and is measured on."""
 
-    train: Part
-    calibration: Part
-    test: Part
+    train: Tensors
+    calibration: Tensors
+    test: Tensors
 
 
 class Run(NamedTuple):
-    """Everything that changes while training, but for the epoch."""
+    """Everything that changes while training, except the epoch."""
 
     model: Any  # nn.Module, set up by Fabric
     optimizer: Any  # torch.optim.Optimizer, set up by Fabric
@@ -64,7 +64,7 @@ class Run(NamedTuple):
 
 
 def open_fabric(**options: Any) -> Fabric:
-    """Device, precision and processes, as Lightning Fabric understands them."""
+    """A Lightning Fabric for the device, precision and processes."""
     try:
         return Fabric(**options)
     except Exception as error:  # Fabric raises ValueError, TypeError and its own kinds
@@ -85,54 +85,54 @@ def to_device(fabric: Fabric, splits: Splits) -> Parts:
     std, mean = torch.std_mean(grid(splits.train.x), (0, 2, 3), keepdim=True)
     return Parts(
         *(
-            Part(
-                fabric.to_device((grid(rows.x) - mean) / std.clamp_min(1e-3)),
-                fabric.to_device(torch.from_numpy(rows.y.copy())),
+            Tensors(
+                fabric.to_device((grid(images.x) - mean) / std.clamp_min(1e-3)),
+                fabric.to_device(torch.from_numpy(images.y.copy())),
             )
-            for rows in (splits.train, splits.calibration, splits.test)
+            for images in (splits.train, splits.calibration, splits.test)
         )
     )
 
 
 def set_up(
-    fabric: Fabric, recipe: Recipe, arm: Arm, data: Data, pairing: Pairing | None = None
+    fabric: Fabric, training: Training, entry: Entry, data: Data, pairing: Pairing | None = None
 ) -> Run:
-    """A new model, its optimizer and the mixer. Only the mixer depends on the arm."""
+    """A new model, its optimizer and the mixer. Only the mixer depends on the entry."""
     classes = len(data.classes)
-    model = build(recipe.model, data.image, classes, recipe.seed)
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=0.9)
+    model = build(training.model, data.image, classes, training.seed)
+    optimizer = torch.optim.SGD(model.parameters(), training.lr, momentum=0.9)
     mixer = bm.Mixer(
-        arm.policy,
-        {0: Image("NCHW"), 1: Labels(classes, smoothing=arm.smoothing)},
+        entry.policy,
+        {0: Image("NCHW"), 1: Labels(classes, smoothing=entry.smoothing)},
         pairing=pairing or Derangement(),
-        seed=recipe.seed,
+        seed=training.seed,
         rank=fabric.global_rank,
     )
     model, optimizer = fabric.setup(model, optimizer)
     return Run(model, optimizer, mixer)
 
 
-def train_epoch(fabric: Fabric, run: Run, recipe: Recipe, train: Part, epoch: int) -> float:
+def train_epoch(fabric: Fabric, run: Run, training: Training, train: Tensors, epoch: int) -> float:
     """One pass over the training rows; the mean loss.
 
-    A function of (recipe, epoch, rank) and the run's state, so that a resumed run repeats it.
+    A function of (training, epoch, rank) and the run's state, so that a resumed run repeats it.
     """
     order = DistributedSampler(
         range(len(train.y)),
         num_replicas=fabric.world_size,
         rank=fabric.global_rank,
-        seed=recipe.seed,
+        seed=training.seed,
     )
     order.set_epoch(epoch)
-    batches = BatchSampler(order, recipe.batch_size, drop_last=False)
-    address = np.random.SeedSequence([recipe.seed, epoch, fabric.global_rank])
+    batches = BatchSampler(order, training.batch_size, drop_last=False)
+    address = np.random.SeedSequence([training.seed, epoch, fabric.global_rank])
     torch.manual_seed(int(address.generate_state(1)[0]))  # dropout
     run.model.train()
     total = torch.zeros((), device=fabric.device)
     for step, rows in enumerate(batches):
-        done = (epoch + step / len(batches)) / recipe.epochs
+        done = (epoch + step / len(batches)) / training.epochs
         for group in run.optimizer.param_groups:
-            group["lr"] = recipe.lr * (1 + math.cos(math.pi * done)) / 2
+            group["lr"] = training.lr * (1 + math.cos(math.pi * done)) / 2
         x, target = run.mixer((train.x[rows], train.y[rows]), step=step, epoch=epoch)
         loss = soft_cross_entropy(run.model(x), target)
         run.optimizer.zero_grad()
@@ -145,7 +145,7 @@ def train_epoch(fabric: Fabric, run: Run, recipe: Recipe, train: Part, epoch: in
             "training",
             f"the loss is {mean} in epoch {epoch}.",
             "The learning rate is too high for this model and data.",
-            f"Lower it, for example --lr {recipe.lr / 10:g}.",
+            f"Lower it, for example --lr {training.lr / 10:g}.",
         )
     return mean
 
@@ -157,8 +157,8 @@ def predict(run: Run, x: Tensor) -> Tensor:
         return torch.cat([run.model(rows).float().cpu() for rows in x.split(512)])
 
 
-def score(logits: Tensor, part: Part) -> dict[str, float]:
-    """The figures of merit of the logits for a part."""
+def score(logits: Tensor, part: Tensors) -> dict[str, float]:
+    """The metrics of the logits."""
     y = part.y.cpu()
     return {
         "accuracy": metrics.accuracy(logits, y),
@@ -169,7 +169,7 @@ def score(logits: Tensor, part: Part) -> dict[str, float]:
 
 
 def evaluate(run: Run, parts: Parts) -> dict[str, float]:
-    """Figures on the test rows; the temperature is fitted on the calibration rows."""
+    """Metrics on the test rows; the temperature is fitted on the calibration rows."""
     calibration, logits = predict(run, parts.calibration.x), predict(run, parts.test.x)
     temperature = metrics.fit_temperature(calibration, parts.calibration.y.cpu())
     scaled = score(logits / temperature, parts.test)

@@ -1,4 +1,4 @@
-"""What is said about a mix beside its policy: how often, for how many rows, with whom, and where.
+"""The settings of a mix besides its policy: how often, for how many rows, pairing, and key.
 
 The words are those of `batchmix preview` and of the page of `batchmix explore`.
 """
@@ -46,7 +46,7 @@ class Mixing:
             )
 
     def policy(self, policy: Policy | None) -> Policy | None:
-        """`policy` as it is drawn: mixed or not is decided once per draw, like all the rest."""
+        """`policy` as it is drawn; whether to mix is decided once per draw too."""
         if policy is None:
             return None
         if self.prob != 1:
@@ -58,6 +58,6 @@ class Mixing:
     def draw(
         self, policy: Policy | None, batch: int, size: Mapping[str, int], step: int | None = None
     ) -> bm.Plan:
-        """The plan of one batch; `step` in place of the own one."""
+        """The plan of one batch, at another step if one is given."""
         key = bm.Key(self.seed, step=self.step if step is None else step)
         return bm.draw(self.policy(policy), key, batch, size, pairing=PAIRINGS[self.pairing])

@@ -32,7 +32,7 @@ def convnet(channels: int, size: int, classes: int) -> nn.Module:
 
 
 class _Block(nn.Module):  # type: ignore[misc]
-    """Two 3 x 3 convolutions around a shortcut without parameters (He et al. 2015, option A)."""
+    """Two 3 x 3 convolutions beside a shortcut without parameters (He et al. 2015, option A)."""
 
     def __init__(self, inside: int, out: int, stride: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ _MODELS = {"mlp": mlp, "convnet": convnet, "resnet20": resnet20}
 
 
 def check_model(name: str) -> None:
-    """A known name, and timm at hand where it is needed."""
+    """The name is known, and timm is installed where it is needed."""
     known = [*_MODELS, f"{_TIMM}NAME"]
     if name.startswith(_TIMM):
         known = [_TIMM + other for other in _timm().list_models()]
@@ -94,10 +94,10 @@ def build(name: str, image: tuple[int, int, int], classes: int, seed: int) -> nn
 
 
 def _timm() -> Any:
-    """The timm package; a broken torchvision raises RuntimeError, not ImportError."""
+    """The timm package."""
     try:
         import timm
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError) as error:  # the latter by a broken torchvision
         raise mix_error(
             "--model",
             f"timm cannot be imported ({error}).",

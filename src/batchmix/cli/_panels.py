@@ -27,8 +27,8 @@ def original(axes: Any, batch: Batch, row: int, whose: str) -> None:
 
 def pasted(axes: Any, one: Shown, row: int) -> None:
     """Where the partner is, and how strongly."""
-    weight = one.weight[row]
-    axes.imshow(np.atleast_2d(weight), cmap=_PASTED, vmin=0, vmax=1, aspect=_aspect(one))
+    opacity = one.opacity[row]
+    axes.imshow(np.atleast_2d(opacity), cmap=_PASTED, vmin=0, vmax=1, aspect=_aspect(one))
 
 
 def mixed(axes: Any, one: Shown, row: int) -> None:
@@ -40,10 +40,10 @@ def mixed(axes: Any, one: Shown, row: int) -> None:
     _image(axes, one.mixed[row])
     if one.is_cut(row):
         (top, bottom), (left, right) = one.plan.box[row].tolist()
-        place = (left - 0.5, top - 0.5)
+        corner = (left - 0.5, top - 0.5)
         sides = (right - left, bottom - top)
         colour = COLOURS["partner"]
-        axes.add_patch(Rectangle(place, *sides, fill=False, ec=colour, lw=1.2, clip_on=False))
+        axes.add_patch(Rectangle(corner, *sides, fill=False, ec=colour, lw=1.2, clip_on=False))
 
 
 def spectrogram(axes: Any, one: Shown, row: int) -> None:
@@ -79,14 +79,14 @@ def _aspect(one: Shown) -> str:
 
 
 def _wave(axes: Any, batch: Batch, clip: Any, colour: str) -> None:
-    """The channels of a clip on one line, on the scale of the loudest row."""
+    """The mean of a clip's channels, on the scale of the loudest row."""
     axes.plot(clip.astype(np.float32).mean(1), color=colour, lw=0.4)
     top = max(1e-9, float(np.abs(batch.x.astype(np.float32)).max()))
     axes.set(xlim=(0, len(clip)), ylim=(-top, top))
 
 
 def _image(axes: Any, image: Any) -> None:
-    """An image in its own colours; few cells are shown as cells."""
+    """An image in its own colours; small ones are shown cell by cell."""
     small = max(image.shape) <= 64
     grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.shape[-1] == 1 else {}
     axes.imshow(
@@ -135,7 +135,7 @@ def hardness(axes: Any, name: str, hardness: Any) -> None:
     words = f"{name}: mean {hardness.mean():.2f}, {(hardness > 0.99).mean():.0%} hard"
     axes.set_title(words, loc="left", fontsize=9, color=INK)
     axes.set_xlim(min(0.4, hardness.min()), 1.01)
-    _plain(axes)
+    _bare(axes)
 
 
 def bars(axes: Any, one: Shown, row: int) -> None:
@@ -151,10 +151,10 @@ def bars(axes: Any, one: Shown, row: int) -> None:
     axes.tick_params(labelleft=row == 0)
     for part, side in zip(one.parts(row)[:2], ("left", "right")):
         axes.set_title(part.name, loc=side, fontsize=8, color=COLOURS[part.whose], pad=3)
-    _plain(axes)
+    _bare(axes)
 
 
-def _plain(axes: Any) -> None:
+def _bare(axes: Any) -> None:
     """Small figures, no frame."""
     axes.tick_params(labelsize=8, length=2)
     axes.spines[["top", "right"]].set_visible(False)

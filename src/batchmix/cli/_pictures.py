@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from batchmix.cli import _panels
-from batchmix.cli._arms import Arm
 from batchmix.cli._panels import INK
+from batchmix.cli._policies import Entry
 from batchmix.cli._shown import Batch, Shown
-from batchmix.policies import CutMix, MixUp, Policy, Switch
+from batchmix.policies import Switch
 
 _ALPHAS = (0.2, 0.5, 1.0, 2.0, 8.0)
 _EXAMPLES = 3  # soft labels drawn in full
 _SIDES = {"image": 1.05, "wave": 1.45}  # inches
-# what is drawn of a plan, line by line; the soft label stands under the last one
+# the lines that show a plan; the soft label is under the last one
 _LINES = {
     "image": [("{name}\nwhat is pasted", _panels.pasted), ("mixed,\nand its label", _panels.mixed)],
     "wave": [
@@ -43,19 +43,18 @@ def rows(title: str, shown: Sequence[Shown]) -> bytes:
         _panels.original(column[0], batch, i, "own")
         _panels.original(column[1], batch, int(partner[i]), "partner")
         for k, one in enumerate(shown):
-            places = column[2 + len(lines) * k :]
-            for axes, (_, draw) in zip(places, lines):
+            panels = column[2 + len(lines) * k :]
+            for axes, (_, draw) in zip(panels, lines):
                 draw(axes, one, i)
-            _panels.label(places[len(lines) - 1], one, i)
+            _panels.label(panels[len(lines) - 1], one, i)
     return _png(canvas)
 
 
-def alphas(title: str, batch: Batch, arms: Sequence[Arm]) -> bytes:
-    """One line per alpha: the same rows with the same partners, and how own shares spread."""
+def alphas(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
+    """One line per alpha: the same rows with the same partners, and the distribution of lam."""
     lines = [
-        (f"{arm.name.partition(':')[0]}\nalpha {alpha:g}", _with_alpha(arm.policy, alpha))
-        for arm in arms
-        if arm.policy
+        (f"{entry.name.partition(':')[0]}\nalpha {alpha:g}", _with_alpha(entry.policy, alpha))
+        for entry in varied(entries)
         for alpha in _ALPHAS
     ]
     names = [name for name, _ in lines]
@@ -71,16 +70,16 @@ def alphas(title: str, batch: Batch, arms: Sequence[Arm]) -> bytes:
     return _png(canvas)
 
 
-def labels(title: str, batch: Batch, arms: Sequence[Arm]) -> bytes:
-    """One line per arm: how hard its labels are, and some of them in full."""
+def labels(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
+    """One line per entry: how hard its labels are, and some of them in full."""
     engine = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
-    canvas = Figure(figsize=(9.4, 1.55 * len(arms) + 0.75), layout=engine)
+    canvas = Figure(figsize=(9.4, 1.55 * len(entries) + 0.75), layout=engine)
     canvas.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
     widths = [2.4] + [1] * min(_EXAMPLES, len(batch))
-    grid = canvas.subplots(len(arms), len(widths), squeeze=False, width_ratios=widths)
-    for line, arm in zip(grid, arms):
-        _panels.hardness(line[0], arm.name, batch.hardness(arm))
-        one = batch.show(arm)
+    grid = canvas.subplots(len(entries), len(widths), squeeze=False, width_ratios=widths)
+    for line, entry in zip(grid, entries):
+        _panels.hardness(line[0], entry.name, batch.hardness(entry))
+        one = batch.show(entry)
         for i, axes in enumerate(line[1:]):
             _panels.bars(axes, one, i)
     grid[-1, 0].set_xlabel("largest probability of the soft label (% of rows)", fontsize=8)
@@ -88,11 +87,16 @@ def labels(title: str, batch: Batch, arms: Sequence[Arm]) -> bytes:
     return _png(canvas)
 
 
-def _with_alpha(policy: Policy, alpha: float) -> Policy:
+def varied(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries whose policy has an alpha."""
+    return [e for e in entries if _with_alpha(e.policy, 1.0) != _with_alpha(e.policy, 2.0)]
+
+
+def _with_alpha(policy: Any, alpha: float) -> Any:
     """The same policy with another alpha, in all its parts."""
     if isinstance(policy, Switch):
         return replace(policy, policies=[_with_alpha(part, alpha) for part in policy.policies])
-    return replace(policy, alpha=alpha) if isinstance(policy, MixUp | CutMix) else policy
+    return replace(policy, alpha=alpha) if hasattr(policy, "alpha") else policy
 
 
 def _grid(

@@ -15,7 +15,7 @@ from rich.table import Table
 import batchmix
 from batchmix.cli._verdict import Result, difference, noise_name
 
-_COLUMNS = {  # figure: (heading, scale, decimals)
+_COLUMNS = {  # metric: (heading, scale, decimals)
     "accuracy": ("accuracy\n%", 100, 1),
     "nll": ("NLL\n", 1, 2),
     "ece": ("ECE\n%", 100, 1),
@@ -32,7 +32,7 @@ NOTE = (
 def table(noise: float, results: Sequence[Result]) -> Table:
     """One level of label noise: a line per policy, mean ± spread over seeds."""
     none = next(r for r in results if r.kind == "none")
-    columns = [figure for figure in _COLUMNS if figure in none.values]
+    columns = [metric for metric in _COLUMNS if metric in none.values]
     grid = Table(
         title=noise_name(noise), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
         pad_edge=False, padding=(0, 1, 0, 0),
@@ -40,21 +40,21 @@ def table(noise: float, results: Sequence[Result]) -> Table:
     for heading in ("policy\n", "accuracy\n%", "against none,\nseeds agree"):
         side: Literal["left", "right"] = "left" if heading == "policy\n" else "right"
         grid.add_column(heading, justify=side, no_wrap=True)
-    for figure in columns[1:]:
-        grid.add_column(_COLUMNS[figure][0], justify="right", no_wrap=True)
+    for metric in columns[1:]:
+        grid.add_column(_COLUMNS[metric][0], justify="right", no_wrap=True)
     for result in results:
-        cells = [_cell(result, figure) for figure in columns]
+        cells = [_cell(result, metric) for metric in columns]
         against = difference(result, none)
         beside = f"{against.points().replace(' ', '')} {against.agree}/{against.seeds}"
         grid.add_row(result.name, cells[0], "" if result is none else beside, *cells[1:])
     return grid
 
 
-def _cell(result: Result, figure: str) -> str:
+def _cell(result: Result, metric: str) -> str:
     """Mean and spread, such as 97.1±0.4."""
-    _, scale, decimals = _COLUMNS[figure]
-    spread = result.spread(figure)
-    text = f"{scale * result.mean(figure):.{decimals}f}"
+    _, scale, decimals = _COLUMNS[metric]
+    spread = result.spread(metric)
+    text = f"{scale * result.mean(metric):.{decimals}f}"
     return text if spread is None else f"{text}±{scale * spread:.{decimals}f}"
 
 
@@ -64,7 +64,7 @@ def as_json(
     found: Mapping[float, Sequence[Result]],
     verdicts: Sequence[str],
 ) -> bytes:
-    """Every figure, with what is needed to get it again."""
+    """Every metric, with all that is needed to repeat the comparison."""
     report = {
         "verdict": list(verdicts),
         "config": dict(config),
@@ -72,8 +72,8 @@ def as_json(
         "versions": versions(),
         "results": [
             {"label_noise": noise, "policy": r.name, "kind": r.kind, "runs": r.values}
-            | {"mean": {figure: r.mean(figure) for figure in r.values}}
-            | {"spread": {figure: r.spread(figure) for figure in r.values}}
+            | {"mean": {metric: r.mean(metric) for metric in r.values}}
+            | {"spread": {metric: r.spread(metric) for metric in r.values}}
             | {"against_none": _against(r, next(n for n in results if n.kind == "none"))}
             for noise, results in found.items()
             for r in results
@@ -83,16 +83,16 @@ def as_json(
 
 
 def _against(result: Result, none: Result) -> dict[str, dict[str, float | int | None]]:
-    """The paired difference to no mixing, for every figure."""
+    """The paired difference to no mixing, for every metric."""
     return {
-        figure: {"mean": d.mean, "standard_error": d.error, "seeds_agree": d.agree}
-        for figure in result.values
-        for d in [difference(result, none, figure)]
+        metric: {"mean": d.mean, "standard_error": d.error, "seeds_agree": d.agree}
+        for metric in result.values
+        for d in [difference(result, none, metric)]
     }
 
 
 def versions() -> dict[str, str]:
-    """What the figures were made with."""
+    """Versions of what made the metrics."""
     return {
         "python": platform.python_version(),
         "batchmix": batchmix.__version__,

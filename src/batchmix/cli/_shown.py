@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix.cli._arms import Arm
 from batchmix.cli._mixing import Mixing
+from batchmix.cli._policies import Entry
 from batchmix.cli._source import Source
 from batchmix.policies import Policy
 
-_BATCHES, _ROWS = 256, 16  # steps 0..255 of 16 rows, that distributions are counted over
+_BATCHES, _ROWS = 256, 16  # distributions are counted over steps 0..255 of 16 rows
 LAYOUTS = {"image": "NHWC", "wave": "NTC"}
 
 
@@ -43,12 +43,12 @@ class Batch:
         """The plan for the rows shown; partners are the same for every policy."""
         return self.mixing.draw(policy, len(self), self.size)
 
-    def show(self, arm: Arm) -> Shown:
-        """An arm on the rows shown."""
-        return self.apply(arm.name, self.draw(arm.policy), arm.smoothing)
+    def show(self, entry: Entry) -> Shown:
+        """What an entry does to the rows shown."""
+        return self.apply(entry.name, self.draw(entry.policy), entry.smoothing)
 
     def apply(self, name: str, plan: bm.Plan, smoothing: float = 0.0) -> Shown:
-        """A plan on the rows shown."""
+        """What a plan does to the rows shown."""
         layout = LAYOUTS[self.source.form]
         nothing = np.zeros((*self.x.shape[:-1], 1), np.float32)
         return Shown(
@@ -64,14 +64,14 @@ class Batch:
         """[4096]: shares of own content, over many steps."""
         return lam(policy, self.mixing, self.size)
 
-    def hardness(self, arm: Arm) -> NDArray[np.float32]:
+    def hardness(self, entry: Entry) -> NDArray[np.float32]:
         """[4096]: the largest probability of each soft label, over many steps."""
         y = np.random.default_rng(0).permutation(self.source.y)
         y = np.resize(y, (_BATCHES, _ROWS))
         classes = len(self.source.classes)
         soft = [
-            bm.mix_labels(some, plan, classes, smoothing=arm.smoothing)
-            for some, plan in zip(y, _plans(arm.policy, self.mixing, self.size))
+            bm.mix_labels(some, plan, classes, smoothing=entry.smoothing)
+            for some, plan in zip(y, _plans(entry.policy, self.mixing, self.size))
         ]
         return np.asarray(np.concatenate(soft).max(1))
 
@@ -93,12 +93,12 @@ class Shown:
     name: str
     batch: Batch
     plan: bm.Plan
-    weight: NDArray[np.float32]  # [B, H, W] or [B, T], of the partner, as executed
+    opacity: NDArray[np.float32]  # [B, H, W] or [B, T], of the partner in each cell
     mixed: NDArray[Any]  # like the rows
     soft: NDArray[np.float32]  # [B, classes]
 
     def is_cut(self, row: int) -> bool:
-        """Whether only a region of the row has content of its partner."""
+        """Whether the partner is pasted over a region only, and not over the whole row."""
         sides = tuple((self.plan.box[row, :, 1] - self.plan.box[row, :, 0]).tolist())
         return bool(self.plan.opacity[row]) and sides != self.plan.size
 
@@ -114,7 +114,7 @@ class Shown:
 
 
 def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:
-    """Rows of a source, from number `first` of its fixed random order on."""
+    """Rows of a source, in its fixed random order from number `first` on."""
     rows = source.choose(count, first)
     return Batch(source, source.read(rows), source.y[rows], mixing)
 
@@ -125,5 +125,5 @@ def lam(policy: Policy | None, mixing: Mixing, size: Mapping[str, int]) -> NDArr
 
 
 def _plans(policy: Policy | None, mixing: Mixing, size: Mapping[str, int]) -> list[bm.Plan]:
-    """The plans of many steps, whatever step is shown."""
+    """The plans of steps 0..255, whichever step is shown."""
     return [mixing.draw(policy, _ROWS, size, step) for step in range(_BATCHES)]

@@ -1,4 +1,4 @@
-"""Rows to look at: digits, a folder of images or of WAV files. Only the rows shown are read."""
+"""Rows to look at: digits, or a folder of images or WAV files. Only the rows shown are read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from batchmix._errors import MixError, mix_error
 from batchmix.cli._data import SUFFIXES, check_classes, class_folders, decode, load
 
 
-@dataclass(frozen=True, eq=False)  # by identity: a source is opened once
+@dataclass(frozen=True, eq=False)  # a key of caches, by identity
 class Source:
     """The training rows of a data set: their labels, and how to read some of them."""
 
@@ -23,13 +23,13 @@ class Source:
     classes: tuple[str, ...]
     y: NDArray[np.int64]  # [N]
     read: Callable[[NDArray[np.int64]], NDArray[Any]]  # -> [n, H, W, C] or [n, T, C]
-    files: tuple[str, ...] = ()  # of a folder, as seen from `folder`
+    files: tuple[str, ...] = ()  # relative to `folder`
     folder: Path = Path()
-    shape: float | None = None  # that was asked for: N of N x N pixels, or seconds
+    shape: float | None = None  # asked for: N of N x N pixels, or seconds
     rate: int = 0  # of sound, in cells per second
 
     def choose(self, count: int, first: int = 0) -> NDArray[np.int64]:
-        """Numbers of rows: in a fixed random order, the classes in turn."""
+        """Numbers of rows, in a fixed random order that takes the classes in turn."""
         order = np.random.default_rng(0).permutation(len(self.y))
         y = self.y[order]
         turn = np.empty(len(y), np.int64)  # how many rows of its class come before each row
@@ -69,12 +69,10 @@ def _files(folder: Path, suffixes: set[str]) -> tuple[Path, tuple[str, ...], lis
 
 
 def _images(name: str, folder: Path, image_size: int | None) -> Source:
-    """A folder of images."""
     top, classes, files = _files(folder, SUFFIXES)
     check_classes(top, classes)
 
     def read(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """uint8 [n, H, W, 3]."""
         return decode([(str(files[i]), files[i]) for i in rows], image_size)
 
     return _folder_source(name, "image", top, classes, files, read, image_size)
@@ -96,7 +94,6 @@ def _sounds(name: str, folder: Path, seconds: float | None) -> Source:
         )
 
     def read(rows: NDArray[np.int64]) -> NDArray[Any]:
-        """int16 or float32 [n, T, C]."""
         return decode_wave([files[i] for i in rows], seconds)
 
     return _folder_source(name, "wave", top, classes, files, read, seconds, rate_of(files[0]))
@@ -127,5 +124,4 @@ def _folder_source(
 
 
 def _not_for(option: str, value: object, name: str, what: str, fix: str) -> MixError:
-    """An option that means nothing here."""
     return mix_error(f"{option} {value}", f"{name} holds {what}.", "They have no such size.", fix)

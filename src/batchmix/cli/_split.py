@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix.cli._data import Data, Rows
+from batchmix.cli._data import Data, Images
 
 
 @dataclass(frozen=True)
 class Splits:
     """What one seed trains on, fits the temperature on, and is measured on."""
 
-    train: Rows
-    calibration: Rows
-    test: Rows
+    train: Images
+    calibration: Images
+    test: Images
 
 
 def split(data: Data, seed: int, limit_train: int | None = None) -> Splits:
-    """The parts that the data has; what is missing is drawn by seed, classes in proportion.
+    """The parts of the data; parts that it lacks are drawn by seed, with classes in proportion.
 
-    Without val and test, 60 % of the rows (at most `limit_train`) train. Held-out rows that are
-    not divided yet are: a quarter fits the temperature, the rest is the test.
+    Without val and test, 60 % of the rows (at most `limit_train`) train. Without one of the two, a
+    quarter of the held-out rows fits the temperature, and the rest is the test.
     """
     rng = np.random.default_rng(seed)
     train, held = data.train, data.val or data.test
@@ -54,7 +54,7 @@ def split(data: Data, seed: int, limit_train: int | None = None) -> Splits:
 def corrupt(
     y: NDArray[np.int64], share: float, classes: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Labels of which exactly that share is wrong, any other class equally likely; and which."""
+    """Labels of which exactly that share is wrong, all other classes equally likely; and which."""
     rng = np.random.default_rng([seed, 1])
     wrong = np.zeros(len(y), np.bool_)
     wrong[rng.permutation(len(y))[: round(share * len(y))]] = True
@@ -62,9 +62,9 @@ def corrupt(
 
 
 def _stratified(y: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """A random order of the rows whose every stretch holds the classes in proportion."""
-    place = np.empty(len(y))
+    """A shuffled order in which every prefix has nearly the class proportions of the whole."""
+    at = np.empty(len(y))  # 0..1 in the order
     for label in np.unique(y):
         rows = rng.permutation(np.flatnonzero(y == label))
-        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
-    return np.argsort(place, kind="stable")
+        at[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.argsort(at, kind="stable")

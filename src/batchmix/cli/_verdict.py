@@ -1,4 +1,4 @@
-"""From the figures of every run to what they say: paired differences, and one sentence."""
+"""What the metrics of all runs say: paired differences, and one sentence."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Result:
-    """One policy at one level of label noise: figures by name, one value per seed."""
+    """One policy at one level of label noise: metrics by name, one value per seed."""
 
     name: str
     kind: str  # 'none', 'smooth' or 'mix'
     values: dict[str, list[float]] = field(default_factory=dict)
 
-    def mean(self, figure: str) -> float:
-        """Mean over seeds."""
-        return statistics.fmean(self.values[figure])
+    def mean(self, metric: str) -> float:
+        return statistics.fmean(self.values[metric])
 
-    def spread(self, figure: str) -> float | None:
+    def spread(self, metric: str) -> float | None:
         """Standard deviation over seeds; None for a single one."""
-        values = self.values[figure]
+        values = self.values[metric]
         return statistics.stdev(values) if len(values) > 1 else None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference over seeds: same weights, same rows, another policy."""
+    """A difference paired by seed: same weights, same rows, another policy."""
 
     mean: float
     error: float | None  # standard error of the mean; None for a single seed
@@ -47,23 +46,21 @@ class Difference:
 
     @property
     def gain(self) -> bool:
-        """Real, and more."""
         return self.real and self.mean > 0
 
     @property
     def loss(self) -> bool:
-        """Real, and less."""
         return self.real and self.mean < 0
 
     def points(self) -> str:
-        """In percentage points, such as '+1.2 ± 0.2'."""
+        """Percentage points, such as '+1.2 ± 0.2'."""
         error = "" if self.error is None else f" ± {100 * self.error:.1f}"
         return f"{100 * self.mean:+.1f}{error}"
 
 
-def difference(a: Result, b: Result, figure: str = "accuracy") -> Difference:
+def difference(a: Result, b: Result, metric: str = "accuracy") -> Difference:
     """`a` minus `b`, seed by seed."""
-    each = [x - y for x, y in zip(a.values[figure], b.values[figure], strict=True)]
+    each = [x - y for x, y in zip(a.values[metric], b.values[metric], strict=True)]
     mean = statistics.fmean(each)
     error = statistics.stdev(each) / math.sqrt(len(each)) if len(each) > 1 else None
     agree = sum(math.copysign(1, x) == math.copysign(1, mean) for x in each if x)
@@ -71,7 +68,6 @@ def difference(a: Result, b: Result, figure: str = "accuracy") -> Difference:
 
 
 def noise_name(noise: float) -> str:
-    """What a level of label noise is called."""
     return f"{100 * noise:g} % wrong labels" if noise else "labels as given"
 
 
@@ -123,7 +119,7 @@ def _harmed(others: Sequence[Result], none: Result) -> list[str]:
 
 
 def _against_smoothing(best: Result, smooth: Result, none: Result) -> list[str]:
-    """The best mixing policy against label smoothing, the honest rival."""
+    """The best mixing policy against label smoothing."""
     apart, own = difference(best, smooth), difference(smooth, none).points()
     by = apart.points()[1:]
     if apart.gain:
@@ -135,10 +131,8 @@ def _against_smoothing(best: Result, smooth: Result, none: Result) -> list[str]:
 
 
 def _of(kind: str, results: Sequence[Result]) -> list[Result]:
-    """The results of one kind."""
     return [r for r in results if r.kind == kind]
 
 
 def _accuracy(result: Result) -> float:
-    """Mean accuracy."""
     return result.mean("accuracy")

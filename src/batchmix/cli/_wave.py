@@ -1,4 +1,4 @@
-"""Reading WAV files, as scipy does, into one array of equal length."""
+"""WAV files as one array of clips of equal length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from batchmix._errors import MixError, mix_error
 
 
 def check_seconds(seconds: float | None) -> None:
-    """A length in seconds."""
     if seconds is not None and not 0 < seconds < float("inf"):
         raise mix_error(
             "--seconds", f"got {seconds}.", "It is the length of every clip.", "Try --seconds 1."
@@ -59,12 +58,14 @@ def _read(file: Path) -> tuple[int, NDArray[Any]]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", wavfile.WavFileWarning)  # such as an end too early
+            warnings.simplefilter(
+                "error", wavfile.WavFileWarning
+            )  # such as a file that ends too early
             # names of songs and the like
             warnings.filterwarnings("ignore", "Chunk .* not understood", wavfile.WavFileWarning)
             rate, clip = wavfile.read(file)
     except (
-        # what scipy raises, the last two for a file that is cut off in its head
+        # what scipy raises, the last two for a file that ends within its header
         OSError, ValueError, wavfile.WavFileWarning, struct.error, UnboundLocalError,
     ) as error:  # fmt: skip
         raise mix_error(
@@ -84,5 +85,4 @@ def _read(file: Path) -> tuple[int, NDArray[Any]]:
 
 
 def _differ(file: Path, how: str, fix: str) -> MixError:
-    """The message for sounds of two forms."""
     return mix_error(f"DATA {file}", f"{how}.", "The rows of a batch have one form.", fix)

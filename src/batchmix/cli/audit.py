@@ -46,7 +46,7 @@ def audit(
     ] = None,
     labels: Annotated[Literal["ids", "onehot"], Option(help="Labels that it takes.")] = "ids",
     weight: Annotated[
-        Literal["own", "partner"], Option(help="Whose weight stands beside two labels.")
+        Literal["own", "partner"], Option(help="Whose weight is returned with two labels.")
     ] = "own",
     classes: Annotated[int, Option(help="More than --batch-size.")] = 10,
     layout: Annotated[str, Option(help="A letter per axis: NCHW, NHWC, NCT, ...")] = "NCHW",
@@ -58,11 +58,11 @@ def audit(
     accept: Annotated[
         list[str] | None, Option(help="A check whose finding is known; repeatable.")
     ] = None,
-    out: Annotated[Path, Option(help="Folder for the worst cases, as npz.")] = Path(
+    out: Annotated[Path, Option(help="Folder for the worst calls, as npz.")] = Path(
         "batchmix-audit"
     ),
     replay: Annotated[
-        Path | None, Option(help="A file from --out: that case again, and nothing else.")
+        Path | None, Option(help="A file from --out: repeat that check on that kind of batch.")
     ] = None,
 ) -> int:
     """Check any mixing code: labels against pixels, dtypes, partners, inputs, seeds, NaN, ids.
@@ -108,7 +108,7 @@ def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
         return functools.partial(found, **arguments) if arguments else found
     except MixError:
         raise
-    except Exception as error:  # of code that is not ours, at import or when made
+    except Exception as error:  # any kind, as the code is not ours
         raise mix_error(
             "audit", f"{target} could not be made ({type(error).__name__}: {error}).",
             "It is imported, and a class is called with --args.", "Check both in Python.",
@@ -116,10 +116,10 @@ def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
 
 
 def _module(name: str) -> Any:
-    """A module by its name, or by its file."""
+    """A module by its name or its file."""
     if not name.endswith(".py"):
         if "" not in sys.path:
-            sys.path.insert(0, "")  # the folder we are in, as for python -m
+            sys.path.insert(0, "")  # the current folder, as for python -m
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(Path(name).stem, name)
     if spec is None or spec.loader is None or not Path(name).is_file():
@@ -131,7 +131,6 @@ def _module(name: str) -> Any:
 
 
 def _callable(target: str, found: Any) -> Callable[..., Any]:
-    """What can be called."""
     if not callable(found):
         raise mix_error(
             "audit", f"{target} is of type {type(found).__name__}.", "It is called with a batch.",
@@ -141,7 +140,6 @@ def _callable(target: str, found: Any) -> Callable[..., Any]:
 
 
 def _maker(framework: str) -> Callable[[Any], Any] | None:
-    """What makes the framework's arrays of NumPy's."""
     if framework == "numpy":
         return None
     module, function = _MAKERS[framework]
@@ -150,7 +148,7 @@ def _maker(framework: str) -> Callable[[Any], Any] | None:
 
 
 def _notes(replay: Path) -> dict[str, Any]:
-    """What was audited, as a saved case tells."""
+    """How the mixing code was made and called when the file was written."""
     from batchmix._audit._report import load
 
     try:
@@ -163,7 +161,6 @@ def _notes(replay: Path) -> dict[str, Any]:
 
 
 def _json(option: str, text: str) -> dict[str, Any]:
-    """A JSON object."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -182,6 +179,7 @@ def _print(title: str, found: Audit) -> None:
     """A line per check, findings in red."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(
@@ -194,15 +192,8 @@ def _print(title: str, found: Audit) -> None:
         verdict = "accepted" if accepted else finding.verdict
         colour = _COLOURS.get(verdict, "dim")
         table.add_row(
-            finding.name, f"[{colour}]{verdict}[/]", finding.figure, _plain(finding.where)
+            finding.name, f"[{colour}]{verdict}[/]", finding.number_text, escape(finding.where)
         )
     console = Console()
     Console(width=max(console.width, 120)).print(table)
     print(f"\n{len(found.found)} found" if found.found else "\nnothing found")
-
-
-def _plain(text: str) -> str:
-    """Without what rich would take for markup."""
-    from rich.markup import escape
-
-    return escape(text)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._arms import Arm, parse_arms
 from batchmix.cli._files import check_folder, write
+from batchmix.cli._policies import KNOWN, Entry, parse, with_reference
 from batchmix.cli._verdict import Result, noise_name, verdict
 
 if TYPE_CHECKING:
     from batchmix.cli._data import Data
-    from batchmix.cli._loop import Recipe
+    from batchmix.cli._loop import Training
 
 _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
@@ -27,7 +27,7 @@ class _Trial:
     """One run of a comparison."""
 
     noise: float
-    arm: Arm
+    entry: Entry
     seed: int
 
 
@@ -36,7 +36,7 @@ def compare(
         str, Argument(help="'digits', a folder of images, or a Hugging Face data set.")
     ] = "digits",
     policies: Annotated[
-        str, Option(help="What to compare; switch:A,B is MixUp(A) or CutMix(B), half each.")
+        str, Option(help=f"What to compare, of {KNOWN}; switch is MixUp or CutMix, half each.")
     ] = _POLICIES,
     label_noise: Annotated[
         list[float] | None,
@@ -65,7 +65,7 @@ def compare(
     and compare.png.
     """
     digits = data == "digits"
-    arms = parse_arms(policies)
+    entries = with_reference(parse(policies))
     levels = _noise_levels(label_noise or ([0.0, 0.4] if digits else [0.0]))
     if seeds < 1:
         raise mix_error(
@@ -74,28 +74,28 @@ def compare(
     check_folder(out)
 
     from batchmix.cli._data import load
-    from batchmix.cli._loop import Recipe, open_fabric
+    from batchmix.cli._loop import Training, open_fabric
     from batchmix.cli._models import check_model
     from batchmix.cli._split import split
 
-    recipe = Recipe(
+    training = Training(
         model=model or ("mlp" if digits else "convnet"),
         epochs=epochs or (150 if digits else 30),
         batch_size=batch_size,
         lr=lr,
         seed=0,
     )
-    check_model(recipe.model)
+    check_model(training.model)
     open_fabric(accelerator=accelerator, devices=1)
     limit_train = limit_train or (600 if digits else None)
     loaded = load(data, image_size)
     rows = {name: len(part) for name, part in vars(split(loaded, 0, limit_train)).items()}
 
-    trials = [_Trial(noise, arm, seed) for noise in levels for seed in range(seeds) for arm in arms]
+    trials = [_Trial(n, entry, seed) for n in levels for seed in range(seeds) for entry in entries]
     workers = jobs or os.cpu_count() or 1
-    found = _gather(_run_all(trials, workers, loaded, recipe, limit_train, accelerator))
-    config = {"data": data, "policies": [arm.name for arm in arms], "label_noise": levels}
-    config |= vars(recipe) | {"limit_train": limit_train, "image_size": image_size}
+    found = _gather(_run_all(trials, workers, loaded, training, limit_train, accelerator))
+    config = {"data": data, "policies": [entry.name for entry in entries], "label_noise": levels}
+    config |= vars(training) | {"limit_train": limit_train, "image_size": image_size}
     config |= {"seed": list(range(seeds))}
     _show(out, found, config, rows)
 
@@ -114,7 +114,7 @@ def _noise_levels(levels: Sequence[float]) -> list[float]:
 
 
 def run_trial(
-    trial: _Trial, data: Data, recipe: Recipe, limit_train: int | None, accelerator: str
+    trial: _Trial, data: Data, training: Training, limit_train: int | None, accelerator: str
 ) -> dict[str, float]:
     """Train and measure once: a function of its arguments, in whatever process it runs."""
     import torch
@@ -124,18 +124,18 @@ def run_trial(
 
     torch.set_num_threads(1)  # one core per process, and sums in one order
     fabric = _loop.open_fabric(accelerator=accelerator, devices=1)
-    recipe = replace(recipe, seed=trial.seed)
+    training = replace(training, seed=trial.seed)
     splits = split(data, trial.seed, limit_train)
     labels, wrong = corrupt(splits.train.y, trial.noise, len(data.classes), trial.seed)
     parts = _loop.to_device(fabric, replace(splits, train=replace(splits.train, y=labels)))
-    run = _loop.set_up(fabric, recipe, trial.arm, data)
-    for epoch in range(recipe.epochs):
-        _loop.train_epoch(fabric, run, recipe, parts.train, epoch)
-    figures = _loop.evaluate(run, parts)
+    run = _loop.set_up(fabric, training, trial.entry, data)
+    for epoch in range(training.epochs):
+        _loop.train_epoch(fabric, run, training, parts.train, epoch)
+    metrics = _loop.evaluate(run, parts)
     if wrong.any():
         logits = _loop.predict(run, parts.train.x).numpy()
-        figures["memorised"] = memorised(logits, labels, wrong)
-    return figures
+        metrics["memorised"] = memorised(logits, labels, wrong)
+    return metrics
 
 
 def memorised(logits: Any, labels: Any, wrong: Any) -> float:
@@ -146,7 +146,7 @@ def memorised(logits: Any, labels: Any, wrong: Any) -> float:
 def _run_all(
     trials: list[_Trial], jobs: int, *shared: Any
 ) -> Iterator[tuple[_Trial, dict[str, float]]]:
-    """All trials with their figures, in the order of `trials`, behind a progress bar."""
+    """All trials with their metrics, in the order of `trials`, with a progress bar."""
     from joblib import Parallel, delayed
     from rich.console import Console
     from rich.progress import (
@@ -160,8 +160,8 @@ def _run_all(
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         calls = (delayed(run_trial)(trial, *shared) for trial in trials)
-        figures = Parallel(min(jobs, len(trials)), return_as="generator")(calls)
-        yield from zip(trials, progress.track(figures, total=len(trials)), strict=True)
+        metrics = Parallel(min(jobs, len(trials)), return_as="generator")(calls)
+        yield from zip(trials, progress.track(metrics, total=len(trials)), strict=True)
 
 
 def _gather(
@@ -169,11 +169,11 @@ def _gather(
 ) -> dict[float, list[Result]]:
     """Per level of noise one result per policy, its values in the order of seeds."""
     found: dict[float, dict[str, Result]] = {}
-    for trial, figures in runs:
-        arm = trial.arm
-        result = found.setdefault(trial.noise, {}).setdefault(arm.name, Result(arm.name, arm.kind))
-        for name, value in figures.items():
-            result.values.setdefault(name, []).append(value)
+    for trial, metrics in runs:
+        name, kind = trial.entry.name, trial.entry.kind
+        result = found.setdefault(trial.noise, {}).setdefault(name, Result(name, kind))
+        for metric, value in metrics.items():
+            result.values.setdefault(metric, []).append(value)
     return {noise: list(results.values()) for noise, results in found.items()}
 
 

@@ -8,9 +8,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from batchmix.cli._arms import Arm, parse_arms
 from batchmix.cli._files import check_folder, write
 from batchmix.cli._mixing import Mixing, Pairs, Per
+from batchmix.cli._policies import KNOWN, parse
 
 _DEFAULT = "switch:0.8,1.0"
 
@@ -25,7 +25,7 @@ def preview(
         Option(
             "--policies",
             "--policy",
-            help="What to show, as for compare: none, smooth:S, mixup:A, cutmix:A, switch:A,B.",
+            help=f"What to show, as for compare: {KNOWN}.",
             show_default=_DEFAULT,
         ),
     ] = None,
@@ -51,7 +51,7 @@ def preview(
     Nothing is trained. Writes rows.png, labels.png, alpha.png (if a policy has an alpha), and
     preview.html with all of them inside.
     """
-    arms = _arms(" ".join(policies or [_DEFAULT]))
+    entries = parse(" ".join(policies or [_DEFAULT]))
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
@@ -62,12 +62,12 @@ def preview(
 
     batch = choose(open_source(data, image_size, seconds), rows, mixing, first)
     title = f"{data}, seed {seed}" + (f", step {step}" if step else "")
-    figures = {"rows.png": _pictures.rows(title, [batch.show(arm) for arm in arms])}
-    if any(arm.policy for arm in arms):
-        figures["alpha.png"] = _pictures.alphas(title, batch, arms)
-    figures["labels.png"] = _pictures.labels(title, batch, arms)
+    figures = {"rows.png": _pictures.rows(title, [batch.show(entry) for entry in entries])}
+    if _pictures.varied(entries):
+        figures["alpha.png"] = _pictures.alphas(title, batch, entries)
+    figures["labels.png"] = _pictures.labels(title, batch, entries)
     options = {
-        "policies": " ".join(arm.name for arm in arms), "rows": rows, "first": first, "prob": prob,
+        "policies": " ".join(e.name for e in entries), "rows": rows, "first": first, "prob": prob,
         "per": per, "pairing": pairing, "seed": seed, "step": step, "image-size": image_size,
         "seconds": seconds,
     }  # fmt: skip
@@ -78,15 +78,10 @@ def preview(
 
 
 def command(data: str, options: dict[str, object]) -> str:
-    """The command line that makes the same figures; an option at its default is left out."""
+    """The command line that makes the same figures, without options at their defaults."""
     usual = {"rows": 8, "first": 0, **vars(Mixing())}
     words = ["batchmix", "preview", data]
     for key, value in options.items():
         if value is not None and value != usual.get(key):
             words += [f"--{key}", str(value)]
     return shlex.join(words)
-
-
-def _arms(text: str) -> list[Arm]:
-    """What is asked for; the reference that a comparison adds is shown only if named."""
-    return [arm for arm in parse_arms(text) if arm.kind != "none" or arm.name in text.split()]

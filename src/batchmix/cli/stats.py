@@ -1,15 +1,16 @@
-"""`batchmix stats`: what a policy's settings really do, before anything is trained."""
+"""`batchmix stats`: how much a policy pastes with its settings, before anything is trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._arms import parse_arms
 from batchmix.cli._files import check_folder, write
+from batchmix.cli._mixing import PAIRINGS, Pairs
+from batchmix.cli._policies import KNOWN, parse
 
 if TYPE_CHECKING:
     from batchmix._stats import Stats
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
 def stats(
     policies: Annotated[
         list[str],
-        Argument(metavar="POLICY...", help="As for compare: none, mixup:A, cutmix:A, switch:A,B."),
+        Argument(metavar="POLICY...", help=f"As for compare: {KNOWN}."),
     ],
     size: Annotated[str, Option(help="Cells: N for N x N, HxW, or DxHxW.")] = "32",
-    pairing: Annotated[
-        Literal["derangement", "permutation", "reverse", "roll"],
-        Option(help="Who is whose partner."),
-    ] = "derangement",
+    pairing: Annotated[Pairs, Option(help="Who is whose partner.")] = "derangement",
     batch_size: Annotated[int, Option(min=1)] = 64,
     batches: Annotated[int, Option(min=1, help="Plans that are drawn.")] = 1024,
     seed: Annotated[int, Option(min=0)] = 0,
@@ -37,27 +35,25 @@ def stats(
 
     Nothing is trained and no data is read. Prints a table and writes stats.png.
     """
-    words = " ".join(policies)
-    arms = [arm for arm in parse_arms(words) if arm.kind != "none" or arm.name in words.split()]
+    entries = parse(" ".join(policies))
     cells = _cells(size)
     check_folder(out)
 
     import batchmix as bm
 
-    pair = getattr(bm.pairing, pairing.capitalize())()
     found = {
-        arm.name: bm.stats(
-            arm.policy, cells, batch=batch_size, batches=batches, pairing=pair, seed=seed,
-            margin=margin,
+        entry.name: bm.stats(
+            entry.policy, cells, batch=batch_size, batches=batches, pairing=PAIRINGS[pairing],
+            seed=seed, margin=margin,
         )
-        for arm in arms
+        for entry in entries
     }  # fmt: skip
     title = (
         f"{' x '.join(map(str, cells.values()))} cells, {batches} batches of {batch_size}, "
         f"{pairing}"
     )
     _print(title, found)
-    write(out / "stats.png", figure(title, found))
+    write(out / "stats.png", histograms(title, found))
     print(out / "stats.png")
 
 
@@ -106,7 +102,7 @@ def _print(title: str, found: dict[str, Stats]) -> None:
     )  # fmt: skip
 
 
-def figure(title: str, found: dict[str, Stats]) -> bytes:
+def histograms(title: str, found: dict[str, Stats]) -> bytes:
     """A PNG: a histogram of the own weight per policy, unmixed rows in grey."""
     import io
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from batchmix.cli._arms import Arm, check_smoothing, timm_policy
 from batchmix.cli._files import check_folder, write
+from batchmix.cli._policies import Entry, check_smoothing, policy_of_options
 
 Mode = Literal["batch", "pair", "elem"]
 
@@ -49,8 +49,8 @@ def train(
     precision: Annotated[str, Option(help="Fabric: 32-true, bf16-mixed, 16-mixed.")] = "32-true",
 ) -> None:
     """Train one model; the mixing arguments have timm's names and meanings."""
-    config = {k: v for k, v in locals().items() if k not in _PLACE}
-    policy = timm_policy(
+    config = {k: v for k, v in locals().items() if k not in _NOT_CONFIG}
+    policy = policy_of_options(
         mixup, cutmix, cutmix_minmax, mixup_prob, mixup_switch_prob, mixup_mode, mixup_off_epoch
     )
     check_smoothing("--smoothing", smoothing)
@@ -63,7 +63,7 @@ def train(
     from batchmix.pairing import Reverse
 
     check_model(model)
-    recipe = _loop.Recipe(model, epochs, batch_size, lr, seed)
+    training = _loop.Training(model, epochs, batch_size, lr, seed)
     fabric = _loop.open_fabric(accelerator=accelerator, devices=devices, precision=precision)
     checkpoint = out / "checkpoint.safetensors"
     state = _checkpoint.begin(checkpoint, config, resume)
@@ -71,13 +71,13 @@ def train(
 
     loaded = load(data, image_size)
     parts = _loop.to_device(fabric, split(loaded, seed, limit_train))
-    run = _loop.set_up(fabric, recipe, Arm("train", policy, smoothing), loaded, Reverse())
+    run = _loop.set_up(fabric, training, Entry("train", policy, smoothing), loaded, Reverse())
     if resume:
         _checkpoint.load_run(checkpoint, run)
         run.mixer.load_state_dict(state["mixer"])
 
     for epoch in range(state["epochs_done"], epochs):
-        loss = _loop.train_epoch(fabric, run, recipe, parts.train, epoch)
+        loss = _loop.train_epoch(fabric, run, training, parts.train, epoch)
         held_out = _loop.score(_loop.predict(run, parts.calibration.x), parts.calibration)
         state["epochs_done"] = epoch + 1
         state["history"].append({"epoch": epoch, "loss": loss} | held_out)
@@ -100,4 +100,5 @@ def train(
         write(out / "result.json", (json.dumps(result, indent=2) + "\n").encode())
 
 
-_PLACE = {"out", "resume", "accelerator", "devices", "precision"}  # where a run is, not what it is
+# options that may differ when a run is resumed
+_NOT_CONFIG = {"out", "resume", "accelerator", "devices", "precision"}

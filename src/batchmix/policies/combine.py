@@ -11,7 +11,6 @@ import numpy as np
 from batchmix._errors import mix_error
 from batchmix.policies._paste import Paste, Policy, Request, check_policy, drawn_by
 
-
 _ONE = np.zeros(1, np.int32)  # the partner of a row that is drawn for others too
 
 

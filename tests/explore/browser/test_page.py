@@ -149,7 +149,7 @@ def set_number(page, name, value):
 
 def test_a_slider_moved_changes_the_images_and_the_address(visit):
     page = visit()
-    for slider in ("mixup", "cutmix", "prob", "seed", "step", "first"):
+    for slider in ("a", "b", "prob", "seed", "step", "first"):
         before = pictures(page)
         handle = page.locator(f"#{slider} input[type=range]")
         handle.focus()
@@ -162,7 +162,7 @@ def test_a_slider_moved_changes_the_images_and_the_address(visit):
 
 
 def test_the_copied_code_gives_the_pixels_of_the_page(visit):
-    page = visit("?data=photos&policy=cutmix&rows=7&prob=0.9")
+    page = visit("?data=photos&policy=cutmix&a=1&rows=7&prob=0.9")
     before = pictures(page)
     set_number(page, "seed", 5)
     changed(page, before)
@@ -195,7 +195,7 @@ def test_a_link_shows_the_same_view_to_another_user(visit):
 
 
 def test_two_users_at_once_do_not_meet(visit):
-    pages = [visit("?policy=mixup&mixup=8"), visit("?data=photos&policy=cutmix")]
+    pages = [visit("?policy=mixup&a=8"), visit("?data=photos&policy=cutmix")]
     before = [pictures(page) for page in pages]
     for step in (1, 2, 3):
         for page in pages:
@@ -214,13 +214,13 @@ def test_two_users_at_once_do_not_meet(visit):
     assert "data=" not in pages[0].url
 
 
-def test_alphas_that_the_policy_has_not_are_hidden(visit):
+def test_numbers_that_the_policy_has_not_are_hidden(visit):
     page = visit("?policy=cutmix")
-    page.wait_for_selector("#mixup", state="hidden")
-    assert page.locator("#cutmix").is_visible()
-    page.get_by_label("mixup", exact=True).check()
-    page.wait_for_selector("#cutmix", state="hidden")
-    assert page.locator("#mixup").is_visible()
+    page.wait_for_selector("#b", state="hidden")
+    assert page.locator("#a").is_visible()
+    page.get_by_label("switch", exact=True).check()
+    page.wait_for_selector("#b", state="visible")
+    assert "CutMix alpha" in page.locator("#b").inner_text()
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_alphas_that_the_policy_has_not_are_hidden(visit):
     [
         ("?data=/etc", "This page shows digits, photos."),
         ("?data=../photos", "This page shows digits, photos."),
-        ("?mixup=-3", "It is a number in 0.05..8."),
+        ("?a=-3", "It is a number in 0.05..8."),
         ("?per=pair", "Choose the pairing 'reverse'"),
         ("?data=<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"),
     ],

@@ -20,18 +20,18 @@ def main():
     fields = {"pixel_values": Image("NCHW"), "labels": Labels(16)}
     mixer = bm.Mixer(MixUp(1.0), fields, seed=0, rank=rank)
     collate = MixCollator(MixUp(1.0), 16, seed=0, rank=rank)
-    behind = accelerator.prepare(DataLoader(ROWS, 4, collate_fn=collate.collator))
+    after = accelerator.prepare(DataLoader(ROWS, 4, collate_fn=collate.collator))
     inside = accelerator.prepare(DataLoader(ROWS, 4, collate_fn=collate, num_workers=1))
-    seen = {"behind": [], "inside": []}
+    seen = {"after": [], "inside": []}
     for epoch in range(2):
         collate.set_epoch(epoch)
-        for step, batch in enumerate(behind):
+        for step, batch in enumerate(after):
             labels = mixer(batch, step=step, epoch=epoch)["labels"]
-            seen["behind"] += [round(v, 5) for v in labels.max(1).values.tolist()]
+            seen["after"] += [round(v, 5) for v in labels.max(1).values.tolist()]
         for batch in inside:
             seen["inside"] += [round(v, 5) for v in batch["labels"].max(1).values.tolist()]
-    assert seen["behind"] == seen["inside"]
-    sys.stdout.write(f"rank {rank}: {seen['behind']}\n")
+    assert seen["after"] == seen["inside"]
+    sys.stdout.write(f"rank {rank}: {seen['after']}\n")
 
 
 if __name__ == "__main__":

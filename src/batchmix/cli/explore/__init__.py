@@ -1,4 +1,4 @@
-"""`batchmix explore`: a page on this machine where every setting of a mix can be moved."""
+"""`batchmix explore`: a page on this machine with a control for every setting of a mix."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def open_sources(
 
 
 def _open(name: str, image_size: int | None, seconds: float | None) -> Source:
-    """One folder, its first rows read: what cannot be shown is said before the page opens."""
+    """One folder. Its first rows are read, so that errors are told before the page opens."""
     sound = is_sound(Path(name).expanduser())
     source = open_source(name, None if sound else image_size, seconds if sound else None)
     _check_inside(Path(name).expanduser().resolve(), source)
@@ -80,7 +80,7 @@ def _open(name: str, image_size: int | None, seconds: float | None) -> Source:
 
 
 def _check_inside(top: Path, source: Source) -> None:
-    """What is shown lies in the folder that was given: no file is a link to somewhere else."""
+    """Refuse links to files outside of the folder that was given."""
     for file in source.files:
         if not (source.folder / file).resolve().is_relative_to(top):
             raise mix_error(

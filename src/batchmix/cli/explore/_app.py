@@ -1,4 +1,4 @@
-"""The page: controls, and where the parts of an answer go. What they show is made elsewhere."""
+"""The page: its controls and outputs. What they show is made in `_render`."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from html import escape
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import gradio as gr
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._policies import FORMS
 from batchmix.cli._source import Source
 from batchmix.cli.explore._render import render
-from batchmix.cli.explore._view import RANGES, View
+from batchmix.cli.explore._view import CHOICES, RANGES, View
 
 _NAMES = [field.name for field in fields(View)]
-_CHOICES = {name: list(get_args(kind)) for name, kind in get_type_hints(View).items()}
 _TITLE = (
     "<h1>batchmix explore</h1><p>What a policy does to a "
     '<span class="row">row</span> and its <span class="partner">partner</span>, '
@@ -29,8 +29,8 @@ _ADDRESS = "(link) => { if (link) history.replaceState(null, '', link); }"
 _LABELS = {
     "data": "Data",
     "policy": "Policy",
-    "mixup": "MixUp alpha",
-    "cutmix": "CutMix alpha",
+    "a": "",  # named by the policy
+    "b": "",
     "prob": "Probability",
     "per": "One draw per",
     "pairing": "Partners",
@@ -39,7 +39,7 @@ _LABELS = {
     "first": "First row",
     "rows": "Rows",
 }
-# no font of another host; plain labels instead of coloured ones
+# no font from another host; labels without colours
 _THEME = gr.themes.Soft(
     primary_hue="blue",
     neutral_hue="slate",
@@ -61,32 +61,32 @@ _CSS = Path(__file__).with_name("style.css").read_text()
 
 
 def make_page(sources: Mapping[str, Source]) -> gr.Blocks:
-    """The page for these data; it keeps nothing about anybody, the view is in the address."""
+    """The page for these data. It keeps no state: the view is in the address."""
 
     def answer(view: View, request: gr.Request) -> list[Any]:
-        """What the outputs show; raises MixError where there is nothing to show."""
+        """What the outputs show; a MixError where there is nothing to show."""
         made = render(view, sources)
         link = f"{request.base_url}?{view.query()}".rstrip("?")
         texts = [made.code, made.command, link]
         return [made.cards, made.spread, *(gr.update(value=v, visible=True) for v in texts)]
 
     def moved(request: gr.Request, *chosen: Any) -> list[Any]:
-        """A control was moved."""
+        """Answer after a control was moved."""
         try:
             view = View(**dict(zip(_NAMES, chosen)))
-            return [*_alphas(view), *answer(view, request)]
+            return [*_numbers(view), *answer(view, request)]
         except MixError as error:
             return [gr.skip(), gr.skip(), *_refused(error)]
 
     def opened(request: gr.Request) -> list[Any]:
-        """The page was opened: the view that its address says."""
+        """Answer when the page is opened, with the view in its address."""
         try:
             view = View.read(dict(request.query_params))
             shown = answer(view, request)
         except MixError as error:
             return [*vars(View()).values(), *_refused(error)]
         values = {name: gr.update(value=value) for name, value in vars(view).items()}
-        for name, update in zip(("mixup", "cutmix"), _alphas(view)):
+        for name, update in zip("ab", _numbers(view)):
             values[name] |= update
         return [*values.values(), *shown]
 
@@ -97,9 +97,9 @@ def make_page(sources: Mapping[str, Source]) -> gr.Blocks:
         outputs = _outputs()
         link = outputs[-1]
         ordered = [controls[name] for name in _NAMES]
-        alphas = [controls["mixup"], controls["cutmix"]]
+        numbers = [controls[name] for name in "ab"]
         gr.on(
-            [control.input for control in ordered], moved, ordered, [*alphas, *outputs],
+            [control.input for control in ordered], moved, ordered, [*numbers, *outputs],
             show_progress="hidden", trigger_mode="always_last", concurrency_limit=4,
             api_visibility="private",
         )  # fmt: skip
@@ -110,7 +110,7 @@ def make_page(sources: Mapping[str, Source]) -> gr.Blocks:
 
 
 def _outputs() -> list[Any]:
-    """Where the parts of an answer go, in its order; what is shown first stands on top."""
+    """Where the parts of an answer are shown, in its order."""
     spread, cards = gr.HTML(elem_id="spread"), gr.HTML(elem_id="cards")
     shown: dict[str, Any] = {"buttons": ["copy"], "interactive": False}
     label = "Python code of this view"
@@ -123,7 +123,7 @@ def _outputs() -> list[Any]:
 
 def _controls(data: list[str]) -> dict[str, Any]:
     """One control for each value of a view, in the order in which they are read."""
-    usual, choices = vars(View()), {**_CHOICES, "data": data}
+    usual, choices = vars(View()), {**CHOICES, "data": data}
     made: dict[str, Any] = {}
     for name, label in _LABELS.items():
         shown = {"label": label, "elem_id": name, "value": usual[name], "interactive": True}
@@ -131,19 +131,21 @@ def _controls(data: list[str]) -> dict[str, Any]:
             low, high, step = RANGES[name]
             made[name] = gr.Slider(low, high, step=step, **shown)
         elif name in ("data", "pairing"):
-            made[name] = gr.Dropdown(choices[name], **shown)
+            made[name] = gr.Dropdown(list(choices[name]), **shown)
         else:
-            made[name] = gr.Radio(choices[name], **shown)
+            made[name] = gr.Radio(list(choices[name]), **shown)
     return made
 
 
-def _alphas(view: View) -> list[Any]:
-    """The alphas that the policy has can be moved, the others are hidden."""
-    return [gr.update(visible=view.policy in (name, "switch")) for name in ("mixup", "cutmix")]
+def _numbers(view: View) -> list[Any]:
+    """The sliders of the policy's numbers with their names; one that it does not have is hidden."""
+    names = FORMS[view.policy].numbers
+    shown = [gr.update(visible=True, label=name) for name in names]
+    return [*shown, gr.update(visible=False), gr.update(visible=False)][:2]
 
 
 def _refused(error: MixError) -> list[Any]:
-    """The message in place of the cards; nothing to copy, and the address stays."""
+    """Show the message in place of the cards, and nothing to copy; the address is kept."""
     message = f'<div class="wrong" role="alert">{escape(str(error))}</div>'
     return [message, "", *[gr.update(value="", visible=False)] * 3]
 

@@ -1,4 +1,4 @@
-"""The pictures of the page as HTML: one card per row, and how lam spreads."""
+"""The pictures of the page as HTML: one card per row, and the distribution of lam."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BINS = 24
 def cards(one: Shown, own: Sequence[str]) -> str:
     """One card per row: itself, its partner, what is pasted, the mixed row, and its label.
 
-    `own` are drawings of the rows as they were read.
+    `own` are drawings of the rows before mixing.
     """
     form = one.batch.source.form
     found = []
@@ -80,7 +80,7 @@ def drawing(row: NDArray[Any], rows: NDArray[Any], form: str) -> str:
 
 
 def _image(x: NDArray[np.uint8]) -> str:
-    """An image without loss."""
+    """A lossless image."""
     from PIL import Image
 
     content = io.BytesIO()
@@ -106,7 +106,7 @@ def _wave(x: NDArray[Any], rows: NDArray[Any]) -> str:
 
 
 def _audio(x: NDArray[Any], rate: int) -> str:
-    """A player of a clip, every sample as it is."""
+    """A player of a clip, with its samples unchanged."""
     from scipy.io import wavfile
 
     content = io.BytesIO()
@@ -116,19 +116,19 @@ def _audio(x: NDArray[Any], rate: int) -> str:
 
 
 def _box(one: Shown, row: int) -> str:
-    """A line around the region that is cut, where there is one."""
+    """A line around the pasted region, unless it is the whole row."""
     return _region(one, row, "box", "") if one.is_cut(row) else ""
 
 
 def _pasted(one: Shown, row: int) -> str:
-    """The region as it is pasted: the darker the stronger."""
-    blend = float(one.plan.opacity[row])
+    """The pasted region: the darker, the larger its opacity."""
+    opacity = float(one.plan.opacity[row])
     share = f"<span>{1 - one.plan.lam[row]:.0%}</span>"
-    return _region(one, row, "region", f'fill-opacity="{blend:.3f}"') + share
+    return _region(one, row, "region", f'fill-opacity="{opacity:.3f}"') + share
 
 
 def _region(one: Shown, row: int, kind: str, style: str) -> str:
-    """The box of a row over the whole cell; a sound has one axis only."""
+    """The box of a row, drawn over the picture; a sound has one axis only."""
     *rest, (left, right) = one.plan.box[row].tolist()
     top, bottom = rest[0] if rest else (0, 1)
     height, width = (one.plan.size if rest else (1, *one.plan.size))[-2:]

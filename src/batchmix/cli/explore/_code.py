@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import batchmix as bm
+from batchmix.cli._mixing import PAIRINGS
 from batchmix.cli._shown import LAYOUTS, Batch
 from batchmix.cli._source import Source
 from batchmix.cli.explore._view import View
 from batchmix.cli.preview import command
 
-_PAIRINGS = {
-    "derangement": "Derangement()",
-    "permutation": "Permutation()",
-    "reverse": "Reverse()",
-    "roll": "Roll(1)",
-}
-
 
 def command_of(view: View, source: Source) -> str:
     """`batchmix preview` with the options of a view."""
-    options = {"policies": view.arm.name, "rows": view.rows, "first": view.first}
+    options = {"policies": view.entry.name, "rows": view.rows, "first": view.first}
     size = {"image": "image-size", "wave": "seconds"}[source.form]
     return command(source.name, options | vars(view.mixing) | {size: source.shape})
 
@@ -28,8 +23,7 @@ def command_of(view: View, source: Source) -> str:
 def code_of(view: View, batch: Batch) -> str:
     """A program that ends with `x`, `y`, `plan`, `mixed` and `targets`."""
     source = batch.source
-    policy, names = _policy(view)
-    pairing = _PAIRINGS[view.pairing]
+    policy, pairing = repr(view.mixing.policy(view.entry.policy)), repr(PAIRINGS[view.pairing])
     size = ", ".join(f'"{axis}": {n}' for axis, n in batch.size.items())
     step = f", step={view.step}" if view.step else ""
     numbers = source.choose(view.rows, view.first).tolist()
@@ -38,8 +32,8 @@ def code_of(view: View, batch: Batch) -> str:
 {imports}
 
 import batchmix as bm
-from batchmix.pairing import {pairing.partition("(")[0]}
-from batchmix.policies import {", ".join(sorted(names))}
+from batchmix.pairing import {_classes(pairing)}
+from batchmix.policies import {_classes(policy)}
 
 {load}
 policy = {policy}
@@ -50,15 +44,9 @@ targets = bm.mix_labels(y, plan, classes={len(source.classes)})
 """
 
 
-def _policy(view: View) -> tuple[str, set[str]]:
-    """The policy as code, and the names in it."""
-    alphas = {"mixup": f"MixUp({view.mixup:g})", "cutmix": f"CutMix({view.cutmix:g})"}
-    text = alphas.get(view.policy, f"Switch([{alphas['mixup']}, {alphas['cutmix']}])")
-    if view.prob != 1:
-        text = f"Sometimes({text}, prob={view.prob:g})"
-    text = {"row": text, "pair": f"PerPair({text})", "batch": f"PerBatch({text})"}[view.per]
-    every = ("MixUp", "CutMix", "Switch", "Sometimes", "PerPair", "PerBatch")
-    return text, {name for name in every if f"{name}(" in text}
+def _classes(code: str) -> str:
+    """The names of the classes that are called in `code`."""
+    return ", ".join(sorted(set(re.findall(r"\w+(?=\()", code))))
 
 
 def _digits(numbers: Sequence[int]) -> tuple[str, str]:
@@ -101,8 +89,8 @@ clips = [np.pad(clip[:cells], ((0, max(0, cells - len(clip))), (0, 0))) for clip
 
 def _text(value: object) -> str:
     """A string in double quotes where that needs no escape; anything else as Python writes it."""
-    plain = isinstance(value, str) and repr(value) == f"'{value}'" and '"' not in value
-    return f'"{value}"' if plain else repr(value)
+    simple = isinstance(value, str) and repr(value) == f"'{value}'" and '"' not in value
+    return f'"{value}"' if simple else repr(value)
 
 
 def _list(name: str, values: Sequence[object]) -> str:

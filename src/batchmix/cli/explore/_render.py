@@ -1,4 +1,4 @@
-"""From a view to what the page shows: a pure function, without any server."""
+"""What the page shows for a view: a pure function, without a server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 def render(view: View, sources: Mapping[str, Source]) -> Answer:
-    """Everything on the page but the controls; `sources` are the only data there is."""
+    """Everything on the page except the controls; it shows no data other than `sources`."""
     if view.data not in sources:
         raise mix_error(
             "data",
@@ -39,9 +39,9 @@ def render(view: View, sources: Mapping[str, Source]) -> Answer:
             "Start batchmix explore with the folder you want to see.",
         )
     source = sources[view.data]
-    numbers, x, own = _rows(source, view.rows, view.first)
+    numbers, x, own = _chosen(source, view.rows, view.first)
     batch = Batch(source, x, source.y[numbers], view.mixing)
-    shown = batch.show(view.arm)
+    shown = batch.show(view.entry)
     lam = _lam(replace(view, data="", first=0, rows=2, step=0), tuple(batch.size.items()))
     return Answer(
         shown,
@@ -52,9 +52,9 @@ def render(view: View, sources: Mapping[str, Source]) -> Answer:
     )
 
 
-# what the next move of a slider needs again; nobody writes to it
+# the next move of a slider needs the same rows; they are never written to
 @lru_cache(maxsize=16)
-def _rows(source: Source, count: int, first: int) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
+def _chosen(source: Source, count: int, first: int) -> tuple[NDArray[Any], NDArray[Any], list[str]]:
     """Numbers of rows, the rows as they were read, and drawings of them."""
     numbers = source.choose(count, first)
     x = source.read(numbers)
@@ -63,5 +63,5 @@ def _rows(source: Source, count: int, first: int) -> tuple[NDArray[Any], NDArray
 
 @lru_cache(maxsize=256)
 def _lam(view: View, size: tuple[tuple[str, int], ...]) -> NDArray[np.float32]:
-    """How lam spreads; no choice of rows and no step changes it."""
-    return lam_of_many(view.arm.policy, view.mixing, dict(size))
+    """The distribution of lam, which depends on neither rows nor step."""
+    return lam_of_many(view.entry.policy, view.mixing, dict(size))

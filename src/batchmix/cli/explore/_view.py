@@ -1,39 +1,44 @@
-"""What a person has chosen on the page: plain values, written into and read from its address."""
+"""The settings that are chosen on the page, written into and read from its address."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 from urllib.parse import urlencode
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._arms import Arm, parse_arms
 from batchmix.cli._mixing import Mixing, Pairs, Per
+from batchmix.cli._policies import FORMS, Entry, parse
 
-PolicyName = Literal["mixup", "cutmix", "switch"]
-# (least, most, step) of what is set with a slider
+# (least, most, step) of each slider
 RANGES: Mapping[str, tuple[float, float, float]] = {
     "first": (0, 1000, 1),
     "rows": (2, 32, 1),
-    "mixup": (0.05, 8, 0.05),
-    "cutmix": (0.05, 8, 0.05),
+    "a": (0.05, 8, 0.05),
+    "b": (0.05, 8, 0.05),
     "prob": (0, 1, 0.05),
     "seed": (0, 100, 1),
     "step": (0, 100, 1),
 }
 
+CHOICES: Mapping[str, Sequence[str]] = {
+    "policy": list(FORMS),
+    "per": get_args(Per),
+    "pairing": get_args(Pairs),
+}
+
 
 @dataclass(frozen=True)
 class View:
-    """One view: which rows, and how they are mixed. `mixup` and `cutmix` are their alphas."""
+    """One view: which rows, and how they are mixed; `a` and `b` are the numbers of the policy."""
 
     data: str = "digits"
     first: int = 0
     rows: int = 16
-    policy: PolicyName = "switch"
-    mixup: float = 0.8
-    cutmix: float = 1.0
+    policy: str = "switch"
+    a: float = 0.8
+    b: float = 1.0
     prob: float = 1.0
     per: Per = "row"
     pairing: Pairs = "derangement"
@@ -41,19 +46,19 @@ class View:
     step: int = 0
 
     def __post_init__(self) -> None:
-        """Bring every value to its type, and check its range."""
+        """Convert every value to its type, and check its range."""
         for name, kind in get_type_hints(View).items():
-            value = getattr(self, name)
             if name in RANGES:
-                object.__setattr__(self, name, _number(name, value, kind))
-            elif get_args(kind) and value not in get_args(kind):
-                raise _wrong(name, value, f"It is one of {', '.join(get_args(kind))}.")
+                object.__setattr__(self, name, _number(name, getattr(self, name), kind))
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise _wrong(name, getattr(self, name), f"It is one of {', '.join(known)}.")
         self.mixing  # noqa: B018  checks that they fit together
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> View:
-        """The view of an address; what is left out is at its default."""
-        # the page itself has settings of this form, such as __theme
+        """The view of an address; a value that is left out is at its default."""
+        # Gradio has settings of its own in the address, such as __theme
         given = {key: value for key, value in query.items() if not key.startswith("__")}
         known = [field.name for field in fields(cls)]
         for key in given:
@@ -63,7 +68,7 @@ class View:
         return cls(**values)
 
     def query(self) -> str:
-        """What stands behind the question mark of its address."""
+        """The part of the address after the question mark; a value at its default is left out."""
         usual = vars(View())
         return urlencode({key: value for key, value in vars(self).items() if value != usual[key]})
 
@@ -73,14 +78,10 @@ class View:
         return Mixing(self.prob, self.per, self.pairing, self.seed, self.step)
 
     @property
-    def arm(self) -> Arm:
+    def entry(self) -> Entry:
         """The policy as the command line names it."""
-        alphas = {
-            "mixup": f"{self.mixup:g}",
-            "cutmix": f"{self.cutmix:g}",
-            "switch": f"{self.mixup:g},{self.cutmix:g}",
-        }
-        return parse_arms(f"{self.policy}:{alphas[self.policy]}")[-1]
+        numbers = [f"{n:g}" for n in (self.a, self.b)[: len(FORMS[self.policy].numbers)]]
+        return parse(f"{self.policy}:{','.join(numbers)}" if numbers else self.policy)[0]
 
 
 def _number(name: str, value: Any, kind: type) -> float:
@@ -99,5 +100,4 @@ def _number(name: str, value: Any, kind: type) -> float:
 
 
 def _wrong(name: str, value: object, rule: str) -> MixError:
-    """A value that no view has."""
     return mix_error(f"{name}", f"got {value!r}.", rule, "Correct the address.")

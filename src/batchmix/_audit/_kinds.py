@@ -1,4 +1,4 @@
-"""Batches whose mixes can be read off: image i is 1 in channel i and 0 in all others."""
+"""Batches that show how they were mixed: image i is 1 in channel i and 0 in all others."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SMALL = {"H": 5, "W": 7, "T": 3, "D": 4}
-NAN_ROW = 1  # the row of which the channel of its own is NaN, where a case has one
+NAN_ROW = 1  # in the kind "NaN", the row whose own channel is NaN
 
 
 @dataclass(frozen=True)
-class Case:
+class BatchKind:
     """One kind of batch."""
 
     name: str
@@ -26,16 +26,16 @@ class Case:
 
     @property
     def scale(self) -> int:
-        """The value that stands for a whole row."""
+        """The value of a cell that is wholly of one row."""
         return 1 if "float" in self.dtype else 255
 
     @property
     def close(self) -> float:
-        """How far a right label may be from its pixels: by rounding of pixels, not of labels."""
+        """How far a right label may be from its pixels, as pixels are rounded."""
         return 1e-4 if self.dtype in ("float32", "float64") else 0.01
 
     def shape(self, channels: int) -> list[int]:
-        """Of the images."""
+        """The shape of the images."""
         sizes = {"N": self.batch, "C": channels, **self.size}
         return [sizes[axis] for axis in self.layout]
 
@@ -50,43 +50,43 @@ class Case:
         return x
 
     def weights(self, images: NDArray[Any]) -> NDArray[np.float64]:
-        """[B, cells, B]: the share of each row in each cell of images that came back."""
+        """[B, cells, B]: the share of each row in each cell of mixed images."""
         last = np.moveaxis(images, self.layout.index("C"), -1)
         return last.reshape(len(images), -1, self.batch).astype(np.float64) / self.scale
 
     def mask(self) -> NDArray[np.int32]:
-        """[B, cells]: ids that no average of others hits, one per row."""
+        """[B, *cells]: one id per row, none of which is an average of others."""
         cells = [n for axis, n in zip(self.layout, self.shape(1)) if axis not in "NC"]
         return np.broadcast_to(
             self.ids(np.int32).reshape(-1, *[1] * len(cells)), (self.batch, *cells)
         ).copy()
 
     def ids(self, dtype: Any = np.int64) -> NDArray[Any]:
-        """[B]: ids below 256, no two of which have a third between them at a half or a quarter."""
+        """[B]: ids below 256; no third one lies at a half or a quarter between two of them."""
         return (3 ** np.arange(self.batch) % 251).astype(dtype)
 
     def record(self) -> dict[str, Any]:
-        """Plain values, from which `Case(**record)` is the same."""
+        """Plain values, from which `BatchKind(**record)` is the same."""
         return asdict(self) | {"size": dict(self.size)}
 
 
-def cases(layout: str, size: Mapping[str, int], batch: int, classes: int) -> dict[str, Case]:
-    """Every case by its name, the one that all callables must take first."""
+def kinds(layout: str, size: Mapping[str, int], batch: int, classes: int) -> dict[str, BatchKind]:
+    """Every kind by its name. The first is the one that all callables must take."""
     given = {axis: size.get(axis, 8) for axis in layout if axis not in "NC"}
     small = {axis: min(n, _SMALL.get(axis, 4)) for axis, n in given.items()}
     found = [
-        Case("even batch", layout, given, batch),
-        Case("odd batch", layout, given, batch - 1),
-        Case("one row", layout, given, 1),
+        BatchKind("even batch", layout, given, batch),
+        BatchKind("odd batch", layout, given, batch - 1),
+        BatchKind("one row", layout, given, 1),
         *(
-            Case(dtype, layout, given, batch, dtype)
+            BatchKind(dtype, layout, given, batch, dtype)
             for dtype in ("float16", "bfloat16", "uint8", "int64")
         ),
-        Case("NaN", layout, given, batch, nan=True),
+        BatchKind("NaN", layout, given, batch, nan=True),
     ]
     if small != given:
-        found.append(Case("small images", layout, small, batch))
+        found.append(BatchKind("small images", layout, small, batch))
     if "H" in layout and "T" not in layout:
         video = layout.replace("H", "TH")
-        found.append(Case("video", video, {"T": size.get("T", 5), **given}, batch))
-    return {case.name: case for case in found}
+        found.append(BatchKind("video", video, {"T": size.get("T", 5), **given}, batch))
+    return {kind.name: kind for kind in found}

@@ -3,22 +3,22 @@
 import pytest
 
 import batchmix as bm
-from batchmix.cli._arms import parse_arms, timm_policy
+from batchmix.cli._policies import parse, policy_of_options, with_reference
 from batchmix.cli.compare import _POLICIES
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 
 
 def test_the_default_policies():
-    arms = parse_arms(_POLICIES)
-    assert [arm.name for arm in arms] == _POLICIES.split()
-    assert [arm.kind for arm in arms] == ["none", "smooth", "mix", "mix", "mix", "mix"]
-    assert [arm.smoothing for arm in arms] == [0, 0.1, 0, 0, 0, 0]
+    entries = parse(_POLICIES)
+    assert [entry.name for entry in entries] == _POLICIES.split()
+    assert [entry.kind for entry in entries] == ["none", "smooth", "mix", "mix", "mix", "mix"]
+    assert [entry.smoothing for entry in entries] == [0, 0.1, 0, 0, 0, 0]
     expected = [None, None, MixUp(1), MixUp(8), CutMix(1), Switch([MixUp(0.8), CutMix(1)])]
-    assert [arm.policy for arm in arms] == expected
+    assert [entry.policy for entry in entries] == expected
 
 
 def test_none_is_always_the_reference():
-    assert [arm.name for arm in parse_arms("mixup:0.2")] == ["none", "mixup:0.2"]
+    assert [entry.name for entry in with_reference(parse("mixup:0.2"))] == ["none", "mixup:0.2"]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_none_is_always_the_reference():
 )
 def test_a_wrong_policy_says_what_is_wrong(text, says):
     with pytest.raises(bm.MixError) as error:
-        parse_arms(text)
+        parse(text)
     assert says in str(error.value)
 
 
@@ -63,7 +63,7 @@ BOTH = Switch([MixUp(0.8), CutMix(0.5)], [0.75, 0.25])
     ],
 )
 def test_timm_arguments(arguments, expected):
-    assert timm_policy(*arguments) == expected
+    assert policy_of_options(*arguments) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_timm_arguments(arguments, expected):
 )
 def test_timm_arguments_out_of_range(arguments, says):
     with pytest.raises(bm.MixError) as error:
-        timm_policy(*arguments)
+        policy_of_options(*arguments)
     assert says in str(error.value)

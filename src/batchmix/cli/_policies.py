@@ -1,27 +1,41 @@
-"""From text to policy: the arms of a comparison, and timm's arguments."""
+"""From text to policy. A policy that the command line and the explorer know is one row of FORMS."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from batchmix import recipes
 from batchmix._errors import mix_error
 from batchmix.policies import CutMix, MixUp, Policy, Switch
 
-_FORMS = {
-    "none": "none",
-    "smooth": "smooth:0.1",
-    "mixup": "mixup:1",
-    "cutmix": "cutmix:1",
-    "switch": "switch:0.8,1.0",
+
+class Form(NamedTuple):
+    """How a policy is written: its name, a colon, and its numbers, at most two, each > 0."""
+
+    make: Callable[..., Policy]
+    numbers: tuple[str, ...]  # what they are called
+    example: str
+
+
+def _either(mixup: float, cutmix: float) -> Policy:
+    return Switch([MixUp(mixup), CutMix(cutmix)])
+
+
+FORMS: Mapping[str, Form] = {
+    "mixup": Form(MixUp, ("alpha",), "mixup:1"),
+    "cutmix": Form(CutMix, ("alpha",), "cutmix:1"),
+    "switch": Form(_either, ("MixUp alpha", "CutMix alpha"), "switch:0.8,1.0"),
 }
+_EXAMPLES = {"none": "none", "smooth": "smooth:0.1"} | {k: f.example for k, f in FORMS.items()}
+KNOWN = ", ".join(_EXAMPLES.values())
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One way to train: a mixing policy (None: no mixing) and label smoothing."""
+class Entry:
+    """One entry of a comparison: a mixing policy (None: no mixing) and label smoothing."""
 
     name: str = field(compare=False)
     policy: Policy | None = None
@@ -35,47 +49,43 @@ class Arm:
         return "smooth" if self.smoothing else "none"
 
 
-def parse_arms(text: str) -> list[Arm]:
-    """The arms in the order given; `none` comes first even if left out, as the reference."""
-    arms = [_arm(word) for word in text.split()]
-    if not any(arm.kind == "none" for arm in arms):
-        arms.insert(0, Arm("none"))
-    for i, arm in enumerate(arms):
-        if arm in arms[:i]:
+def parse(text: str) -> list[Entry]:
+    """The entries in the order given."""
+    entries = [_entry(word) for word in text.split()]
+    for i, entry in enumerate(entries):
+        if entry in entries[:i]:
             raise mix_error(
                 "--policies",
-                f"{arms[arms.index(arm)].name!r} and {arm.name!r} are the same policy.",
+                f"{entries[entries.index(entry)].name!r} and {entry.name!r} are the same policy.",
                 "Each policy is compared once.",
-                f"Leave {arm.name!r} out.",
+                f"Leave {entry.name!r} out.",
             )
-    return arms
+    return entries
 
 
-def _arm(text: str) -> Arm:
-    """One arm, such as 'mixup:0.8'."""
+def with_reference(entries: list[Entry]) -> list[Entry]:
+    """The entries, after `none` if it is not among them."""
+    return entries if any(e.kind == "none" for e in entries) else [Entry("none"), *entries]
+
+
+def _entry(text: str) -> Entry:
     name, colon, rest = text.partition(":")
-    if name not in _FORMS:
-        near = difflib.get_close_matches(name, _FORMS, n=1, cutoff=0.4)
+    if name not in _EXAMPLES:
+        near = difflib.get_close_matches(name, _EXAMPLES, n=1, cutoff=0.4)
         raise mix_error(
             "--policies",
             f"got {text!r}.",
-            f"A policy is one of {', '.join(_FORMS.values())}.",
-            f"Did you mean {_FORMS[near[0]]!r}?"
+            f"A policy is one of {KNOWN}.",
+            f"Did you mean {_EXAMPLES[near[0]]!r}?"
             if near
             else "Write for example --policies 'none mixup:1'.",
         )
-    values = _numbers(text, rest.split(",") if colon else [], like=_FORMS[name])
-    match name:
-        case "smooth":
-            check_smoothing(f"--policies {text}", values[0])
-            return Arm(text, smoothing=values[0])
-        case "mixup":
-            return Arm(text, MixUp(values[0]))
-        case "cutmix":
-            return Arm(text, CutMix(values[0]))
-        case "switch":
-            return Arm(text, Switch([MixUp(values[0]), CutMix(values[1])]))
-    return Arm(text)
+    values = _numbers(text, rest.split(",") if colon else [], like=_EXAMPLES[name])
+    if name in FORMS:
+        return Entry(text, FORMS[name].make(*values))
+    if name == "smooth":
+        check_smoothing(f"--policies {text}", values[0])
+    return Entry(text, smoothing=values[0] if values else 0.0)
 
 
 def _numbers(text: str, words: list[str], like: str) -> list[float]:
@@ -96,7 +106,6 @@ def _numbers(text: str, words: list[str], like: str) -> list[float]:
 
 
 def check_smoothing(where: str, smoothing: float) -> None:
-    """Label smoothing is a share of the label."""
     if not 0 <= smoothing < 1:
         raise mix_error(
             where,
@@ -106,7 +115,7 @@ def check_smoothing(where: str, smoothing: float) -> None:
         )
 
 
-def timm_policy(
+def policy_of_options(
     mixup: float,
     cutmix: float,
     cutmix_minmax: tuple[float, float] | None,
@@ -115,7 +124,7 @@ def timm_policy(
     mode: Literal["batch", "pair", "elem"],
     off_epoch: int,
 ) -> Policy | None:
-    """The policy that timm's training script makes of these arguments; None when none is on."""
+    """`recipes.timm_policy` of options that are checked under their names on the command line."""
     for option, alpha in (("--mixup", mixup), ("--cutmix", cutmix)):
         if not 0 <= alpha < float("inf"):
             raise mix_error(
