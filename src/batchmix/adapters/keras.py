@@ -9,7 +9,6 @@ from typing import Any
 import keras
 
 import batchmix as bm
-from batchmix import MixError
 from batchmix.extend import mix_error
 from batchmix.fields import Field, Ids, Image, Labels
 from batchmix.pairing import Derangement, Pairing
@@ -224,7 +223,7 @@ def _known() -> dict[str, Any]:
     }
 
 
-def _unknown(name: str) -> MixError:
+def _unknown(name: str) -> bm.MixError:
     return mix_error(
         "BatchMix", f"its configuration holds {name!r}.",
         "Policies, pairings and fields are stored by class and arguments, without pickle.",

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix import MixError
 from batchmix.extend import mix_error
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
@@ -88,7 +87,7 @@ class MixBatch:
         mixed: dict[str, NDArray[Any]] = self.mixer.apply(batch, _moved(plan, order))
         return mixed
 
-    def _bad_ids(self, got: str) -> MixError:
+    def _bad_ids(self, got: str) -> bm.MixError:
         return mix_error(
             "MixBatch", f"column {self.ids!r}: {got}",
             "Mixes follow a column of ids, integers or strings, that no two rows share.",
