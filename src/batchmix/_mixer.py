@@ -151,8 +151,6 @@ class Mixer:
             key = Key(self.seed, epoch, step, self.rank)
             return draw(self.policy, key, rows, size, pairing=self.pairing)
 
-        if rows is not None and not (is_traced(epoch) or is_traced(step)):
-            return make(epoch, step, rows)
         b = backend_of(x, "Mixer")
         if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
             raise _traced(f"step={step!r}, which has no value yet.")

@@ -66,7 +66,9 @@ def draw(
         return bm.draw(policy, at, rows, size, pairing=pairing)
 
     like = jax.numpy.zeros(())
-    return backend_of(like, "draw()").drawn(make, bm.Key(*key), batch, like)
+    plan = backend_of(like, "draw()").drawn(make, bm.Key(*key), batch, like)
+    on_device: bm.Plan = jax.tree.map(jax.numpy.asarray, plan)
+    return on_device
 
 
 def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[..., Any]:

@@ -122,7 +122,7 @@ class Traced(Protocol):
     def drawn(
         self, make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x: Any
     ) -> Plan:
-        """The plan of ``make(*numbers, rows)``, drawn whenever that runs."""
+        """The plan of ``make(*numbers, rows)``; where one is traced, drawn whenever that runs."""
 
 
 class Backend(Kernel, Arrays, Targets, Traced, Protocol):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-from batchmix._plan import Plan
 
 # ids are copied: for the kernel the bytes of one are a number of the same size
 WIDTHS = {1: "uint8", 2: "uint16", 4: "float32", 8: "float64"}
@@ -22,10 +20,5 @@ def lie_apart(shape: Sequence[int], strides: Sequence[int], item: int) -> bool:
 
 
 def traced(x: Any) -> bool:
-    """Never: torch.compile, too, runs the drawing in Python, outside of its graph."""
+    """Never: what torch.compile traces has values, too, wherever Python asks for them."""
     return False
-
-
-def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x: Any) -> Plan:
-    """Now."""
-    return make(*numbers, rows)

@@ -74,6 +74,8 @@ def traced(x: Any) -> bool:
 def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x: Any) -> Plan:
     """By a callback to the host each time the program runs."""
     later = [n for n in numbers if isinstance(n, jax.Array)]
+    if not later:
+        return make(*numbers, rows)
     first, draw = drawing(make, [*numbers, rows], lambda n: isinstance(n, jax.Array))
     columns = first.columns()
     shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in columns.items()}

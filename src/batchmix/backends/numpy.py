@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -15,7 +15,6 @@ from batchmix._plan import Plan
 from batchmix.backends import _formula, _loop, _native
 from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS, lie_apart
-from batchmix.backends._host import drawn as drawn
 from batchmix.backends._host import traced as traced
 
 _THIS: Any = sys.modules[__name__]
@@ -223,6 +222,10 @@ def soft(ids: Any, other: Any, partner: Any, lam: Any, classes: int, off: float,
 def known(ids: Any, classes: int) -> bool:
     """Whether all ids are classes."""
     return not ids.size or bool(ids.min() >= 0 and ids.max() < classes)
+
+
+def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x: Any) -> Plan:
+    return make(*numbers, rows)
 
 
 def log_softmax(logits: Any) -> Any:

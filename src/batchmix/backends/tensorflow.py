@@ -66,6 +66,8 @@ def mix_normalize(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: A
 
 def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x: Any) -> Plan:
     """By a call of Python each time the graph runs."""
+    if rows is not None and not any(map(traced, numbers)):
+        return make(*numbers, rows)
     inputs = [*numbers, tf.shape(x)[0] if rows is None else rows]
     first, draw = drawing(make, inputs, traced)
     columns = first.columns()

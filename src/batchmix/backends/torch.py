@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from batchmix.backends import _formula, _native
 from batchmix.backends import numpy as host
 from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS
-from batchmix.backends._host import drawn as drawn
 from batchmix.backends._host import traced as traced
 from batchmix.backends._torch_memory import (
     KINDS,
@@ -234,6 +233,13 @@ def soft(ids: Any, other: Any, partner: Any, lam: Any, classes: int, off: float,
     target = torch.full((len(ids), classes), off, dtype=torch.float32, device=ids.device)
     target = target.scatter_add(1, ids.long()[:, None], lam * on)
     return target.scatter_add(1, partners.long()[:, None], (1 - lam) * on)
+
+
+def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x: Any) -> Plan:
+    """Now: torch.compile, too, runs it in Python, outside of its graph."""
+    if torch.compiler.is_compiling():
+        make = torch.compiler.disable(make)
+    return make(*numbers, rows)
 
 
 def log_softmax(logits: Any) -> Any:
