@@ -188,8 +188,13 @@ def test_pairs_of_21841_classes_never_make_a_dense_label():
 
 
 def test_train_of_a_timm_model_stops_mixing(monkeypatch, tmp_path, capsys):
+    import torch
+
     from batchmix import _mixer
     from batchmix.cli import main
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads of small models mostly wait for each other
 
     draw, mixed = _mixer.draw, {}
 
@@ -205,3 +210,4 @@ def test_train_of_a_timm_model_stops_mixing(monkeypatch, tmp_path, capsys):
         main([*words.split(), "--out", str(tmp_path / "run")])
     assert done.value.code == 0, capsys.readouterr().err
     assert mixed == {0: {True}, 1: {False}}
+    torch.set_num_threads(threads)

@@ -5,11 +5,22 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from batchmix.cli import _checkpoint
 
 RUN = ("train", "digits", "--limit-train", 100, "--epochs", 4, "--accelerator", "cpu")
 MIXED = ("--mixup", 0.8, "--cutmix", 1.0, "--mixup-off-epoch", 3)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Threads of small models mostly wait for each other, above all beside other tests."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])

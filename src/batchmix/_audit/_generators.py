@@ -22,7 +22,7 @@ class Generator(NamedTuple):
 
 
 def known(array: Any) -> list[Generator]:
-    """Those of Python, of NumPy, and of the package that `array` belongs to."""
+    """The generators of Python, of NumPy, and of the package that `array` belongs to."""
     package = type(array).__module__.partition(".")[0]
     found = [
         Generator("Python's random", random.seed, random.getstate, random.setstate),

@@ -135,9 +135,8 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
         if getattr(config, "problem_type", "other") is None:
             self._set(config, "problem_type", "single_label_classification")
         self.epoch, self._skipped = int(state.epoch or 0), 0
-        if not isinstance(
-            loader.dataset, IterableDataset
-        ):  # the Trainer skips no batches of that one
+        # the Trainer skips no batches of an IterableDataset
+        if not isinstance(loader.dataset, IterableDataset):
             self._skipped = round(((state.epoch or 0) - self.epoch) * len(train_dataloader))
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

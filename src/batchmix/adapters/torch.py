@@ -94,7 +94,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         self.epoch, self.step = self.epoch + 1, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """The number of the next pass, from 0; a sampler that counts epochs is told too."""
+        """Set the number of the next pass, from 0, also of a sampler that counts epochs."""
         self.batch_sampler.set_epoch(epoch)
         self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
 

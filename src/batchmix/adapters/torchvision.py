@@ -18,7 +18,7 @@ from batchmix.policies import PerBatch, Policy
 try:
     from torchvision import tv_tensors
     from torchvision.transforms import v2
-except (ImportError, RuntimeError) as problem:  # beside another build of PyTorch: a RuntimeError
+except (ImportError, RuntimeError) as problem:  # RuntimeError: built for another PyTorch
     raise ImportError(
         f"batchmix.adapters.torchvision: torchvision cannot be imported ({problem}).\n"
         "It needs torchvision with the transforms v2, built for the PyTorch that is installed. "

@@ -10,7 +10,7 @@ from batchmix._errors import mix_error
 
 
 def check_folder(out: Path) -> None:
-    """Fail before training if `out` cannot be written; this writes nothing itself."""
+    """Refuse a folder that cannot be written, before training; nothing is left in it."""
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:
         tempfile.TemporaryFile(dir=there).close()

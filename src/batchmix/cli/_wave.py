@@ -58,10 +58,8 @@ def _read(file: Path) -> tuple[int, NDArray[Any]]:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", wavfile.WavFileWarning
-            )  # such as a file that ends too early
-            # names of songs and the like
+            # an error for a file that ends too early, but not for chunks such as names of songs
+            warnings.simplefilter("error", wavfile.WavFileWarning)
             warnings.filterwarnings("ignore", "Chunk .* not understood", wavfile.WavFileWarning)
             rate, clip = wavfile.read(file)
     except (

@@ -167,7 +167,7 @@ def _run_all(
 def _gather(
     runs: Iterator[tuple[_Trial, dict[str, float]]],
 ) -> dict[float, list[Result]]:
-    """Per level of noise one result per policy, its values in the order of seeds."""
+    """The results by level of noise, one per policy, their values in the order of seeds."""
     found: dict[float, dict[str, Result]] = {}
     for trial, metrics in runs:
         name, kind = trial.entry.name, trial.entry.kind
