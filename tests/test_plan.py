@@ -183,9 +183,7 @@ def test_the_table_of_columns_is_what_plans_and_pastes_have():
 
 def test_a_plan_can_be_asked_for_its_attributes():
     plan = bm.draw(SWITCH, bm.Key(0), 4, SIZE)
-    assert hasattr(plan, "__jax_array__")  # asking is not calling
-    with pytest.raises(bm.MixError, match=r"batchmix.adapters.jax"):
-        plan.__jax_array__()
+    assert not hasattr(plan, "__jax_array__")  # but to JAX: tests/jax/test_unregistered.py
     assert dict(inspect.getmembers(plan))["axes"] == "HW"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -139,8 +140,11 @@ class Plan:
         plan.__dict__.update(_ABSENT, axes=axes, size=size, **columns)
         return plan
 
+    @property
     def __jax_array__(self) -> Any:
-        """JAX calls this of an argument of a type that it does not know."""
+        """JAX asks for it where it meets a type that it does not know; for others it is not there."""
+        if not sys._getframe(1).f_globals.get("__name__", "").startswith("jax."):
+            raise AttributeError("a Plan has no __jax_array__")
         raise mix_error(
             "jax", "a Plan is an argument of a JAX transformation, or was taken for an array.",
             "A Plan is a pytree of arrays once JAX knows its class.",

@@ -322,7 +322,7 @@ def test_any_structure_masks_and_what_is_not_named():
     plain = default_collate(rows[4:])
     plan = bm.draw(CutMix(1.0), bm.Key(3, 0, 1), 4, {"H": 6, "W": 5})
     assert torch.equal(got["views"][0], bm.mix(plain["views"][0], plan, "NCHW"))
-    assert torch.equal(got["mask"], bm.mix_ids(plain["mask"], plan, "NHW"))
+    assert torch.equal(got["mask"], bm.fields.Ids("NHW")(plain["mask"], plan))
     assert torch.equal(got["target"], bm.mix_labels(plain["target"], plan, 3))
     assert got["name"] == plain["name"]
     assert got["views"][1]["id"].tolist() == [4, 5, 6, 7]

@@ -121,7 +121,7 @@ def cross_entropy(pred, weights):
 
 def same_plan(a, b):
     """Whether two plans are equal, array by array."""
-    one, two = a._columns(), b._columns()
+    one, two = a.columns(), b.columns()
     return one.keys() == two.keys() and all(np.array_equal(one[k], two[k]) for k in one)
 
 

@@ -175,7 +175,7 @@ def test_tuples_masks_and_eight_bits():
     got = ds[1]
     plan = bm.draw(CutMix(1.0), bm.Key(0, 0, 1), 4, {"H": SIDE, "W": SIDE})
     np.testing.assert_array_equal(got[0], bm.mix(image[4:], plan, "NHWC"))
-    np.testing.assert_array_equal(got[1], bm.mix_ids(mask[4:], plan, "NHW"))
+    np.testing.assert_array_equal(got[1], bm.fields.Ids("NHW")(mask[4:], plan))
     assert isinstance(got, tuple)
 
 

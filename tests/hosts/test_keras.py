@@ -55,7 +55,7 @@ def test_images_labels_and_masks_follow_one_plan(make):
     plan = bm.draw(SWITCH, bm.Key(3, 2, 5), B, {"H": H, "W": W})
     np.testing.assert_array_equal(host(got["images"]), bm.mix(IMAGES, plan, "NHWC"))
     np.testing.assert_allclose(host(got["labels"]), bm.mix_labels(IDS, plan, C), atol=1e-6)
-    np.testing.assert_array_equal(host(got["segmentation_masks"]), bm.mix_ids(MASKS, plan, "NHW"))
+    np.testing.assert_array_equal(host(got["segmentation_masks"]), bm.fields.Ids("NHW")(MASKS, plan))
     assert got["name"] == "kept"
     for name in data:
         assert type(got[name]) is type(data[name])
@@ -309,7 +309,7 @@ def test_masks_in_a_graph(tf):
     mapped = tf.data.Dataset.from_tensors(data).enumerate().map(lambda i, b: mix(b, step=i))
     (got,) = mapped
     plan = bm.draw(SWITCH, bm.Key(0), B, {"H": H, "W": W})
-    want = bm.mix_ids(MASKS[..., None], plan, "NHWC")
+    want = bm.fields.Ids("NHWC")(MASKS[..., None], plan)
     np.testing.assert_array_equal(got["segmentation_masks"].numpy(), want)
 
 

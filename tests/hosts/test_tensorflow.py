@@ -110,7 +110,7 @@ def test_masks_in_a_graph_of_any_batch_size():
     step = tf.function(lambda b: mixer(b, step=2), input_signature=[spec])
     masks = IMAGES[..., 0].astype(np.int32)
     got = step({"x": IMAGES, "m": masks})
-    np.testing.assert_array_equal(got["m"], bm.mix_ids(masks, plan_of(2), "NHW"))
+    np.testing.assert_array_equal(got["m"], bm.fields.Ids("NHW")(masks, plan_of(2)))
 
 
 def test_wrong_sizes_are_seen_before_or_when_the_graph_runs():
@@ -188,7 +188,7 @@ def test_ids_out_of_range_in_a_graph():
 def test_ids_may_be_strings():
     names = np.array([[b"a"] * 4, [b"b"] * 4])
     plan = bm.Plan([1, 0], [[[0, 1]], [[0, 0]]], [1, 1], "T", (4,))
-    assert bm.mix_ids(tf.constant(names), plan, "NT").numpy()[0].tolist() == [b"b", *[b"a"] * 3]
+    assert bm.fields.Ids("NT")(tf.constant(names), plan).numpy()[0].tolist() == [b"b", *[b"a"] * 3]
 
 
 def test_the_formula_is_compiled():
