@@ -145,12 +145,10 @@ def dense(x: Any) -> bool:
 
 
 def array(value: Any, like: Any) -> Any:
-    """As it is."""
     return value
 
 
 def cast(x: Any, dtype: str) -> Any:
-    """Without a copy where the dtype is right already."""
     return x.astype(dtype, copy=False)
 
 
@@ -160,7 +158,6 @@ def rounded(x: Any, like: Any) -> Any:
 
 
 def take(x: Any, index: Any) -> Any:
-    """Without a look at what holds the rows."""
     return np.take(x, index, axis=0)
 
 
@@ -195,12 +192,10 @@ def is_integer(x: Any) -> bool:
 
 
 def on_host(x: Any) -> Any:
-    """All are."""
     return x
 
 
 def to_numpy(x: Any) -> Any:
-    """Integers as they are."""
     return x if is_integer(x) else x.astype(np.float64)
 
 
