@@ -286,7 +286,16 @@ def usual(read, base):
     return base.copy() if isinstance(read, tuple) else read.copy()
 
 
+@pytest.fixture
+def _alone():
+    """No group of processes remains, which others would ask for their rank."""
+    yield
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("_alone")
 @pytest.mark.parametrize("way", TENSORS)
 def test_tensors(way):
     make, refused = TENSORS[way]

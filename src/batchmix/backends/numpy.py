@@ -26,7 +26,8 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     made = np.empty_like(x) if out is None else out
     name = _kernel_type(x.dtype)
     if x.size and name and _addressable(x) and _addressable(other):
-        own, result = _memory(x), _memory(made)
+        own = _memory(x)
+        result = own if out is x else _memory(made)
         partners = own if other is x else _memory(other)
         if _native.paste(own, partners, result, name, plan, layout, None):
             return made

@@ -45,8 +45,8 @@ _BITS = {
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """On the host the native kernel, without it a row loop; else the formula."""
-    read = (x,) if other is x else (x, other)
-    if addressable(*read, *(() if out is None else (out,))):
+    others = [v for v in (other, out) if v is not x and v is not None]
+    if addressable(x, *others):
         made = torch.empty_like(x) if out is None else out
         _paste_on_host(x, other, plan, layout, made)
         return named(made, x) if out is None else counted(out)
@@ -64,7 +64,8 @@ def _paste_on_host(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Non
     if not x.numel():
         return
     if name:
-        own, result = memory(x), memory(out)
+        own = memory(x)
+        result = own if out is x else memory(out)
         partners = own if other is x else memory(other)
         threads = torch.get_num_threads()
         if _native.paste(own, partners, result, name, plan, layout, threads):
@@ -212,12 +213,11 @@ def to_numpy(x: Any) -> Any:
 
 
 def soft(ids: Any, other: Any, partner: Any, lam: Any, classes: int, off: float, on: float) -> Any:
-    """On the host as NumPy; else filled, and both labels added."""
-    if addressable(ids, other):
+    if addressable(*((ids,) if other is ids else (ids, other))):
         # one thread is enough, and torch's would go on spinning where the kernel's are to run
-        own = ids.numpy()
-        theirs = own if other is ids else other.numpy()
-        made = host.soft(own, theirs, partner, lam, classes, off, on)
+        y = ids.numpy()
+        theirs = y if other is ids else other.numpy()
+        made = host.soft(y, theirs, partner, lam, classes, off, on)
         return None if made is None else torch.from_numpy(made)
     lam = array(lam, ids)[:, None]
     partners = take(other, array(partner, ids))
