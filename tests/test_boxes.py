@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batchmix as bm
-from batchmix.fields import Boxes, Image
+from batchmix._bounding_boxes import mix_bounding_boxes
+from batchmix.fields import BoundingBoxes, Image
 from checks import plans
 
 SIZE = (5, 6)  # H, W
@@ -45,14 +46,14 @@ def test_boxes_are_around_the_pixels_that_show(data):
     plan = data.draw(plans(size=SIZE).filter(lambda p: p.mask is None and p.source is None))
     plan = bm.Plan(plan.partner, plan.box, plan.opacity, "HW", SIZE)
     x = data.draw(boxes(len(plan)))
-    mixed = bm.mix_boxes(x, plan)
+    mixed = mix_bounding_boxes(x, plan)
     assert mixed.shape == (len(plan), 4, 5)
     assert mixed.dtype == x.dtype
     for i, j in enumerate(plan.partner):
         (top, bottom), (left, right) = plan.box[i]
         region = painted((left, top, right, bottom))
-        covers = region if plan.blend[i] == 1 else np.zeros(SIZE, bool)
-        shown = region if plan.blend[i] > 0 else np.zeros(SIZE, bool)
+        covers = region if plan.opacity[i] == 1 else np.zeros(SIZE, bool)
+        shown = region if plan.opacity[i] > 0 else np.zeros(SIZE, bool)
         for k in range(2):
             expected = around(painted(x[i, k, :4]) & ~covers)
             assert mixed[i, k].tolist() == ([*expected, x[i, k, 4]] if expected else [-1] * 5)
@@ -72,8 +73,8 @@ PLAN = bm.Plan([1, 0], [[[0, 5], [0, 2]], [[2, 5], [0, 6]]], [1, 0.5], "HW", SIZ
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_formats_say_the_same(format, xp):
-    got = xp.numpy(Boxes(format)(xp.array(FORMATS[format], "float32"), PLAN))
-    corners = bm.mix_boxes(CORNERS, PLAN)
+    got = xp.numpy(BoundingBoxes(format)(xp.array(FORMATS[format], "float32"), PLAN))
+    corners = mix_bounding_boxes(CORNERS, PLAN)
     there = (corners != -1).all(-1)
     left, top, right, bottom = np.moveaxis(corners, -1, 0)
     expected = {
@@ -89,18 +90,18 @@ def test_formats_say_the_same(format, xp):
 def test_a_stretched_region_moves_the_boxes_in_it():
     source = [[[0, 5], [0, 6]]] * 2  # the whole partner, squeezed into 1 x 3 cells
     plan = bm.Plan([1, 0], [[[2, 3], [3, 6]]] * 2, [1, 1], "HW", SIZE, source=source)
-    got = bm.mix_boxes(np.array([[[0.0, 0, 2, 5]], [[2, 0, 4, 5]]]), plan)
+    got = mix_bounding_boxes(np.array([[[0.0, 0, 2, 5]], [[2, 0, 4, 5]]]), plan)
     assert got[0].tolist() == [[0, 0, 2, 5], [4, 2, 5, 3]]
 
 
 def test_through_a_mask_own_boxes_stay():
     plan = bm.Plan([1, 0], [[[0, 5], [0, 6]]] * 2, [1, 1], "HW", SIZE, mask=np.ones((2, *SIZE)))
-    assert bm.mix_boxes(CORNERS, plan)[:, 0].tolist() == CORNERS[:, 0].tolist()
+    assert mix_bounding_boxes(CORNERS, plan)[:, 0].tolist() == CORNERS[:, 0].tolist()
 
 
 def test_in_a_mixer_and_with_other_rows():
     images = np.zeros((2, 1, *SIZE), np.float32)
-    mixer = bm.Mixer(bm.policies.MixUp(1.0), {0: Image("NCHW"), 1: Boxes()})
+    mixer = bm.Mixer(bm.policies.MixUp(1.0), {0: Image("NCHW"), 1: BoundingBoxes()})
     _, mixed = mixer((images, CORNERS), other=(images, CORNERS[::-1] * 0 + [1, 1, 2, 2]))
     assert mixed[:, 0].tolist() == CORNERS[:, 0].tolist()
     assert mixed[:, 1].tolist() == [[1, 1, 2, 2]] * 2
@@ -109,11 +110,13 @@ def test_in_a_mixer_and_with_other_rows():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Boxes("xyxyn"), "'xyxyn'.*xyxy, yxyx, xywh, cxcywh.*not shares"),
-        (lambda: bm.mix_boxes(CORNERS, PLAN, "xx"), "format='xx'"),
-        (lambda: bm.mix_boxes(CORNERS[..., :3], PLAN), r"\(2, 1, 3\).*\[B, N, 4 \+ K\]"),
-        (lambda: bm.mix_boxes(CORNERS[:1], PLAN), "drawn for 2 rows"),
-        (lambda: bm.mix_boxes(CORNERS, bm.Plan.identity(2)), "axes ''.*H and W"),
+        (lambda: BoundingBoxes("xyxyn"), "'xyxyn'.*xyxy, yxyx, xywh, cxcywh.*not shares"),
+        (lambda: mix_bounding_boxes(CORNERS, PLAN, "xx"), "format='xx'"),
+        (lambda: mix_bounding_boxes(CORNERS[..., :3], PLAN), r"\(2, 1, 3\).*\[B, N, 4 \+ K\]"),
+        (lambda: mix_bounding_boxes(CORNERS[:1], PLAN), "drawn for 2 rows"),
+        (lambda: mix_bounding_boxes(CORNERS, bm.Plan.identity(2)), "axes ''.*H and W"),
+        (lambda: mix_bounding_boxes(CORNERS.astype(np.uint8), PLAN), "uint8.*signed.*-1"),
+        (lambda: mix_bounding_boxes(CORNERS > 1, PLAN), "bool.*signed"),
     ],
 )
 def test_errors(call, message):

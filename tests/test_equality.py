@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 
 import batchmix as bm
+from batchmix._mix import mix_ids
 from checks import DTYPES, LAYOUTS, PAIRINGS, POLICIES, RELATIVE, plans, sizes, values
 from conftest import ASKED, MAKERS
 
@@ -41,40 +42,42 @@ def ways(xp, function):
 def assert_equal(got, want, plan, dtype):
     """Bit by bit where rows are copied and for 8 bits, else up to one rounding."""
     got, want = np.asarray(got, np.float64), np.asarray(want).astype(np.float64)
-    copied = (plan.blend == 0) | ((plan.blend == 1) & (plan.mask is None))  # all of the row
+    copied = (plan.opacity == 0) | ((plan.opacity == 1) & (plan.mask is None))  # all of the row
     np.testing.assert_array_equal(got[copied], want[copied])
     # 8 bits times a 12-bit opacity are exact in float32; 16 bits may round the other way
     apart = {"uint8": 0, "int16": 1}.get(dtype) or APART.get(dtype, 0) * np.abs(want).max()
     np.testing.assert_allclose(got, want, rtol=0, atol=apart)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_pixels(xp, layout, dtype):
+def test_pixels(xp, layout):
     host = MAKERS["numpy"]()
-    rng = np.random.default_rng(0)
-    x, other = (host.array(values(rng, B, layout, dtype), dtype) for _ in range(2))
-    theirs = [xp.array(v.astype(np.float64), dtype) for v in (x, other)]
-    for mix in ways(xp, lambda plan, x, other: bm.mix(x, plan, layout, other=other)):
+    one = ways(xp, lambda plan, x: bm.mix(x, plan, layout))
+    two = ways(xp, lambda plan, x, other: bm.mix(x, plan, layout, other=other))
+    for dtype in DTYPES:
+        rng = np.random.default_rng(0)
+        x, other = (host.array(values(rng, B, layout, dtype), dtype) for _ in range(2))
+        theirs = [xp.array(v.astype(np.float64), dtype) for v in (x, other)]
         for plan in drawn(layout):
-            got = mix(plan, *theirs)
-            assert xp.dtype(got) == dtype
-            assert_equal(xp.numpy(got), bm.mix(x, plan, layout, other=other), plan, dtype)
-    for mix in ways(xp, lambda plan, x: bm.mix(x, plan, layout)):
-        for plan in drawn(layout):
-            got = xp.numpy(mix(plan, theirs[0]))
-            assert_equal(got, bm.mix(x, plan, layout), plan, dtype)
+            for mix in two:
+                got = mix(plan, *theirs)
+                assert xp.dtype(got) == dtype
+                assert_equal(xp.numpy(got), bm.mix(x, plan, layout, other=other), plan, dtype)
+            for mix in one:
+                got = xp.numpy(mix(plan, theirs[0]))
+                assert_equal(got, bm.mix(x, plan, layout), plan, dtype)
 
 
-@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool", "float32"])
 @pytest.mark.parametrize("layout", ["NHW", "NCT"])
-def test_ids(xp, layout, dtype):
-    x = np.random.default_rng(0).integers(0, 2, (B, *LAYOUTS[layout][0])).astype(dtype)
-    for mix in ways(xp, lambda plan, x: bm.mix_ids(x, plan, layout)):
+def test_ids(xp, layout):
+    ways_to_mix = ways(xp, lambda plan, x: mix_ids(x, plan, layout))
+    for dtype in ("int64", "uint8", "bool", "float32"):
+        x = np.random.default_rng(0).integers(0, 2, (B, *LAYOUTS[layout][0])).astype(dtype)
         for plan in drawn(layout):
-            got = mix(plan, xp.array(x, dtype))
-            assert xp.dtype(got) == dtype
-            np.testing.assert_array_equal(xp.numpy(got), bm.mix_ids(x, plan, layout))
+            for mix in ways_to_mix:
+                got = mix(plan, xp.array(x, dtype))
+                assert xp.dtype(got) == dtype
+                np.testing.assert_array_equal(xp.numpy(got), mix_ids(x, plan, layout))
 
 
 def test_labels(xp):

@@ -128,8 +128,10 @@ def _numbers(value: Any) -> NDArray[np.float32]:
 def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
     """The backend of rows that are all alike, and these as a list."""
     try:
+        if hasattr(rows, "shape"):
+            backend_of(rows, where)
         rows = list(rows)
-    except TypeError:
+    except (TypeError, RuntimeError):
         raise mix_error(
             where, f"`rows` is a {type(rows).__name__}.", "It is a sequence of arrays.",
             "Pass a list of rows, or one array [B, ...].",

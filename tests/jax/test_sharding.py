@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import batchmix as bm
+from batchmix._mix import mix_ids
 from batchmix.adapters.jax import draw, within_shards
 from batchmix.pairing import Derangement, Reverse, Within
 from checks import SWITCH
@@ -34,7 +35,7 @@ def step(plan, x, y):
     """Images, ids and labels."""
     soft = bm.mix_labels(y, plan, C, smoothing=0.1)
     images = bm.mix(x, plan, "NCHW")
-    return images, bm.mix_ids(x > 0, plan, "NCHW"), soft, *bm.pairs(y, plan)
+    return images, mix_ids(x > 0, plan, "NCHW"), soft, *bm.pairs(y, plan)
 
 
 def assert_close(got, want):
@@ -115,7 +116,7 @@ def test_a_partner_on_another_device_shows_where_nothing_is_known(sharded):
     mesh, x, y = sharded
     plan = plan_of(Reverse())
     images, _, soft, *_ = jax.jit(within_shards(step, mesh, "data"))(plan, x, y)
-    mixed = plan.blend > 0
+    mixed = plan.opacity > 0
     pasted = np.asarray([(bm.mix(X, plan, "NCHW")[i] != X[i]).any() for i in range(B)])
     assert mixed.any()
     np.testing.assert_array_equal(np.isnan(np.asarray(images)).any((1, 2, 3)), pasted)
@@ -161,5 +162,5 @@ def test_each_process_draws_for_its_own_rows():
 def test_ids_without_channels(sharded):
     """The choice of ids has the sharding of its cases, also where that is part of the type."""
     plan, (_, x, _) = plan_of(Derangement()), sharded
-    ids = jax.jit(lambda plan, x: bm.mix_ids(x[:, 0] > 0, plan, "NHW"))(plan, x)
-    np.testing.assert_array_equal(ids, bm.mix_ids(X[:, 0] > 0, plan, "NHW"))
+    ids = jax.jit(lambda plan, x: mix_ids(x[:, 0] > 0, plan, "NHW"))(plan, x)
+    np.testing.assert_array_equal(ids, mix_ids(X[:, 0] > 0, plan, "NHW"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any, Literal
 
@@ -16,23 +17,23 @@ from batchmix.backends._native import Memory
 # The kind of tensor and the modes that are active, as torch's dispatcher tells them. Compared with
 # those of dense tensors on the host in no mode, so that what is unknown here is not addressable:
 # conjugate views, FakeTensor, functorch, tracers, and what there will be.
-def kind(x: Any) -> int:
+def _kind(x: Any) -> int:
     return int(torch._C._dispatch_keys(x).raw_repr())
 
 
-def modes() -> int:
+def _modes() -> int:
     return int(torch._C._dispatch_tls_local_include_set().raw_repr())
 
 
-KINDS: set[int] = set()
-MODES: set[int] = set()
+_KINDS: set[int] = set()
+_MODES: set[int] = set()
 
 
 def _learn() -> None:
     for inference in (False, True):
         with torch.inference_mode(inference):
-            KINDS.add(kind(torch.empty(0, device="cpu")))
-            MODES.add(modes())
+            _KINDS.add(_kind(torch.empty(0, device="cpu")))
+            _MODES.add(_modes())
 
 
 # in a thread of its own: modes are those of a thread, and the first use of batchmix may be in one
@@ -41,14 +42,24 @@ _learner.start()
 _learner.join()
 
 
+def no_mode() -> bool:
+    """Whether torch does what it is told, and nobody looks on."""
+    return _modes() in _MODES
+
+
+def is_dense(x: Any) -> bool:
+    """Whether `x` lies on the host, cell by cell."""
+    return _kind(x) in _KINDS
+
+
 def addressable(*tensors: Any) -> bool:
     """Whether the memory of CPU tensors may be read directly: nothing else says what they hold."""
-    if torch.compiler.is_compiling() or forward_ad._current_level >= 0 or modes() not in MODES:
+    if torch.compiler.is_compiling() or forward_ad._current_level >= 0 or not no_mode():
         return False
     with_gradients = torch.is_grad_enabled()
     for x in tensors:
         known = type(x) is torch.Tensor or _only_a_name(type(x))
-        if not known or kind(x) not in KINDS or (with_gradients and x.requires_grad):
+        if not known or not is_dense(x) or (with_gradients and x.requires_grad):
             return False
     return True
 
@@ -128,3 +139,10 @@ def written(out: Any, mixed: Any) -> Any:
             "mix", f"PyTorch does not write to this `out` ({str(problem).splitlines()[0]}).",
             "It is written to in place.", "Leave `out` out.",
         ) from problem  # fmt: skip
+
+
+def named(mixed: Any, x: Any) -> Any:
+    """As a tv_tensor of torchvision if `x` is one: its operations answer with plain tensors."""
+    if type(x) is torch.Tensor or not type(x).__module__.startswith("torchvision.tv_tensors."):
+        return mixed
+    return sys.modules["torchvision.tv_tensors"].wrap(mixed, like=x)

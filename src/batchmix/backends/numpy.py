@@ -25,7 +25,8 @@ def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     made = np.empty_like(x) if out is None else out
     name = _kernel_type(x.dtype)
     if x.size and name and _addressable(x) and _addressable(other):
-        own, result = _memory(x), _memory(made)
+        own = _memory(x)
+        result = own if out is x else _memory(made)
         partners = own if other is x else _memory(other)
         if _native.paste(own, partners, result, name, plan, layout, None):
             return made
@@ -144,12 +145,10 @@ def dense(x: Any) -> bool:
 
 
 def array(value: Any, like: Any) -> Any:
-    """As it is."""
     return value
 
 
 def cast(x: Any, dtype: str) -> Any:
-    """Without a copy where the dtype is right already."""
     return x.astype(dtype, copy=False)
 
 
@@ -159,7 +158,6 @@ def rounded(x: Any, like: Any) -> Any:
 
 
 def take(x: Any, index: Any) -> Any:
-    """Without a look at what holds the rows."""
     return np.take(x, index, axis=0)
 
 
@@ -194,12 +192,10 @@ def is_integer(x: Any) -> bool:
 
 
 def on_host(x: Any) -> Any:
-    """All are."""
     return x
 
 
 def to_numpy(x: Any) -> Any:
-    """Integers as they are."""
     return x if is_integer(x) else x.astype(np.float64)
 
 

@@ -17,14 +17,13 @@ from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS
 from batchmix.backends._host import traced as traced
 from batchmix.backends._torch_memory import (
-    KINDS,
-    MODES,
     addressable,
     counted,
-    kind,
+    is_dense,
     laid_out,
     memory,
-    modes,
+    named,
+    no_mode,
     written,
 )  # fmt: skip
 from batchmix.backends._torch_memory import overlap as overlap
@@ -45,17 +44,17 @@ _BITS = {
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """On the host the native kernel, without it a row loop; else the formula."""
-    read = (x,) if other is x else (x, other)
-    if addressable(*read, *(() if out is None else (out,))):
+    others = [v for v in (other, out) if v is not x and v is not None]
+    if addressable(x, *others):
         made = torch.empty_like(x) if out is None else out
         _paste_on_host(x, other, plan, layout, made)
-        return _named(made, x) if out is None else counted(out)
+        return named(made, x) if out is None else counted(out)
     if not torch.compiler.is_compiling() and not plan.opacity.any():
         mixed = x
     else:
         mixed = _by_formula(x, other, plan, layout)
     if out is None:
-        return _named(mixed.clone() if mixed is x else laid_out(mixed, x), x)
+        return named(mixed.clone() if mixed is x else laid_out(mixed, x), x)
     return out if overlap(out, mixed) == "same" else written(out, mixed)
 
 
@@ -64,7 +63,8 @@ def _paste_on_host(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Non
     if not x.numel():
         return
     if name:
-        own, result = memory(x), memory(out)
+        own = memory(x)
+        result = own if out is x else memory(out)
         partners = own if other is x else memory(other)
         threads = torch.get_num_threads()
         if _native.paste(own, partners, result, name, plan, layout, threads):
@@ -78,24 +78,8 @@ def _paste_on_host(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Non
 
 
 def _by_formula(x: Any, other: Any, plan: Plan, layout: str) -> Any:
-    try:
-        compute = COMPUTE.get(_NAME.get(x.dtype, ""))
-        return _formula.paste(_THIS, x, other, plan, layout, compute)
-    except (RuntimeError, NotImplementedError, TypeError) as problem:
-        if type(x) is torch.Tensor:
-            raise
-        raise mix_error(
-            "mix", f"PyTorch cannot mix a {type(x).__name__} ({str(problem).splitlines()[0]}).",
-            "It is mixed by indexing, comparing and adding whole batches.",
-            "Convert it to a plain tensor first; of a DTensor mix the local part.",
-        ) from problem  # fmt: skip
-
-
-def _named(mixed: Any, x: Any) -> Any:
-    """As a tv_tensor of torchvision if `x` is one: its operations answer with plain tensors."""
-    if type(x) is torch.Tensor or not type(x).__module__.startswith("torchvision.tv_tensors."):
-        return mixed
-    return sys.modules["torchvision.tv_tensors"].wrap(mixed, like=x)
+    compute = COMPUTE.get(_NAME.get(x.dtype, ""))
+    return _formula.paste(_THIS, x, other, plan, layout, compute)
 
 
 def _view(x: Any) -> Any:
@@ -149,13 +133,12 @@ def array(value: Any, like: Any) -> Any:
     """Queued to the device of `like` without waiting for it."""
     if torch.compiler.is_compiling():
         return torch.as_tensor(value).to(like.device, non_blocking=True)
-    shared = modes() in MODES and value.flags.writeable  # a mode is to see how it is made
+    shared = no_mode() and value.flags.writeable  # a mode is to see how it is made
     made = torch.from_numpy(value) if shared else torch.tensor(value, device="cpu")
     return made.to(like.device, non_blocking=True)
 
 
 def cast(x: Any, dtype: str) -> Any:
-    """Without a copy where the dtype is right already."""
     return x.to(getattr(torch, dtype))
 
 
@@ -165,13 +148,22 @@ def rounded(x: Any, like: Any) -> Any:
 
 
 def take(x: Any, index: Any) -> Any:
+    """What every verb does first with a plan; tensors that answer for themselves may refuse it."""
     if x.dtype in _BITS:
         return take(x.view(_BITS[x.dtype]), index).view(x.dtype)
-    return x.index_select(0, index)
+    try:
+        return x.index_select(0, index)
+    except (RuntimeError, AssertionError) as problem:
+        if type(x) is torch.Tensor or type(x).__torch_dispatch__ is torch.Tensor.__torch_dispatch__:
+            raise
+        raise mix_error(
+            "mix", f"PyTorch cannot index a {type(x).__name__} ({str(problem).splitlines()[0]}).",
+            "Rows are gathered by the partners of the plan, a plain tensor.",
+            "Of a DTensor mix the local part; use a FakeTensor inside of its mode.",
+        ) from problem  # fmt: skip
 
 
 def take_along(x: Any, index: Any, axis: int) -> Any:
-    """`index` is broadcast over the other axes, without a copy."""
     if x.dtype in _BITS:
         return take_along(x.view(_BITS[x.dtype]), index, axis).view(x.dtype)
     shape = [n if k == axis else m for k, (m, n) in enumerate(zip(x.shape, index.shape))]
@@ -211,21 +203,20 @@ def on_host(x: Any) -> Any:
 
 
 def to_numpy(x: Any) -> Any:
-    """Integers as they are."""
+    """Integers as they are; None, too, where a mode may be tracing what is done."""
     x = x.detach()
-    if x.is_meta:
+    if x.is_meta or not no_mode():
         return None
     x = (x if is_integer(x) else x.double()).cpu().resolve_conj().resolve_neg()
-    return x.numpy() if kind(x) in KINDS else None
+    return x.numpy() if is_dense(x) else None
 
 
 def soft(ids: Any, other: Any, partner: Any, lam: Any, classes: int, off: float, on: float) -> Any:
-    """On the host as NumPy; else filled, and both labels added."""
-    if addressable(ids, other):
+    if addressable(*((ids,) if other is ids else (ids, other))):
         # one thread is enough, and torch's would go on spinning where the kernel's are to run
-        own = ids.numpy()
-        theirs = own if other is ids else other.numpy()
-        made = host.soft(own, theirs, partner, lam, classes, off, on)
+        y = ids.numpy()
+        theirs = y if other is ids else other.numpy()
+        made = host.soft(y, theirs, partner, lam, classes, off, on)
         return None if made is None else torch.from_numpy(made)
     lam = array(lam, ids)[:, None]
     partners = take(other, array(partner, ids))
