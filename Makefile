@@ -50,16 +50,21 @@ check: $(VENV)/test
 types: $(VENV)/test
 	$(BIN)/mypy
 
-# the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, on everything that reaches it
+# the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, on everything that reaches it,
+# and its threads under ThreadSanitizer
 SANITIZED = build/sanitized
+sanitized = BATCHMIX_CXXFLAGS="$(2) -O1 -g1" $(BIN)/python setup.py -q build \
+--build-base $(SANITIZED)-temp/$(1) --build-lib $(SANITIZED)/$(1) \
+&& test -f $(SANITIZED)/$(1)/batchmix/backends/_kernel.abi3.so
 sanitize: $(VENV)/test
-	BATCHMIX_CXXFLAGS="-fsanitize=address,undefined -fno-sanitize-recover=all -O1 -g1" \
-	$(BIN)/python setup.py -q build --build-base build/sanitized-temp --build-lib $(SANITIZED)
-	test -f $(SANITIZED)/batchmix/backends/_kernel.abi3.so
+	$(call sanitized,address,-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
-	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED) BATCHMIX_TEST_BACKENDS=numpy \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=$(SANITIZED)/address BATCHMIX_TEST_BACKENDS=numpy \
 	$(BIN)/python -m pytest tests/test_mix.py tests/test_kernel.py tests/test_stack.py \
 	-n auto -k "not torch and not compiler"
+	$(call sanitized,thread,-fsanitize=thread)
+	LD_PRELOAD="$$(g++ -print-file-name=libtsan.so)" PYTHONPATH=$(SANITIZED)/thread \
+	$(BIN)/python -m pytest tests/test_kernel.py -k any_memory
 
 # beside every library that can be installed; they live in an environment of their own
 bench: .venv-bench/installed .venv-datarax/installed

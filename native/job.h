@@ -11,7 +11,7 @@ constexpr int64_t BLOCK = 8192;       // bytes that are assembled in the first-l
 // Lines up to this many elements are blended whole with a 0/1 mask; slicing them would cost more.
 constexpr int64_t LINE = 64;
 
-// KEEP: copy the row before it is written, for the visit that reads it LAST, when it is written.
+// KEEP: copy the row before it is written. LAST: the partner is the row that was kept.
 // PAIR: two rows that are each other's partner, in place, in one pass over both.
 enum Step : int32_t { PASTE, KEEP, LAST, PAIR };
 struct Visit {

@@ -1,4 +1,4 @@
-// Soft labels from ids, in one pass.
+// Soft labels from ids, as the module calls it.
 #pragma once
 #include <cstdint>
 

@@ -32,7 +32,8 @@ struct Pixels {
             _mm512_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5, 6, 7, 8, 8, 9, 10, 11, 11),
             _mm512_loadu_si512(p))) {}
   F channel(int c) const {
-    const __m512i at = _mm512_set4_epi32(~0xff | (9 + c), ~0xff | (6 + c), ~0xff | (3 + c), ~0xff | c);
+    const __m512i at =
+        _mm512_set4_epi32(~0xff | (9 + c), ~0xff | (6 + c), ~0xff | (3 + c), ~0xff | c);
     return _mm512_cvtepi32_ps(_mm512_shuffle_epi8(v, at));
   }
 };
@@ -46,9 +47,8 @@ struct Pixels {
   static constexpr int64_t count = 8, read = 32;
   __m256i v;
   explicit Pixels(const uint8_t* p)
-      : v(_mm256_permutevar8x32_epi32(
-            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
-            _mm256_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5))) {}
+      : v(_mm256_permutevar8x32_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+                                      _mm256_setr_epi32(0, 1, 2, 2, 3, 4, 5, 5))) {}
   F channel(int c) const {
     const int d[4] = {~0xff | c, ~0xff | (3 + c), ~0xff | (6 + c), ~0xff | (9 + c)};
     const __m256i at = _mm256_setr_epi32(d[0], d[1], d[2], d[3], d[0], d[1], d[2], d[3]);
@@ -70,7 +70,8 @@ inline void planes(float* to, int64_t plane, const uint8_t* x, const uint8_t* o,
   constexpr int64_t count = Pixels::count, spare = (Pixels::read - 3 * count + 2) / 3;
   const int64_t last = (end < readable - spare ? end : readable - spare) - count;
   if (channels == 3 && begin <= last) {
-    const Pixels::F ws[3] = {all(w[0]), all(w[1]), all(w[2])}, vs[3] = {all(v[0]), all(v[1]), all(v[2])};
+    const Pixels::F ws[3] = {all(w[0]), all(w[1]), all(w[2])},
+                    vs[3] = {all(v[0]), all(v[1]), all(v[2])};
     const Pixels::F bs[3] = {all(bias[0]), all(bias[1]), all(bias[2])};
     for (;;) {
       __builtin_prefetch(x + 3 * k + PREFETCH);
@@ -130,18 +131,24 @@ void normalize_row(const Normalize& job, int32_t row) {
   alignas(64) float block[BLOCK / 4];
   alignas(64) char ready_block[BLOCK];
   Stream streams[MAX_CHANNELS];  // each goes on where the last block ended
-  for (int64_t c = 0; c < channels; c++) streams[c] = Stream(reinterpret_cast<char*>(out + c * pixels));
+  for (int64_t c = 0; c < channels; c++)
+    streams[c] = Stream(reinterpret_cast<char*>(out + c * pixels));
   for (int64_t at = 0; at < pixels; at += step) {
     const int64_t until = at + step < pixels ? at + step : pixels;
     for (int64_t k = at; k < until;) {
       const int64_t h = k / job.width, w = k - h * job.width;
       const bool inside = a > 0 && h >= box[0] && h < box[1] && w >= box[2] && w < box[3];
       int64_t end = (h + 1) * job.width;  // of the stretch that is mixed alike
-      if (a == 0 || (!inside && h >= box[1])) end = pixels;
-      else if (!inside && h < box[0]) end = box[0] * job.width;
-      else if (!inside && w < box[2]) end = h * job.width + box[2];
-      else if (inside && box[3] - box[2] < job.width) end = h * job.width + box[3];
-      else if (inside) end = box[1] * job.width;
+      if (a == 0 || (!inside && h >= box[1]))
+        end = pixels;
+      else if (!inside && h < box[0])
+        end = box[0] * job.width;
+      else if (!inside && w < box[2])
+        end = h * job.width + box[2];
+      else if (inside && box[3] - box[2] < job.width)
+        end = h * job.width + box[3];
+      else if (inside)
+        end = box[1] * job.width;
       if (end > until) end = until;
       const uint8_t* from = inside && a == 1 ? o : x;
       if (inside && a < 1)
@@ -154,7 +161,10 @@ void normalize_row(const Normalize& job, int32_t row) {
       char* to = reinterpret_cast<char*>(out + c * pixels + at);
       const char* ready = narrowed<E>(block + c * step, ready_block, until - at);
       const int64_t bytes = (until - at) * static_cast<int64_t>(sizeof(T<E>));
-      if (job.stream) streams[c].put(ready, bytes); else memcpy(to, ready, static_cast<size_t>(bytes));
+      if (job.stream)
+        streams[c].put(ready, bytes);
+      else
+        memcpy(to, ready, static_cast<size_t>(bytes));
     }
   }
   for (int64_t c = 0; c < channels; c++) streams[c].flush();

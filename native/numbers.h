@@ -67,7 +67,7 @@ struct Half {
     if (rest > 0x7f800000u) {
       half = 0x7e00;  // NaN
     } else if (rest >= 0x477ff000u) {
-      half = 0x7c00;  // 65520 and more round to infinity
+      half = 0x7c00;                  // 65520 and more round to infinity
     } else if (rest < 0x38800000u) {  // below the smallest normal: in steps of 2^-24
       half = static_cast<uint32_t>(static_cast<int32_t>(rintf(float_of(rest) * 0x1p24f)));
     } else {
@@ -79,13 +79,21 @@ struct Half {
 
 template <int type>
 struct Number;
-template <> struct Number<F64> : Float<double, double> {};
-template <> struct Number<F32> : Float<float, float> {};
-template <> struct Number<F16> : Half {};
-template <> struct Number<BF16> : Brain {};
-template <> struct Number<U8> : Integer<uint8_t> {};
-template <> struct Number<I8> : Integer<int8_t> {};
-template <> struct Number<U16> : Integer<uint16_t> {};
-template <> struct Number<I16> : Integer<int16_t> {};
+template <>
+struct Number<F64> : Float<double, double> {};
+template <>
+struct Number<F32> : Float<float, float> {};
+template <>
+struct Number<F16> : Half {};
+template <>
+struct Number<BF16> : Brain {};
+template <>
+struct Number<U8> : Integer<uint8_t> {};
+template <>
+struct Number<I8> : Integer<int8_t> {};
+template <>
+struct Number<U16> : Integer<uint16_t> {};
+template <>
+struct Number<I16> : Integer<int16_t> {};
 
 }  // namespace

@@ -1,6 +1,6 @@
 // Where a box lies in the memory of a row.
 #pragma once
-#include "loops.h"
+#include "stream.h"
 
 namespace {
 
@@ -104,9 +104,11 @@ class LineMask {
   explicit LineMask(const Runs& runs) : LineMask(runs.line, runs.low, runs.high) {}
   LineMask(int64_t line, int64_t low, int64_t high) {
     if (!line) return;
-    for (int64_t k = 0; k < line; k++) in_[k] = static_cast<Bits<E>>(-(k >= low && k < high));
-    for (count = line; count + line <= LINES; count += line)
-      memcpy(in_ + count, in_, static_cast<size_t>(line) * sizeof(in_[0]));
+    // unsigned: below `low` the difference is beyond every width
+    const auto wide = static_cast<Bits<E>>(high - low);
+    for (; count + line <= LINES; count += line)
+      for (int64_t k = 0; k < line; k++)
+        in_[count + k] = static_cast<Bits<E>>(-(static_cast<Bits<E>>(k - low) < wide));
   }
   const Bits<E>* get() const { return in_; }
   int64_t count = 0;  // elements, a number of lines

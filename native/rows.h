@@ -5,9 +5,13 @@
 namespace {
 
 template <class E>
-T<E>* as(char* p) { return reinterpret_cast<T<E>*>(p); }
+T<E>* as(char* p) {
+  return reinterpret_cast<T<E>*>(p);
+}
 template <class E>
-const T<E>* as(const char* p) { return reinterpret_cast<const T<E>*>(p); }
+const T<E>* as(const char* p) {
+  return reinterpret_cast<const T<E>*>(p);
+}
 
 // Short lines of a mask that repeats.
 template <class E>
@@ -90,16 +94,24 @@ void paste_row(const Job& job, int32_t row, const T<E>* o, int64_t begin, int64_
 // What both rows of a pair are given on a stretch that is alike for each: weights a and b, or 0.
 template <class E>
 void both(T<E>* i, T<E>* j, typename E::C a, typename E::C b, int64_t n) {
-  if (a == 1 && b > 0) copy_both<E>(i, j, b, n);
-  else if (b == 1 && a > 0) copy_both<E>(j, i, a, n);
-  else if (a > 0 && b > 0) blend_both<E>(i, j, a, b, n);
-  else if (a == 1) copy<E>(i, j, n);
-  else if (b == 1) copy<E>(j, i, n);
-  else if (a > 0) blend<E>(i, i, j, a, n);
-  else if (b > 0) blend<E>(j, j, i, b, n);
+  if (a == 1 && b > 0)
+    copy_both<E>(i, j, b, n);
+  else if (b == 1 && a > 0)
+    copy_both<E>(j, i, a, n);
+  else if (a > 0 && b > 0)
+    blend_both<E>(i, j, a, b, n);
+  else if (a == 1)
+    copy<E>(i, j, n);
+  else if (b == 1)
+    copy<E>(j, i, n);
+  else if (a > 0)
+    blend<E>(i, i, j, a, n);
+  else if (b > 0)
+    blend<E>(j, j, i, b, n);
 }
 
-// Calls work(at, until, in_one, in_two) for each stretch of [begin, end) that one or two rows paste.
+// Calls work(at, until, in_one, in_two) for each stretch of [begin, end) that one or two rows
+// paste.
 template <class Work>
 void sweep(Runs& one, Runs& two, int64_t begin, int64_t end, Work work) {
   one.skip_to(begin);
@@ -127,8 +139,10 @@ void paste_line_pair(T<E>* i, T<E>* j, typename E::C a, typename E::C b, Runs& o
   if (one.line == line) one.join_lines();
   if (two.line == line) two.join_lines();
   auto select_pair = select_both<E, false, false>;
-  if (a == 1) select_pair = b == 1 ? select_both<E, true, true> : select_both<E, true, false>;
-  else if (b == 1) select_pair = select_both<E, false, true>;
+  if (a == 1)
+    select_pair = b == 1 ? select_both<E, true, true> : select_both<E, true, false>;
+  else if (b == 1)
+    select_pair = select_both<E, false, true>;
   sweep(one, two, begin, end, [&](int64_t at, int64_t until, bool first, bool second) {
     if (!second) return select_lines<E>(i + at, i + at, j + at, a, in_one, until - at);
     if (!first) return select_lines<E>(j + at, j + at, i + at, b, in_two, until - at);

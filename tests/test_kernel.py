@@ -350,7 +350,8 @@ def test_threads_are_those_asked_for(monkeypatch, asked_anew):
     monkeypatch.setattr(_native, "_cores", lambda: 8)
     assert _native._threads(None, size) == 8
     assert _native._threads(2, size) == 2  # the framework's
-    assert _native._threads(None, 1 << 20) == 1  # too small to share
+    # 512 float32 images of 32 x 32: a thread would cost more than it gains
+    assert _native._threads(None, 512 * 3 * 32 * 32 * 4) == 1
     monkeypatch.setenv("BATCHMIX_NUM_THREADS", "3")
     assert _native._threads(None, size) == 8  # asked for once
     _native._default_threads.cache_clear()
