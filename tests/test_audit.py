@@ -48,8 +48,8 @@ class Right:
 
     def images(self, x, plan):
         """Integers that are too wide to be averaged are pasted."""
-        paste = bm.mix_ids if x.dtype == torch.int64 else bm.mix
-        return paste(x, plan, LAYOUTS[x.ndim])
+        field = bm.fields.Ids if x.dtype == torch.int64 else bm.fields.Grid
+        return field(LAYOUTS[x.ndim])(x, plan)
 
     def labels(self, soft, x):
         """As they should be."""
@@ -57,7 +57,7 @@ class Right:
 
     def masks(self, m, plan):
         """Along with the images."""
-        return bm.mix_ids(m, plan, LAYOUTS[m.ndim + 1].replace("C", ""))
+        return bm.fields.Ids(LAYOUTS[m.ndim + 1].replace("C", ""))(m, plan)
 
 
 def broken(**parts):

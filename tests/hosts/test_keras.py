@@ -55,7 +55,9 @@ def test_images_labels_and_masks_follow_one_plan(make):
     plan = bm.draw(SWITCH, bm.Key(3, 2, 5), B, {"H": H, "W": W})
     np.testing.assert_array_equal(host(got["images"]), bm.mix(IMAGES, plan, "NHWC"))
     np.testing.assert_allclose(host(got["labels"]), bm.mix_labels(IDS, plan, C), atol=1e-6)
-    np.testing.assert_array_equal(host(got["segmentation_masks"]), bm.fields.Ids("NHW")(MASKS, plan))
+    np.testing.assert_array_equal(
+        host(got["segmentation_masks"]), bm.fields.Ids("NHW")(MASKS, plan)
+    )
     assert got["name"] == "kept"
     for name in data:
         assert type(got[name]) is type(data[name])

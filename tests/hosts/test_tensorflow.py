@@ -74,10 +74,10 @@ def test_a_plan_goes_through_nest_unchanged():
 @pytest.mark.parametrize("ids", [False, True])
 def test_masks_and_sources_in_a_graph(xla, ids):
     """With axes in another order than those of the layout, and plans as arguments."""
-    mix = bm.mix_ids if ids else bm.mix
+    field = bm.fields.Ids("NHWC") if ids else bm.fields.Grid("NHWC")
     plan, x = masked_plan(), IMAGES.astype(np.int64 if ids else np.float32)
-    got = tf.function(lambda x, plan: mix(x, plan, "NHWC"), jit_compile=xla)(x, plan)
-    np.testing.assert_allclose(got, mix(x, plan, "NHWC"), rtol=1e-6)
+    got = tf.function(lambda x, plan: field(x, plan), jit_compile=xla)(x, plan)
+    np.testing.assert_allclose(got, field(x, plan), rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "uint8"])
@@ -162,9 +162,9 @@ def test_plans_of_one_graph_have_the_same_columns():
     class Changing:
         """Masks at every second step."""
 
-        def sample(self, rows):
+        def sample(self, request):
             paste = MixUp(1.0).sample(rows)
-            shape = (len(rows.partner), *rows.size.values())
+            shape = (len(request.partner), *request.size.values())
             return dataclasses.replace(paste, mask=np.ones(shape)) if rows.key.step % 2 else paste
 
     mixer = bm.Mixer(Changing(), FIELDS)

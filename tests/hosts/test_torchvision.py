@@ -41,9 +41,9 @@ class Drawn:
     opacity: float
     box: tuple | None = None
 
-    def sample(self, rows):
-        whole = [[0, n] for n in rows.size.values()]
-        batch = len(rows.partner)
+    def sample(self, request):
+        whole = [[0, n] for n in request.size.values()]
+        batch = len(request.partner)
         box = np.tile(np.array(self.box or whole, np.int32), (batch, 1, 1))
         return Paste(box, np.full(batch, self.opacity), np.zeros(batch, np.int8))
 

@@ -84,9 +84,9 @@ def test_a_key_below_zero():
 class Masked:
     """MixUp through a mask: a plan with one more part."""
 
-    def sample(self, rows):
+    def sample(self, request):
         paste = MixUp(1.0).sample(rows)
-        mask = np.ones((len(rows.partner), *rows.size.values()), np.float32)
+        mask = np.ones((len(request.partner), *request.size.values()), np.float32)
         return Paste(box=paste.box, opacity=paste.opacity, kind=paste.kind, mask=mask)
 
 
