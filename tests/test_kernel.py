@@ -56,7 +56,7 @@ def mixed(x, other, plan, layout, bits):
         weight = np.zeros(plan.size, np.float32)
         inside = tuple(slice(lo, hi) for lo, hi in box)
         weight[inside] = (
-            plan.blend[i] if plan.mask is None else plan.blend[i] * plan.mask[i][inside]
+            plan.opacity[i] if plan.mask is None else plan.opacity[i] * plan.mask[i][inside]
         )
         theirs = other[p]
         for k, axis in enumerate(plan.axes if plan.source is not None else ""):
@@ -186,7 +186,7 @@ def test_bad_indices_never_reach_memory():
     for name, at, value in [("partner", 0, 9), ("partner", 1, -1), ("box", (0, 0, 1), 99)]:
         plan = bm.draw(bm.policies.CutMix(), bm.Key(0), 4, {"H": 8, "W": 8})
         getattr(plan, name)[at] = value
-        plan.blend[:] = 1
+        plan.opacity[:] = 1
         with pytest.raises(ValueError, match="out of range"):
             bm.mix(x, plan, "NCHW")
 
@@ -195,7 +195,7 @@ def test_an_empty_box_is_not_pasted(isa):
     """Whatever its opacity: at the very end of an axis it would lie outside of the row."""
     x = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 1, 4, 4)
     plan = bm.Plan([1, 0], [[[4, 4], [1, 3]]] * 2, [1, 1], "HW", (4, 4))
-    plan.blend[:] = 1
+    plan.opacity[:] = 1
     np.testing.assert_array_equal(bm.mix(x, plan, "NCHW"), x)
     bm.mix(x, plan, "NCHW", out=(y := x.copy()))
     np.testing.assert_array_equal(y, x)
