@@ -6,15 +6,16 @@ import functools
 import importlib
 import math
 import os
-import sys
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
+from batchmix.backends._memory import Memory as Memory
+from batchmix.backends._memory import alike, axes_of, in_c_order, rows_at
 
 try:
     _kernel: Any = importlib.import_module("batchmix.backends._kernel")
@@ -33,14 +34,6 @@ _MISSING = (
     "portable path, several times slower. Reinstall where a C++ compiler is found."
 )
 _state: dict[str, Any] = {"threads": None, "kernel": None}
-
-
-class Memory(NamedTuple):
-    """Where an array lies: all that the kernel is told of it."""
-
-    address: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]  # bytes
 
 
 def kernels() -> dict[str, str | int]:
@@ -87,13 +80,13 @@ def paste(
     Opacities of 0 and 1 copy bits: then `dtype` is any type of the right width.
     """
     code, item = _TYPES[dtype]
-    axes = _axes(layout, x.shape[1:], x.strides[1:], item, plan.axes)
-    if axes is None or not (_alike(x, other) and _alike(x, out)) or _chosen() == "portable":
+    axes = axes_of(layout, x.shape[1:], x.strides[1:], item, plan.axes)
+    if axes is None or not (alike(x, other) and alike(x, out)) or _chosen() == "portable":
         return False
     if any((m.address | m.strides[0]) % item for m in (x, other, out)):
         return False
     effort = _effort(out, item, threads)
-    _kernel.paste(_rows(out), _rows(x), _rows(other), axes, *_columns(plan), code, *effort)
+    _kernel.paste(rows_at(out), rows_at(x), rows_at(other), axes, *_columns(plan), code, *effort)
     return True
 
 
@@ -102,13 +95,13 @@ def mix_stack(
 ) -> bool:
     """As `paste`, for rows in C order at addresses of their own."""
     code, item = _TYPES[dtype]
-    axes = _axes(layout, out.shape[1:], out.strides[1:], item, plan.axes)
-    if axes is None or not _in_c_order(out, item) or _chosen() == "portable":
+    axes = axes_of(layout, out.shape[1:], out.strides[1:], item, plan.axes)
+    if axes is None or not in_c_order(out, item) or _chosen() == "portable":
         return False
     if (rows % item).any() or (out.address | out.strides[0]) % item:
         return False
     effort = _effort(out, item, threads)
-    _kernel.mix_stack(_rows(out), rows, axes, *_columns(plan), code, *effort)
+    _kernel.mix_stack(rows_at(out), rows, axes, *_columns(plan), code, *effort)
     return True
 
 
@@ -120,12 +113,12 @@ def mix_normalize(
     code, item = _TYPES[dtype]
     _, channels, height, width = out.shape
     partner, box, opacity, mask, source = _columns(plan)
-    if mask is not None or source is not None or not _in_c_order(out, item):
+    if mask is not None or source is not None or not in_c_order(out, item):
         return False
     if _chosen() == "portable" or channels > _kernel.MAX_CHANNELS:
         return False
     _kernel.mix_normalize(
-        _rows(out), rows, height, width, channels, partner, box, opacity, scale, bias,
+        rows_at(out), rows, height, width, channels, partner, box, opacity, scale, bias,
         code, *_effort(out, item, threads),
     )  # fmt: skip
     return True
@@ -240,43 +233,3 @@ def _cache() -> int:
     except (AttributeError, ValueError, OSError):
         size = 0
     return (size if size > 0 else 32 << 20) // 2
-
-
-def _rows(memory: Memory) -> tuple[int, int]:
-    """Address of the first row, and bytes from one to the next."""
-    return memory.address, memory.strides[0]
-
-
-def _alike(x: Memory, other: Memory) -> bool:
-    """Whether rows have the same shape and order of memory."""
-    axes = zip(x.shape[1:], x.strides[1:], other.strides[1:])
-    return x.shape == other.shape and (
-        x.strides[1:] == other.strides[1:] or all(n == 1 or s == t for n, s, t in axes)
-    )
-
-
-def _in_c_order(memory: Memory, item: int) -> bool:
-    """Whether the elements of a row lie in the order of its axes, without gaps."""
-    for n, stride in zip(memory.shape[:0:-1], memory.strides[:0:-1]):
-        if n > 1 and stride != item:
-            return False
-        item *= n
-    return True
-
-
-@functools.lru_cache(256)
-def _axes(
-    layout: str, shape: tuple[int, ...], strides: tuple[int, ...], item: int, axes: str
-) -> bytes | None:
-    """int64 [rank, 2]: cells and plan axis of each row axis in memory's order; None with gaps."""
-    real = [k for k in range(len(shape)) if shape[k] != 1 or layout[k + 1] in axes]
-    order = sorted(real, key=lambda k: (-strides[k], k) if shape[k] > 1 else (-sys.maxsize, k))
-    expected = item
-    for k in reversed(order):
-        if shape[k] > 1 and strides[k] != expected:
-            return None
-        expected *= shape[k]
-    if len(order) > 8 or 0 in shape:
-        return None
-    table = [(shape[k], axes.find(layout[k + 1])) for k in order] or [(1, -1)]
-    return np.array(table, np.int64).tobytes()
