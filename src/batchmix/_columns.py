@@ -66,7 +66,7 @@ def checked_size(where: str, axes: tuple[Any, ...], *size: Any) -> tuple[int, ..
     letters = all(isinstance(a, str) and len(a) == 1 and a.isupper() and a != "N" for a in axes)
     fit = len(set(axes)) == len(axes) == len(cells) and all(0 < n < 2**31 for n in cells)
     if not (letters and fit):
-        given: Any = dict(zip(axes, size)) if len(axes) == len(size) else (axes, size)
+        given: Any = dict(zip(axes, size)) if len(set(axes)) == len(size) else (axes, size)
         raise mix_error(
             where, f"got size={given!r}.",
             "It maps each spatial axis, a capital letter but N, to its cells, an integer >= 1.",

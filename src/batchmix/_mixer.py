@@ -151,6 +151,8 @@ class Mixer:
             key = Key(self.seed, epoch, step, self.rank)
             return draw(self.policy, key, rows, size, pairing=self.pairing)
 
+        if not hasattr(x, "dtype"):  # a batch that is stacked while it is mixed
+            return make(epoch, step, rows or 0)
         b = backend_of(x, "Mixer")
         if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
             raise _traced(f"step={step!r}, which has no value yet.")

@@ -142,7 +142,7 @@ class Plan:
 
     @property
     def __jax_array__(self) -> Any:
-        """JAX asks for it where it meets a type that it does not know; for others it is not there."""
+        """For JAX, where it meets a type that it does not know; for others it is not there."""
         if not sys._getframe(1).f_globals.get("__name__", "").startswith("jax."):
             raise AttributeError("a Plan has no __jax_array__")
         raise mix_error(

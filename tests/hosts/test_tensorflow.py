@@ -163,9 +163,9 @@ def test_plans_of_one_graph_have_the_same_columns():
         """Masks at every second step."""
 
         def sample(self, request):
-            paste = MixUp(1.0).sample(rows)
+            paste = MixUp(1.0).sample(request)
             shape = (len(request.partner), *request.size.values())
-            return dataclasses.replace(paste, mask=np.ones(shape)) if rows.key.step % 2 else paste
+            return dataclasses.replace(paste, mask=np.ones(shape)) if request.key.step % 2 else paste
 
     mixer = bm.Mixer(Changing(), FIELDS)
     step = tf.function(lambda k: mixer((tf.constant(IMAGES), tf.constant(IDS)), step=k)[0])

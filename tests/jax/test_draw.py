@@ -85,7 +85,7 @@ class Masked:
     """MixUp through a mask: a plan with one more part."""
 
     def sample(self, request):
-        paste = MixUp(1.0).sample(rows)
+        paste = MixUp(1.0).sample(request)
         mask = np.ones((len(request.partner), *request.size.values()), np.float32)
         return Paste(box=paste.box, opacity=paste.opacity, kind=paste.kind, mask=mask)
 

@@ -53,9 +53,7 @@ def _kernel_type(dtype: np.dtype[Any]) -> str | None:
     """What the kernel takes elements for, or None where it must not have them."""
     if dtype.name in COMPUTE:
         return dtype.name if dtype.isnative else None
-    bare = (
-        dtype.kind in "biufcmMSUV" and not dtype.hasobject
-    )  # a reference would have to be counted
+    bare = dtype.kind in "biufcmMSUV" and not dtype.hasobject  # references are to be counted
     return WIDTHS.get(dtype.itemsize) if bare else None
 
 

@@ -17,14 +17,7 @@ from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS
 from batchmix.backends._host import traced as traced
 from batchmix.backends._torch_memory import (
-    addressable,
-    counted,
-    is_dense,
-    laid_out,
-    memory,
-    named,
-    no_mode,
-    written,
+    addressable, counted, is_dense, laid_out, memory, named, no_mode, written,
 )  # fmt: skip
 from batchmix.backends._torch_memory import overlap as overlap
 from batchmix.backends._torch_memory import writable as writable
@@ -72,8 +65,7 @@ def _paste_on_host(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Non
     if x.dtype is torch.bfloat16:  # NumPy has none
         out.copy_(_by_formula(x, other, plan, layout))
     else:
-        views = (_view(v) for v in (x, other, out))
-        mine, theirs, made = views
+        mine, theirs, made = map(_view, (x, other, out))
         host.paste_portably(mine, mine if other is x else theirs, plan, layout, made)
 
 
