@@ -39,14 +39,12 @@ def mix_row(x, row, plan, layout, other=None):
     partners = x if other is None else other
     partner = np.asarray(partners[int(plan.partner[row])], np.float64)
     cell = dict(zip(layout[1:], np.indices(own.shape, sparse=True)))
-    a = np.broadcast_to(alpha(plan, row, cell), own.shape)
+    a = alpha(plan, row, cell)
     moved = source_cell(plan, row, cell)
-    theirs = np.broadcast_to(partner[tuple(moved[letter] for letter in layout[1:])], own.shape)
-    out = own.copy()
-    out[a == 1] = theirs[a == 1]
-    part = (a > 0) & (a < 1)
-    out[part] = (1 - a[part]) * own[part] + a[part] * theirs[part]
-    return out
+    theirs = partner[tuple(moved[letter] for letter in layout[1:])]
+    with np.errstate(invalid="ignore"):  # 0 times infinity, where one of the two has no part
+        blend = (1 - a) * own + a * theirs
+    return np.where(a == 0, own, np.where(a == 1, theirs, blend))
 
 
 def mix(x, plan, layout, other=None):
