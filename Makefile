@@ -13,11 +13,11 @@ INSTALL += -c constraints-cpu.txt
 endif
 PIP = $(BIN)/python $(INSTALL)
 SETUP = pyproject.toml constraints.txt $(VENV)/created
-# make bench takes ARGS too, such as ARGS=--quick
+# make bench takes ARGS too, such as ARGS=--quick; a part of it is printed, not written
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts check types sanitize bench docs figures golden constraints clean
+.PHONY: compare test test-hosts check types sanitize bench bench-front-door docs figures golden constraints clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
@@ -68,8 +68,12 @@ sanitize: $(VENV)/test
 
 # beside every library that can be installed; they live in an environment of their own
 bench: .venv-bench/installed .venv-datarax/installed
-	.venv-bench/bin/batchmix bench --datarax .venv-datarax/bin/python --out benchmarks $(ARGS)
+	.venv-bench/bin/python benchmarks/run.py --datarax .venv-datarax/bin/python $(ARGS)
 	.venv-bench/bin/python docs/speed_table.py
+
+# Mixer and the drop-ins alone, beside timm and torchvision: a minute, in the environment of the tests
+bench-front-door: $(VENV)/test
+	$(BIN)/python benchmarks/run.py --only front-door $(ARGS)
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/composer.txt tests/torchvision_cpu.py
 	$(PYTHON) -m venv .venv-bench

@@ -1,58 +1,73 @@
-"""Writes the table of speed.md from benchmarks/results.json: python docs/speed_table.py."""
+"""Writes the tables of speed.md from benchmarks/results.json: python docs/speed_table.py."""
 
-import json
+import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
+BENCHMARKS = DOCS.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+from report import Report  # noqa: E402
+
 PAGE, MARK = DOCS / "speed.md", "<!-- what speed_table.py writes -->\n"
-SHAPE, GROUPS = [256, 3, 224, 224], ("float32", "uint8")
-WORKS = ["MixUp, one lam", "CutMix, one box", "both, per row", "uint8 to float32"]
+LARGE = ["MixUp, one lam", "CutMix, one box", "both, per row", "uint8 to float32"]
+SMALL = ["MixUp, one lam", "both, one draw", "both, per row"]
+TABLES = [  # title, groups, shape, works
+    ("256 images of 3 x 224 x 224", ("float32", "uint8"), (256, 3, 224, 224), LARGE),
+    ("The front door, 128 images of 3 x 32 x 32", ("front door",), (128, 3, 32, 32), SMALL),
+]
 
 
-def table(report):
+def tables(report):
     """Milliseconds of the whole step with one thread, and how many times batchmix' fastest."""
-    warm, shipped = (_medians(report, allocator) for allocator in ("warm", "shipped"))
-    lines = ["| work | library | how | warm ms | times ours | shipped ms | times ours |"]
-    lines.append("|---|---|---|---:|---:|---:|---:|")
-    for work in WORKS:
-        found = [key for key in warm if key[0] == work and "pixels only" not in key[2]]
-        ours = [key for key in found if key[1] == "batchmix"]
-        best = [min(ms[key] for key in ours) for ms in (warm, shipped)]
-        for key in sorted(found, key=warm.get):
-            times = [ms[key] / least for ms, least in zip((warm, shipped), best, strict=True)]
-            lines.append(
-                f"| {' | '.join(key)} | {warm[key]:.1f} | {times[0]:.1f} | "
-                f"{shipped[key]:.1f} | {times[1]:.1f} |"
-            )
-    head = f"\n{report_line(report)}\n\n"
-    return head + "\n".join(lines) + "\n"
+    parts = []
+    for title, groups, shape, works in TABLES:
+        found = report.find(threads=1, shape=shape)
+        lines = [row for work in works for row in _rows(found, groups, work)]
+        if lines:
+            parts.append("\n".join([f"{title}, {_machine(report)}", "", *_HEAD, *lines]))
+    return "\n" + "\n\n".join(parts) + "\n"
 
 
-def report_line(report):
-    """The machine and the date."""
-    machine = report["machine"]
-    return (
-        f"256 images of 3 x 224 x 224, the whole step with one thread: {machine['cpu']}, "
-        f"PyTorch {machine['torch']}, {report['date']}."
+_HEAD = [
+    "| work | library | how | warm ms | times ours | shipped ms | times ours |",
+    "|---|---|---|---:|---:|---:|---:|",
+]
+
+
+def _machine(report):
+    """Where and when."""
+    machine, date = report.head["machine"], report.head["date"]
+    return f"the whole step with one thread: {machine['cpu']}, PyTorch {machine['torch']}, {date}."
+
+
+def _rows(report, groups, work):
+    """The lines of one work, the fastest first."""
+    warm, shipped = (
+        {
+            (line.library, line.how): line.median
+            for group in groups
+            for line in report.find(allocator=allocator, group=group, work=work).lines
+            if "pixels only" not in line.how
+        }
+        for allocator in ("warm", "shipped")
     )
-
-
-def _medians(report, allocator):
-    """(work, library, how): milliseconds."""
-    return {
-        (case["work"], case["library"], case["how"]): case["ms"]["median"]
-        for run in report["runs"]
-        if (run["threads"], run["allocator"], run["shape"]) == (1, allocator, SHAPE)
-        and run["group"] in GROUPS
-        for case in run["cases"]
-    }
+    if not warm:
+        return
+    best = [min(ms[key] for key in ms if key[0] == "batchmix") for ms in (warm, shipped)]
+    digits = 1 if best[0] >= 1 else 2
+    for key in sorted(warm, key=warm.get):
+        cells = [
+            f"{ms[key]:.{digits}f} | {ms[key] / least:.1f}"
+            for ms, least in zip((warm, shipped), best, strict=True)
+        ]
+        yield f"| {' | '.join((work, *key, *cells))} |"
 
 
 def page(text, report):
-    """The page with the table of a report."""
-    return text.partition(MARK)[0] + MARK + table(report)
+    """The page with the tables of a report."""
+    return text.partition(MARK)[0] + MARK + tables(report)
 
 
 if __name__ == "__main__":
-    results = json.loads((DOCS.parent / "benchmarks" / "results.json").read_text())
-    PAGE.write_text(page(PAGE.read_text(), results))
+    PAGE.write_text(page(PAGE.read_text(), Report.load(BENCHMARKS / "results.json")))

@@ -1,64 +1,66 @@
-"""The arithmetic of a plan a second time: one cell after the other, in float64, nothing clever."""
+"""The arithmetic of a plan a second time: one row after the other, in float64, nothing clever.
 
-import itertools
+A cell is a position per letter of the layout; a position may be an array of them.
+"""
 
 import numpy as np
 
 
 def alpha(plan, row, cell):
-    """Opacity of the partner at one cell of one row; `cell` maps letters to positions."""
+    """Opacity of the partner at a cell of one row."""
     if plan.partner[row] == row:
         return 0.0
-    for axis, letter in enumerate(plan.axes):
-        lo, hi = plan.box[row, axis]
-        if not lo <= cell[letter] < hi:
-            return 0.0
     value = float(plan.opacity[row])
     if plan.mask is not None:
-        value *= float(plan.mask[(row, *(cell[letter] for letter in plan.axes))])
+        value = value * plan.mask[(row, *(cell[letter] for letter in plan.axes))].astype(float)
+    for axis, letter in enumerate(plan.axes):
+        lo, hi = plan.box[row, axis]
+        value = value * ((lo <= cell[letter]) & (cell[letter] < hi))
     return value
 
 
 def source_cell(plan, row, cell):
-    """The cell of the partner that is pasted on `cell`."""
+    """The cell of the partner that is pasted on `cell`; where nothing is pasted, any cell."""
     if plan.source is None:
         return cell
     moved = dict(cell)
     for axis, letter in enumerate(plan.axes):
         lo, hi = plan.box[row, axis]
         start, stop = plan.source[row, axis]
-        middle = (cell[letter] - lo + 0.5) / (hi - lo)
-        moved[letter] = int(start + middle * (stop - start))
+        middle = (cell[letter] - lo + 0.5) / max(hi - lo, 1)
+        found = np.floor(start + middle * (stop - start)).astype(int)
+        moved[letter] = np.clip(found, 0, plan.size[axis] - 1)
     return moved
+
+
+def mix_row(x, row, plan, layout, other=None):
+    """One row of the mixed batch; `x` may be a list of rows."""
+    own = np.asarray(x[row], np.float64)
+    partners = x if other is None else other
+    partner = np.asarray(partners[int(plan.partner[row])], np.float64)
+    cell = dict(zip(layout[1:], np.indices(own.shape, sparse=True)))
+    a = alpha(plan, row, cell)
+    moved = source_cell(plan, row, cell)
+    theirs = partner[tuple(moved[letter] for letter in layout[1:])]
+    with np.errstate(invalid="ignore"):  # 0 times infinity, where one of the two has no part
+        blend = (1 - a) * own + a * theirs
+    return np.where(a == 0, own, np.where(a == 1, theirs, blend))
 
 
 def mix(x, plan, layout, other=None):
     """The mixed batch, float64, before any rounding to the dtype of x."""
-    x = np.asarray(x, np.float64)
-    other = x if other is None else np.asarray(other, np.float64)
-    out = x.copy()
+    out = np.array(x, np.float64)
     for row in range(len(plan)):
-        for index in itertools.product(*map(range, x.shape[1:])):
-            cell = dict(zip(layout[1:], index))
-            a = alpha(plan, row, cell)
-            moved = source_cell(plan, row, cell) if a else cell
-            theirs = other[(plan.partner[row], *(moved[letter] for letter in layout[1:]))]
-            if a == 1:
-                out[(row, *index)] = theirs
-            elif a:
-                out[(row, *index)] = (1 - a) * x[(row, *index)] + a * theirs
+        out[row] = mix_row(x, row, plan, layout, other)
     return out
 
 
 def lam(plan):
     """Weight of each row's own content: the mean of what is left of it."""
-    cells = list(itertools.product(*map(range, plan.size)))
-    return np.array(
-        [
-            np.mean([1 - alpha(plan, row, dict(zip(plan.axes, index))) for index in cells])
-            for row in range(len(plan))
-        ]
-    )
+    cell = dict(zip(plan.axes, np.indices(plan.size, sparse=True)))
+    shape = plan.size
+    left = [1 - np.broadcast_to(alpha(plan, row, cell), shape) for row in range(len(plan))]
+    return np.array([np.mean(row) for row in left])
 
 
 def labels(y, plan, classes):

@@ -6,7 +6,6 @@ Every block fenced as ```python runs, whatever follows the word; ```text and ```
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import re
 import runpy
@@ -22,6 +21,7 @@ import yaml
 
 import batchmix as bm
 from pages import DOCS, ROOT, blocks, host_pages
+from report import Report
 
 PAGES = sorted(DOCS.rglob("*.md"))
 HERE = [page for page in PAGES if page not in host_pages()]  # the others: tests/hosts/test_pages.py
@@ -162,10 +162,10 @@ def test_latex_is_rendered_and_what_is_not_known_is_text(latex: str) -> None:
 
 def test_the_table_of_measured_speed_is_that_of_the_last_run() -> None:
     made = runpy.run_path(str(DOCS / "speed_table.py"))
-    report = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+    report = Report.load(ROOT / "benchmarks" / "results.json")
     text = (DOCS / "speed.md").read_text()
     assert made["page"](text, report) == text
-    assert "| timm | in place |" in made["table"](report)
+    assert "| timm | in place |" in made["tables"](report)
 
 
 class Page(HTMLParser):

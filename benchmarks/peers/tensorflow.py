@@ -9,33 +9,33 @@ from typing import Any
 import tensorflow as tf
 
 import batchmix as bm
-from batchmix.cli.bench import _compiled
-from batchmix.cli.bench._cases import CLASSES, CUTMIX_ROWS, MIXUP_ROWS, Batch, Case
+import cases as c
+import compiled
 from batchmix.fields import Image, Labels
 from batchmix.policies import Policy
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """MixUp and CutMix, and the same of batchmix."""
-    pixels = {MIXUP_ROWS: _compiled_of(1, _mix), CUTMIX_ROWS: _compiled_of(1, _cut)}
+    pixels = {c.MIXUP_ROWS: _compiled_of(1, _mix), c.CUTMIX_ROWS: _compiled_of(1, _cut)}
     step = {
-        MIXUP_ROWS: _compiled_of(
+        c.MIXUP_ROWS: _compiled_of(
             2, lambda x, y, order, lam: (_mix(x, order, lam), _soft(y, order, lam))
         ),
-        CUTMIX_ROWS: _compiled_of(
+        c.CUTMIX_ROWS: _compiled_of(
             2, lambda x, y, order, lam, box: (_cut(x, order, box), _soft(y, order, lam))
         ),
     }
     # an eager call of a compiled function comes back when it is done
-    framework = _compiled.Framework(
+    framework = compiled.Framework(
         "TensorFlow", tf.constant, lambda done: done, pixels, step, _jitted
     )
-    return _compiled.cases(framework, batch)
+    return compiled.cases(framework, batch)
 
 
-def _jitted(batch: Batch, policy: Policy) -> _compiled.Step:
+def _jitted(batch: c.Batch, policy: Policy) -> compiled.Step:
     """A Mixer in a function: the graph draws, pixels and labels are compiled by XLA."""
-    mixer = bm.Mixer(policy, {0: Image("NCHW"), 1: Labels(CLASSES)})
+    mixer = bm.Mixer(policy, {0: Image("NCHW"), 1: Labels(c.CLASSES)})
     graph = tf.function(lambda x, y, at: mixer((x, y), step=at, epoch=0), autograph=False)
     steps = itertools.count()
 
@@ -70,5 +70,5 @@ def _cut(x: Any, order: Any, box: Any) -> Any:
 
 def _soft(y: Any, order: Any, lam: Any) -> Any:
     """Dense labels."""
-    own, other = tf.one_hot(y, CLASSES), tf.one_hot(tf.gather(y, order), CLASSES)
+    own, other = tf.one_hot(y, c.CLASSES), tf.one_hot(tf.gather(y, order), c.CLASSES)
     return own * lam[:, None] + other * (1 - lam[:, None])

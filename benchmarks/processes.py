@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy
 import torch
 
 import batchmix
-from batchmix.cli.bench import Setting, peers
+import cases as c
+import peers
 
 _WARM = {  # glibc: keep what is freed, and hand it out again, to every thread
     "MALLOC_ARENA_MAX": "1",
@@ -25,10 +27,23 @@ _WARM = {  # glibc: keep what is freed, and hand it out again, to every thread
     "MALLOC_TRIM_THRESHOLD_": str(1 << 36),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
+_CHILD = Path(__file__).with_name("child.py")
 _THREADS = (  # of torch, NumPy, JAX and TensorFlow
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NPROC", "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Threads and allocator of a process, and the shapes that are run with them."""
+
+    threads: int
+    allocator: str
+    shapes: list[c.Shape]
+    headline: list[c.Shape]  # of uint8 images, and of the libraries that need their own process
+    doors: list[c.Shape]  # of the front door
+    seconds: float
 
 
 def cores() -> int:
@@ -38,16 +53,17 @@ def cores() -> int:
 
 
 def run_all(
-    settings: Sequence[Setting], command: str, datarax: Path | None = None
-) -> dict[str, Any]:
-    """Every setting in turn, behind a progress bar; nothing runs beside a measurement.
+    settings: Sequence[Setting], command: str, datarax: Path | None = None,
+    processes: Sequence[peers.Process] = peers.PROCESSES,
+) -> dict[str, Any]:  # fmt: skip
+    """Every setting in turn, under a progress bar; nothing runs beside a measurement.
 
     `datarax` is the Python of the environment that Datarax is installed in.
     """
     from rich.console import Console
     from rich.progress import Progress
 
-    jobs = [(setting, process) for setting in settings for process in peers.PROCESSES]
+    jobs = [(setting, process) for setting in settings for process in processes]
     absent: dict[str, str] = {}
     versions: dict[str, str | None] = {}
     runs, kernel = [], ""
@@ -68,22 +84,30 @@ def run_all(
         "libraries": {
             name: {"version": versions.get(name), "absent": absent.get(name)}
             for name in peers.MODULES
-            if name != "formula"
+            if name in versions or name in absent
         },
         "runs": runs,
     }
 
 
 def _steps(setting: Setting, process: peers.Process) -> int:
-    """What `_child` prints a line for."""
-    if process == peers.MAIN:
-        return len(setting.shapes) + 3 * len(_images(setting))
-    return len(setting.headline)
+    """What child.py prints a line for: a table."""
+    spec = specification(setting, process)
+    of_its_own = 1 if process == peers.FRONT_DOOR else 3 * len(spec["image_shapes"])
+    return len(spec["shapes"]) + of_its_own
 
 
-def _images(setting: Setting) -> list[Any]:
-    """uint8 images are measured at the first of the headline shapes."""
-    return list(setting.headline[:1])
+def specification(setting: Setting, process: peers.Process) -> dict[str, Any]:
+    """What child.py is told."""
+    shapes = {peers.MAIN: setting.shapes, peers.FRONT_DOOR: setting.doors}
+    return {
+        "group": process.group,
+        "libraries": process.libraries,
+        "threads": setting.threads,
+        "shapes": shapes.get(process, setting.headline),
+        "image_shapes": setting.headline[:1] if process == peers.MAIN else [],
+        "seconds": setting.seconds,
+    }
 
 
 def _run(
@@ -93,21 +117,12 @@ def _run(
     if python is None:
         reason = "needs an environment of its own: name its Python with --datarax"
         return {"absent": dict.fromkeys(process.libraries, reason), "runs": []}
-    main = process == peers.MAIN
-    spec = {
-        "group": process.group,
-        "libraries": process.libraries,
-        "threads": setting.threads,
-        "shapes": setting.shapes if main else setting.headline,
-        "image_shapes": _images(setting) if main else [],
-        "seconds": setting.seconds,
-    }
     environment = os.environ | dict.fromkeys(_THREADS, str(setting.threads))
     environment |= {"KERAS_BACKEND": process.keras}
     environment |= _WARM if setting.allocator == "warm" else {}
     with tempfile.TemporaryDirectory() as folder:
         result, errors = Path(folder, "result"), Path(folder, "errors")
-        words = ["-m", "batchmix.cli.bench._child", json.dumps(spec), str(result)]
+        words = [str(_CHILD), json.dumps(specification(setting, process)), str(result)]
         with (
             errors.open("wb") as stderr,
             subprocess.Popen(

@@ -9,20 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import cases as c
 from batchmix.backends import _native
-from batchmix.cli.bench._cases import LIMIT, Batch, Case
-
-COPY, SCALE = "copy", "scale"  # how each of them starts
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """Two of each; the faster one is the limit."""
     x, out, work = batch.x.numpy(), batch.out.numpy(), batch.work.numpy()
-    yield Case("limit", LIMIT, f"{COPY}: streaming stores", _in_parts(_native.stream_copy, out, x))
-    yield Case("limit", LIMIT, f"{COPY}: torch copy_", lambda: batch.out.copy_(batch.x))
+    yield c.Case("limit", "limit", "copy: streaming stores", _in_parts(_native.stream_copy, out, x))
+    yield c.Case("limit", "limit", "copy: torch copy_", lambda: batch.out.copy_(batch.x))
     minus = np.float32(-1)
-    yield Case("limit", LIMIT, f"{SCALE}: NumPy", lambda: np.multiply(work, minus, out=work))
-    yield Case("limit", LIMIT, f"{SCALE}: torch mul_", lambda: batch.work.mul_(-1.0))
+    yield c.Case("limit", "limit", "scale: NumPy", lambda: np.multiply(work, minus, out=work))
+    yield c.Case("limit", "limit", "scale: torch mul_", lambda: batch.work.mul_(-1.0))
 
 
 def _in_parts(

@@ -9,29 +9,17 @@ import numpy as np
 import torch
 from torch.nn.functional import one_hot
 
-from batchmix.cli.bench._cases import (
-    CLASSES,
-    CUTMIX,
-    LABELS,
-    LAM,
-    MIXUP,
-    Batch,
-    Case,
-    Mixed,
-    centred,
-    own_share,
-    whole,
-)
+import cases as c
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """MixUp and CutMix of a batch with itself in another order."""
-    box = centred(batch.size)
-    cut = own_share(box, batch.size)
+    box = c.centred(batch.size)
+    cut = c.own_share(box, batch.size)
     inside = np.s_[:, :, slice(*box[0]), slice(*box[1])]
     x, y = batch.x.numpy(), batch.y.numpy()
-    lam, rest = np.float32(LAM), np.float32(1 - LAM)
-    eye = np.eye(CLASSES, dtype=np.float32)
+    lam, rest = np.float32(c.LAM), np.float32(1 - c.LAM)
+    eye = np.eye(c.CLASSES, dtype=np.float32)
 
     def numpy_mix() -> Any:
         order = np.random.permutation(len(x))
@@ -45,7 +33,7 @@ def cases(batch: Batch) -> Iterator[Case]:
 
     def torch_mix() -> Any:
         order = torch.randperm(len(x))
-        return batch.x * LAM + batch.x[order] * (1 - LAM), _soft(batch.y, order, LAM), order
+        return batch.x * c.LAM + batch.x[order] * (1 - c.LAM), _soft(batch.y, order, c.LAM), order
 
     def torch_cut() -> Any:
         order = torch.randperm(len(x))
@@ -56,37 +44,39 @@ def cases(batch: Batch) -> Iterator[Case]:
     def torch_out() -> Any:
         order = torch.randperm(len(x))
         torch.index_select(batch.x, 0, order, out=batch.out)
-        torch.lerp(batch.out, batch.x, LAM, out=batch.out)
-        return batch.out, _soft(batch.y, order, LAM), order
+        torch.lerp(batch.out, batch.x, c.LAM, out=batch.out)
+        return batch.out, _soft(batch.y, order, c.LAM), order
 
     for library, work, how, call in (
-        ("NumPy formula", MIXUP, "new array", numpy_mix),
-        ("NumPy formula", CUTMIX, "new array", numpy_cut),
-        ("PyTorch formula", MIXUP, "new array", torch_mix),
-        ("PyTorch formula", MIXUP, "out=", torch_out),
-        ("PyTorch formula", CUTMIX, "new array", torch_cut),
+        ("NumPy formula", c.MIXUP, "new array", numpy_mix),
+        ("NumPy formula", c.CUTMIX, "new array", numpy_cut),
+        ("PyTorch formula", c.MIXUP, "new array", torch_mix),
+        ("PyTorch formula", c.MIXUP, "out=", torch_out),
+        ("PyTorch formula", c.CUTMIX, "new array", torch_cut),
     ):
-        pasted, opacity = (box, 1.0) if work == CUTMIX else (whole(batch.size), 1 - LAM)
-        yield Case(library, work, how, call, _seen(batch, call, pasted, opacity))
+        pasted, opacity = (box, 1.0) if work == c.CUTMIX else (c.whole(batch.size), 1 - c.LAM)
+        yield c.Case(library, work, how, call, _seen(batch, call, pasted, opacity))
 
 
 def _soft(y: torch.Tensor, order: torch.Tensor, lam: float) -> torch.Tensor:
     """Dense labels."""
-    hot = one_hot(y, CLASSES).float()
+    hot = one_hot(y, c.CLASSES).float()
     return hot * lam + hot[order] * (1 - lam)
 
 
-def _seen(batch: Batch, call: Callable[[], Any], box: Any, opacity: float) -> Callable[[], Mixed]:
+def _seen(
+    batch: c.Batch, call: Callable[[], Any], box: Any, opacity: float
+) -> Callable[[], c.Mixed]:
     """The formula, with the order that it drew."""
 
-    def seen() -> Mixed:
+    def seen() -> c.Mixed:
         pixels, labels, order = call()
-        return Mixed(pixels, batch.plan(order, box, opacity), labels)
+        return c.Mixed(pixels, batch.plan(order, box, opacity), labels)
 
     return seen
 
 
-def parts(rows: int, size: dict[str, int]) -> Iterator[Case]:
+def parts(rows: int, size: dict[str, int]) -> Iterator[c.Case]:
     """The labels alone."""
-    y, order = torch.randint(CLASSES, (rows,)), torch.randperm(rows)
-    yield Case("PyTorch formula", LABELS, "dense", lambda: _soft(y, order, LAM))
+    y, order = torch.randint(c.CLASSES, (rows,)), torch.randperm(rows)
+    yield c.Case("PyTorch formula", "soft labels", "dense", lambda: _soft(y, order, c.LAM))

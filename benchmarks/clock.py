@@ -9,31 +9,29 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from batchmix.cli.bench._cases import Case
+import cases as c
 
+Clock = Callable[[c.Case], float]
 _LEAST, _MOST = 5, 41  # samples of each case
-_IN_CACHE = 32 << 20  # a batch up to this is timed warm: each sample behind an untimed call
 
 
-def timed(case: Case) -> float:
-    """Seconds of one call; the result is dropped after the clock is read."""
+def timed(case: c.Case, calls: int = 1) -> float:
+    """Seconds of one call, on average; the last result is dropped after the clock is read."""
     start = time.perf_counter()
-    result = case.call()
+    for _ in range(calls):
+        result = case.call()
     seconds = time.perf_counter() - start
     del result
-    return seconds
+    return seconds / calls
 
 
 def interleave(
-    cases: Sequence[Case],
-    budget: float,
-    size: int,
-    clock: Callable[[Case], float] = timed,
+    cases: Sequence[c.Case], budget: float, warm: bool, clock: Clock = timed
 ) -> list[list[float]]:
     """Seconds of each sample of each case: at least five, then until `budget` seconds are used.
 
-    Every round starts from the same seeds, so that the libraries that draw from global generators
-    get the same run again.
+    `warm`: each sample comes after an untimed call of the same case. Every round starts from the
+    same seeds, so that the libraries that draw from global generators get the same run again.
     """
     samples: list[list[float]] = [[] for _ in cases]
     gc.collect()
@@ -45,7 +43,7 @@ def interleave(
                     continue
                 np.random.seed(turn)
                 torch.manual_seed(turn)
-                if size < _IN_CACHE and clock is timed:
+                if warm:
                     case.call()
                 found.append(clock(case))
     finally:

@@ -10,27 +10,12 @@ from typing import Any
 import numpy as np
 
 import batchmix as bm
-from batchmix.cli.bench._cases import (
-    CLASSES,
-    CUTMIX,
-    CUTMIX_ROWS,
-    LAM,
-    MIXUP,
-    MIXUP_ROWS,
-    PAIRS,
-    ROWS,
-    Batch,
-    Case,
-    Mixed,
-    centred,
-    dense,
-    whole,
-)
+import cases as c
 from batchmix.pairing import Derangement, Pairing, Reverse
 from batchmix.policies import CutMix, MixUp, PerPair, Policy, Rows, Switch
 from batchmix.policies._paste import Paste
 
-BOTH = Switch([MixUp(1.0), CutMix(1.0)])
+SWITCH = Switch([MixUp(1.0), CutMix(1.0)])
 
 
 @dataclass(frozen=True)
@@ -53,42 +38,44 @@ def plans(policy: Policy, rows: int, size: dict[str, int], pairing: Pairing) -> 
     return lambda: bm.draw(policy, bm.Key(0, 0, next(steps)), rows, size, pairing=pairing)
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """Everything, in place and out of place; what a peer has no counterpart of as well."""
     fixed: dict[str, Policy] = {
-        MIXUP: Fixed(whole(batch.size), 1 - LAM),
-        CUTMIX: Fixed(centred(batch.size), 1.0),
+        c.MIXUP: Fixed(c.whole(batch.size), 1 - c.LAM),
+        c.CUTMIX: Fixed(c.centred(batch.size), 1.0),
     }
-    rows: dict[str, Policy] = {ROWS: BOTH, MIXUP_ROWS: MixUp(1.0), CUTMIX_ROWS: CutMix(1.0)}
+    rows: dict[str, Policy] = {c.ROWS: SWITCH, c.MIXUP_ROWS: MixUp(1.0), c.CUTMIX_ROWS: CutMix(1.0)}
     for work, policy in (fixed | rows).items():
         yield _case(batch, work, "in place", policy, Reverse(), batch.work)
         yield _case(batch, work, "out=", policy, Derangement(), batch.out)
         yield _case(batch, work, "new array", policy, Derangement(), None)
-    yield _case(batch, PAIRS, "in place", PerPair(BOTH), Reverse(), batch.work)
+    yield _case(batch, c.PAIRS, "in place", PerPair(SWITCH), Reverse(), batch.work)
     for work, policy in fixed.items():
         yield _pairs(batch, work, policy)
-    for work, policy in (fixed | {ROWS: BOTH}).items():
+    for work, policy in (fixed | {c.ROWS: SWITCH}).items():
         yield _pixels(batch, work, "in place", policy, Reverse(), batch.work)
         yield _pixels(batch, work, "out=", policy, Derangement(), batch.out)
 
 
-def _case(batch: Batch, work: str, how: str, policy: Policy, pairing: Pairing, out: Any) -> Case:
+def _case(
+    batch: c.Batch, work: str, how: str, policy: Policy, pairing: Pairing, out: Any
+) -> c.Case:
     """Draw, mix, dense labels."""
     draw = plans(policy, len(batch), batch.size, pairing)
     x = batch.work if how == "in place" else batch.x
 
     def call() -> Any:
         plan = draw()
-        return bm.mix(x, plan, "NCHW", out=out), bm.mix_labels(batch.y, plan, CLASSES), plan
+        return bm.mix(x, plan, "NCHW", out=out), bm.mix_labels(batch.y, plan, c.CLASSES), plan
 
-    def seen() -> Mixed:
+    def seen() -> c.Mixed:
         pixels, labels, plan = call()
-        return Mixed(pixels, plan, labels)
+        return c.Mixed(pixels, plan, labels)
 
-    return Case("batchmix", work, how, call, seen)
+    return c.Case("batchmix", work, how, call, seen)
 
 
-def _pairs(batch: Batch, work: str, policy: Policy) -> Case:
+def _pairs(batch: c.Batch, work: str, policy: Policy) -> c.Case:
     """With pairs of labels in place of dense ones, as Composer, kornia and fastai make them."""
     draw = plans(policy, len(batch), batch.size, Derangement())
 
@@ -96,14 +83,16 @@ def _pairs(batch: Batch, work: str, policy: Policy) -> Case:
         plan = draw()
         return bm.mix(batch.x, plan, "NCHW", out=batch.out), bm.pairs(batch.y, plan), plan
 
-    def seen() -> Mixed:
+    def seen() -> c.Mixed:
         pixels, labels, plan = call()
-        return Mixed(pixels, plan, dense(*labels))
+        return c.Mixed(pixels, plan, c.dense(*labels))
 
-    return Case("batchmix", work, "out=, label pairs", call, seen)
+    return c.Case("batchmix", work, "out=, label pairs", call, seen)
 
 
-def _pixels(batch: Batch, work: str, how: str, policy: Policy, pairing: Pairing, out: Any) -> Case:
+def _pixels(
+    batch: c.Batch, work: str, how: str, policy: Policy, pairing: Pairing, out: Any
+) -> c.Case:
     """The pixels alone, for comparison with the limit."""
     plan = plans(policy, len(batch), batch.size, pairing)()
     x = batch.work if how == "in place" else batch.x
@@ -111,4 +100,4 @@ def _pixels(batch: Batch, work: str, how: str, policy: Policy, pairing: Pairing,
     def call() -> Any:
         return bm.mix(x, plan, "NCHW", out=out)
 
-    return Case("batchmix", work, f"{how}, pixels only", call, lambda: Mixed(call(), plan))
+    return c.Case("batchmix", work, f"{how}, pixels only", call, lambda: c.Mixed(call(), plan))

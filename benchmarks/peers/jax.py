@@ -10,30 +10,32 @@ import jax.numpy as jnp
 
 import batchmix as bm
 import batchmix.adapters.jax  # makes a plan a pytree
-from batchmix.cli.bench import _compiled
-from batchmix.cli.bench._cases import CLASSES, CUTMIX_ROWS, MIXUP_ROWS, Batch, Case
-from batchmix.cli.bench._ours import plans
+import cases as c
+import compiled
 from batchmix.pairing import Derangement
 from batchmix.policies import Policy
+from ours import plans
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """MixUp and CutMix, and the same of batchmix."""
     mix, cut = jax.jit(_mix), jax.jit(_cut)
-    pixels, step = {MIXUP_ROWS: mix, CUTMIX_ROWS: cut}, {}
-    step[MIXUP_ROWS] = jax.jit(lambda x, y, order, lam: (_mix(x, order, lam), _soft(y, order, lam)))
-    step[CUTMIX_ROWS] = jax.jit(
+    pixels, step = {c.MIXUP_ROWS: mix, c.CUTMIX_ROWS: cut}, {}
+    step[c.MIXUP_ROWS] = jax.jit(
+        lambda x, y, order, lam: (_mix(x, order, lam), _soft(y, order, lam))
+    )
+    step[c.CUTMIX_ROWS] = jax.jit(
         lambda x, y, order, lam, box: (_cut(x, order, box), _soft(y, order, lam))
     )
-    framework = _compiled.Framework("JAX", jnp.asarray, jax.block_until_ready, pixels, step, jitted)
-    return _compiled.cases(framework, batch)
+    framework = compiled.Framework("JAX", jnp.asarray, jax.block_until_ready, pixels, step, jitted)
+    return compiled.cases(framework, batch)
 
 
-def jitted(batch: Batch, policy: Policy, layout: str = "NCHW") -> _compiled.Step:
+def jitted(batch: c.Batch, policy: Policy, layout: str = "NCHW") -> compiled.Step:
     """batchmix as docs/jax.md shows it: the plan is an argument of the compiled step."""
     draw = plans(policy, len(batch), batch.size, Derangement())
     compiled = jax.jit(
-        lambda x, y, plan: (bm.mix(x, plan, layout), bm.mix_labels(y, plan, CLASSES))
+        lambda x, y, plan: (bm.mix(x, plan, layout), bm.mix_labels(y, plan, c.CLASSES))
     )
 
     def step(x: Any, y: Any) -> Any:
@@ -59,5 +61,5 @@ def _cut(x: Any, order: Any, box: Any) -> Any:
 
 def _soft(y: Any, order: Any, lam: Any) -> Any:
     """Dense labels."""
-    own, other = jax.nn.one_hot(y, CLASSES), jax.nn.one_hot(y[order], CLASSES)
+    own, other = jax.nn.one_hot(y, c.CLASSES), jax.nn.one_hot(y[order], c.CLASSES)
     return own * lam[:, None] + other * (1 - lam[:, None])

@@ -13,45 +13,34 @@ from typing import Any
 import torch
 from fastai.callback.mixup import CutMix, MixUp
 
-from batchmix.cli.bench._cases import (
-    CUTMIX,
-    MIXUP_ROWS,
-    Batch,
-    Case,
-    Mixed,
-    centred,
-    dense,
-    noted,
-    own_share,
-    whole,
-)
+import cases as c
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """Both; MixUp draws its lams, CutMix is told its box."""
     mix, cut = MixUp(1.0), CutMix(1.0)
-    box = centred(batch.size)
+    box = c.centred(batch.size)
     (top, bottom), (left, right) = box
     cut.rand_bbox = lambda *_: (left, top, right, bottom)
 
-    def seen_mix() -> Mixed:
-        with noted(torch, "randperm") as drawn:
+    def seen_mix() -> c.Mixed:
+        with c.noted(torch, "randperm") as drawn:
             pixels, partners, lam = _before_batch(mix, batch.x, batch.y)
-        plan = batch.plan(drawn[0], whole(batch.size), 1 - lam.numpy().astype(float))
-        return Mixed(pixels, plan, dense(batch.y, partners, lam))
+        plan = batch.plan(drawn[0], c.whole(batch.size), 1 - lam.numpy().astype(float))
+        return c.Mixed(pixels, plan, c.dense(batch.y, partners, lam))
 
-    def seen_cut() -> Mixed:
-        with noted(torch, "randperm") as drawn:
+    def seen_cut() -> c.Mixed:
+        with c.noted(torch, "randperm") as drawn:
             pixels, partners, lam = _before_batch(cut, batch.work, batch.y)
-        assert abs(lam - own_share(box, batch.size)) < 1e-6
-        return Mixed(pixels, batch.plan(drawn[0], box, 1.0), dense(batch.y, partners, lam))
+        assert abs(lam - c.own_share(box, batch.size)) < 1e-6
+        return c.Mixed(pixels, batch.plan(drawn[0], box, 1.0), c.dense(batch.y, partners, lam))
 
-    yield Case(
-        "fastai", MIXUP_ROWS, "new array, label pairs",
+    yield c.Case(
+        "fastai", c.MIXUP_ROWS, "new array, label pairs",
         lambda: _before_batch(mix, batch.x, batch.y), seen_mix,
     )  # fmt: skip
-    yield Case(
-        "fastai", CUTMIX, "in place, label pairs",
+    yield c.Case(
+        "fastai", c.CUTMIX, "in place, label pairs",
         lambda: _before_batch(cut, batch.work, batch.y), seen_cut,
     )  # fmt: skip
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from batchmix.cli.bench._cases import CUTMIX, LIMIT, MIXUP, ROWS
-from batchmix.cli.bench._limits import COPY, SCALE
+import cases as c
+from report import Report
 
 _LINES = {  # library, how: colour
     ("batchmix", "in place"): "#2b6cb0",
@@ -19,27 +20,26 @@ _LINES = {  # library, how: colour
     ("kornia", "new array, label pairs"): "#7d55a8",
     ("NumPy formula", "new array"): "#8a8a8a",
 }
-_LIMITS = {COPY: ("copy", "--"), SCALE: ("in-place scale", ":")}
+_LIMITS = {"copy": "--", "scale": ":"}
 
 
-def figure(report: dict[str, Any]) -> bytes:
+def figure(report: Report) -> bytes:
     """A PNG: a panel per kind of work; one thread, warm allocator where that was measured."""
-    runs = [run for run in report["runs"] if run["group"] == "float32"]
-    threads, allocator = min(
-        ((r["threads"], r["allocator"]) for r in runs), key=lambda s: (s[1] != "warm", s[0])
-    )
-    runs = [r for r in runs if (r["threads"], r["allocator"]) == (threads, allocator)]
+    report = report.find(group="float32")
+    settings = {(line.threads, line.allocator) for line in report.lines}
+    threads, allocator = min(settings, key=lambda setting: (setting[1] != "warm", setting[0]))
+    report = report.find(threads=threads, allocator=allocator)
     canvas = Figure(figsize=(13, 4.8))
     canvas.set_layout_engine("constrained")
-    machine = report["machine"]
+    machine = report.head["machine"]
     canvas.suptitle(
         f"draw, mix and labels of one float32 batch; {machine['cpu']}, {threads} "
         f"thread{'s' * (threads > 1)}, {allocator} allocator; a line per image size",
         x=0.01, ha="left", fontsize=10, color="#333333",
     )  # fmt: skip
     panels = canvas.subplots(1, 3, sharey=True)
-    for axes, work in zip(panels, (MIXUP, CUTMIX, ROWS)):
-        _panel(axes, work, sorted(runs, key=lambda run: run["bytes"]))
+    for axes, work in zip(panels, (c.MIXUP, c.CUTMIX, c.ROWS)):
+        _panel(axes, work, report)
     panels[0].set_ylabel("milliseconds, median", fontsize=9)
     handles: dict[str, Any] = {}
     for axes in panels:
@@ -53,21 +53,19 @@ def figure(report: dict[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def _panel(axes: Any, work: str, runs: list[dict[str, Any]]) -> None:
+def _panel(axes: Any, work: str, report: Report) -> None:
     """A line per library over the sizes; each image size has a line of its own."""
-    for kind, (name, style) in _LIMITS.items():
-        points = _points(runs, "limit", LIMIT, kind)
-        if points:
-            axes.plot(*zip(*points), style, color="#222222", lw=1.3, label=f"limit: {name}")
+    for kind, style in _LIMITS.items():
+        points = _points(report.find(library="limit", how=f"{kind}: *"))
+        axes.plot(*points, style, color="#222222", lw=1.3, label=f"limit: {kind}")
     for (library, how), colour in _LINES.items():
         ours = library == "batchmix"
         look = {"color": colour, "lw": 2.2 if ours else 1.3, "ms": 5 if ours else 3.5}
         look |= {"label": f"{library}, {how}" if ours else library, "zorder": 3 if ours else 2}
-        for pixels in sorted({run["shape"][-1] for run in runs}):
-            same = [run for run in runs if run["shape"][-1] == pixels]
-            points = _points(same, library, work, how)
-            if points:
-                axes.plot(*zip(*points), "-o", **look)
+        found = report.find(library=library, work=work, how=how)
+        for pixels in sorted({line.shape[-1] for line in found.lines}):
+            same = [line for line in found.lines if line.shape[-1] == pixels]
+            axes.plot(*_points(replace(found, lines=tuple(same))), "-o", **look)
     axes.set(xscale="log", yscale="log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -80,19 +78,7 @@ def _panel(axes: Any, work: str, runs: list[dict[str, Any]]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _points(
-    runs: list[dict[str, Any]], library: str, work: str, how: str
-) -> list[tuple[float, float]]:
-    """Megabytes and milliseconds; of a limit's several ways the fastest."""
-    points = []
-    for run in runs:
-        times = [
-            case["ms"]["median"]
-            for case in run["cases"]
-            if (case["library"], case["work"]) == (library, work)
-            and (case["how"] == how or (library == "limit" and case["how"].startswith(how)))
-            and "ms" in case
-        ]
-        if times:
-            points.append((run["bytes"] / 1e6, min(times)))
-    return points
+def _points(report: Report) -> tuple[list[float], list[float]]:
+    """Megabytes and milliseconds; of several lines for a size the fastest."""
+    sizes = sorted({line.bytes for line in report.lines if line.ms})
+    return [n / 1e6 for n in sizes], [report.median(bytes=n) or 0.0 for n in sizes]

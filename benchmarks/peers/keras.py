@@ -8,24 +8,15 @@ from typing import Any
 import keras  # type: ignore[import-untyped, unused-ignore]
 import numpy as np
 
-from batchmix.cli.bench._cases import (
-    CLASSES,
-    CUTMIX_ROWS,
-    MIXUP_ROWS,
-    Batch,
-    Case,
-    Mixed,
-    noted,
-    whole,
-)
+import cases as c
 
 _NAMES = {"torch": "Keras", "jax": "Keras on JAX", "tensorflow": "Keras on TensorFlow"}
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """Both, on one-hot labels, which the layers need, made beforehand."""
     x = keras.ops.convert_to_tensor(batch.x.numpy())
-    inputs = {"images": x, "labels": keras.ops.one_hot(batch.y.numpy(), CLASSES)}
+    inputs = {"images": x, "labels": keras.ops.one_hot(batch.y.numpy(), c.CLASSES)}
     mix = keras.layers.MixUp(alpha=1.0, data_format="channels_first")
     cut = keras.layers.CutMix(factor=(1.0, 1.0), data_format="channels_first")
 
@@ -35,20 +26,20 @@ def cases(batch: Batch) -> Iterator[Case]:
             getattr(value, "block_until_ready", lambda: None)()
         return found
 
-    def seen(layer: Any) -> Mixed:
-        with noted(layer, "get_random_transformation") as drawn:
+    def seen(layer: Any) -> c.Mixed:
+        with c.noted(layer, "get_random_transformation") as drawn:
             mixed = _numpy(call(layer))
         found = _numpy(drawn[0])
         order = found["permutation_order"]
         if layer is mix:
-            plan = batch.plan(order, whole(batch.size), 1 - found["mix_weight"].astype(float))
+            plan = batch.plan(order, c.whole(batch.size), 1 - found["mix_weight"].astype(float))
         else:
             plan = batch.plan(order, [_box(mask) for mask in found["batch_masks"][:, 0]], 1.0)
-        return Mixed(mixed["images"], plan, mixed["labels"])
+        return c.Mixed(mixed["images"], plan, mixed["labels"])
 
     library = _NAMES[keras.backend.backend()]
-    yield Case(library, MIXUP_ROWS, "new array", lambda: call(mix), lambda: seen(mix))
-    yield Case(library, CUTMIX_ROWS, "new array", lambda: call(cut), lambda: seen(cut))
+    yield c.Case(library, c.MIXUP_ROWS, "new array", lambda: call(mix), lambda: seen(mix))
+    yield c.Case(library, c.CUTMIX_ROWS, "new array", lambda: call(cut), lambda: seen(cut))
 
 
 def _numpy(found: dict[str, Any]) -> dict[str, Any]:

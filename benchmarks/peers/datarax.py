@@ -12,39 +12,31 @@ from datarax.operators.batch_mix_operator import BatchMixOperator, BatchMixOpera
 from flax import nnx
 
 import batchmix as bm
-from batchmix.cli.bench import _compiled
-from batchmix.cli.bench._cases import (
-    CLASSES,
-    CUTMIX,
-    EAGER,
-    JITTED,
-    MIXUP,
-    Batch,
-    Case,
-    Mixed,
-    noted,
-    whole,
-)
-from batchmix.cli.bench.peers.jax import jitted
+import cases as c
+import compiled
 from batchmix.policies import CutMix, MixUp, PerBatch
+from peers.jax import jitted
 
 
-def cases(batch: Batch) -> Iterator[Case]:
+def cases(batch: c.Batch) -> Iterator[c.Case]:
     """Both modes, and the same of batchmix, which draws on the host."""
     x = jnp.asarray(batch.x.numpy().transpose(0, 2, 3, 1))
     y = jnp.asarray(batch.y.numpy())
-    data = {"image": x, "label": jax.nn.one_hot(y, CLASSES)}
+    data = {"image": x, "label": jax.nn.one_hot(y, c.CLASSES)}
     for work, policy, mode in (
-        (MIXUP, PerBatch(MixUp(1.0)), "mixup"),
-        (CUTMIX, PerBatch(CutMix(1.0)), "cutmix"),
+        (c.MIXUP, PerBatch(MixUp(1.0)), "mixup"),
+        (c.CUTMIX, PerBatch(CutMix(1.0)), "cutmix"),
     ):
-        for how, step in {EAGER: _compiled.eager, JITTED: jitted}.items():
+        for how, step in {
+            "whole step, eager": compiled.eager,
+            "whole step, jitted": jitted,
+        }.items():
             made = step(batch, policy, "NHWC")
-            yield _compiled.ours(made, jax.block_until_ready, work, how, x, y, "NHWC")
+            yield compiled.ours(made, jax.block_until_ready, work, how, x, y, "NHWC")
         yield _case(batch, work, mode, data)
 
 
-def _case(batch: Batch, work: str, mode: str, data: dict[str, Any]) -> Case:
+def _case(batch: c.Batch, work: str, mode: str, data: dict[str, Any]) -> c.Case:
     """One mode; what it draws, a twin with the same seed draws too, where it can be seen."""
     operator = _operator(mode)
     compiled = nnx.jit(_apply)
@@ -52,15 +44,15 @@ def _case(batch: Batch, work: str, mode: str, data: dict[str, Any]) -> Case:
     def call() -> Any:
         return jax.block_until_ready(compiled(operator, data))
 
-    def seen() -> Mixed:
+    def seen() -> c.Mixed:
         nonlocal operator
         operator = _operator(mode)
         mixed = call()
         plan = _plan(batch, mode, _operator(mode), data)
-        pixels = _compiled.channels_first(mixed["image"], "NHWC")
-        return Mixed(pixels, plan, np.asarray(mixed["label"]))
+        pixels = compiled.channels_first(mixed["image"], "NHWC")
+        return c.Mixed(pixels, plan, np.asarray(mixed["label"]))
 
-    return Case("Datarax", work, JITTED, call, seen)
+    return c.Case("Datarax", work, "whole step, jitted", call, seen)
 
 
 def _operator(mode: str) -> Any:
@@ -77,16 +69,16 @@ def _apply(operator: Any, data: dict[str, Any]) -> Any:
     return mixed
 
 
-def _plan(batch: Batch, mode: str, operator: Any, data: dict[str, Any]) -> bm.Plan:
+def _plan(batch: c.Batch, mode: str, operator: Any, data: dict[str, Any]) -> bm.Plan:
     """The draws of an operator, read off a call that is not compiled."""
     with (
-        noted(jax.random, "beta") as lams,
-        noted(jax.random, "permutation") as orders,
-        noted(jax.random, "randint") as centres,
+        c.noted(jax.random, "beta") as lams,
+        c.noted(jax.random, "permutation") as orders,
+        c.noted(jax.random, "randint") as centres,
     ):
         _apply(operator, data)
     if mode == "mixup":
-        return batch.plan(orders[0], whole(batch.size), 1 - float(lams[0]))
+        return batch.plan(orders[0], c.whole(batch.size), 1 - float(lams[0]))
     across, down = map(float, centres)
     share = np.sqrt(np.float32(1) - np.float32(float(lams[0])))
     box: list[list[int]] = []

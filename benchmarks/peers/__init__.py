@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+from collections.abc import Mapping
+from functools import cache
 from types import ModuleType
 from typing import NamedTuple
 
@@ -38,9 +40,11 @@ class Process(NamedTuple):
 MAIN = Process(
     "float32", ("timm", "torchvision", "kornia", "Composer", "fastai", "formula")
 )  # the one that has uint8 images and all shapes too
+FRONT_DOOR = Process("front door", ("timm", "torchvision"))
 DATARAX = Process("JAX, NHWC", ("Datarax",), "jax")  # asks for versions that no other library has
 PROCESSES = (
     MAIN,
+    FRONT_DOOR,
     Process("float32, own process", ("Keras",)),
     Process("JAX", ("JAX", "Keras on JAX"), "jax"),
     Process("TensorFlow", ("TensorFlow", "Keras on TensorFlow"), "tensorflow"),
@@ -58,5 +62,11 @@ def load(library: str) -> ModuleType | str:
 
 def version(library: str) -> str | None:
     """The version that is installed, if any, whatever its distribution is called."""
-    owners = importlib.metadata.packages_distributions().get(MODULES[library])
+    owners = _owners().get(MODULES[library])
     return importlib.metadata.version(owners[0]) if owners else None
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    """Package: the distributions that it comes from; a slow look-up."""
+    return importlib.metadata.packages_distributions()

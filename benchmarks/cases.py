@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 
 import batchmix as bm
 
-CLASSES = 1000
-LAM = 0.4  # of the work "MixUp, one lam", in every library
-MIXUP, CUTMIX = "MixUp, one lam", "CutMix, one box"
-ROWS, PAIRS = "both, per row", "both, per pair"
-MIXUP_ROWS, CUTMIX_ROWS = "MixUp, per row", "CutMix, per row"
-FLOAT, BYTES = "uint8 to float32", "uint8 to uint8"
-LOADER = "DataLoader, workers: {}"
-# how, where a framework compiles: step by step, as one compiled function, without plan and labels
-EAGER, JITTED, PIXELS = "whole step, eager", "whole step, jitted", "pixels only"
-DRAW, LABELS, LIMIT = "draw parameters", "soft labels", "limit"
+Shape = tuple[int, ...]
+
+LARGE, SMALL = (256, 3, 224, 224), (512, 3, 32, 32)  # the shapes that tables are printed for
+DOORS: list[Shape] = [
+    (128, 3, 224, 224),
+    (64, 3, 32, 32),
+    (128, 3, 32, 32),
+    SMALL,
+]  # the front door
+CLASSES = 1000  # where nothing else is said
+LAM = 0.4  # of the work "MixUp, one lam", in every library that lets it be given
+# the work: what is mixed, and how many rows share a draw
+MIXUP, CUTMIX, BOTH = "MixUp, one lam", "CutMix, one box", "both, one draw"
+MIXUP_ROWS, CUTMIX_ROWS, ROWS = "MixUp, per row", "CutMix, per row", "both, per row"
+PAIRS, FLOAT = "both, per pair", "uint8 to float32"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Mixed:
 
     pixels: Any  # [B, ...], array or tensor
     plan: bm.Plan
-    labels: Any = None  # [B, CLASSES]; None where none were made
+    labels: Any = None  # [B, C]; None where none were made
     tolerance: float = 2e-6
     finish: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda row: row
 
@@ -57,13 +62,15 @@ class Batch:
     y: torch.Tensor
     work: torch.Tensor  # mixed in place, again and again
     out: torch.Tensor
+    classes: int
 
     @staticmethod
-    def random(shape: tuple[int, int, int, int]) -> Batch:
+    def random(shape: Shape, classes: int = CLASSES) -> Batch:
         """The same numbers for the same shape."""
         torch.manual_seed(0)
         x = torch.randn(shape)
-        return Batch(x, torch.randint(CLASSES, shape[:1]), x.clone(), torch.zeros(shape))
+        y = torch.randint(classes, shape[:1])
+        return Batch(x, y, x.clone(), torch.zeros(shape), classes)
 
     @property
     def size(self) -> dict[str, int]:

@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 import batchmix as bm
-from batchmix.cli.bench import _images, _ours
-from batchmix.cli.bench._cases import CLASSES, LOADER, Case, Mixed
-from batchmix.cli.bench._images import MEAN, MEAN_255, STD, STD_255, Images, normalise
+import cases as c
 from batchmix.pairing import Derangement
+from images import MEAN, MEAN_255, STD, STD_255, Images, normalise, timm_normalise
+from ours import SWITCH, plans
 
 BATCHES = 6  # per sample; the first is not counted
 WORKERS = (0, 1)
@@ -35,26 +35,26 @@ class Decoded:
         return self.transform(self.images.rows[row].copy()), self.images.y[row]
 
 
-def seconds(case: Case) -> float:
+def seconds(case: c.Case) -> float:
     """Per batch, from the arrival of the first: the case clocks itself, workers start before."""
     return float(case.call())
 
 
-def ours(images: Images) -> Iterator[Case]:
+def ours(images: Images) -> Iterator[c.Case]:
     """Workers ship uint8; the loop mixes and widens once, into memory that it keeps."""
     count, size = len(images.rows), images.size
-    draw = _ours.plans(_ours.BOTH, count, size, Derangement())
+    draw = plans(SWITCH, count, size, Derangement())
     out = np.zeros((count, 3, *size.values()), np.float32)
 
     def widen(rows: Any, y: Any) -> Any:
         plan = draw()
         mixed = bm.mix_normalize(rows, plan, MEAN_255, STD_255, out=out)
-        return torch.from_numpy(mixed), bm.mix_labels(y, plan, CLASSES), plan
+        return torch.from_numpy(mixed), bm.mix_labels(y, plan, c.CLASSES), plan
 
-    def seen(collate: Any, array: Any) -> Mixed:
+    def seen(collate: Any, array: Any) -> c.Mixed:
         rows, y = collate(list(zip(images.rows, images.y)))
         pixels, labels, plan = widen(array(rows), y)
-        return Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
+        return c.Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
 
     for workers, how, collate, array in (
         (0, "uint8 rows, mix_normalize", rows_and_labels, list),
@@ -72,11 +72,11 @@ def rows_and_labels(pairs: Any) -> Any:
     return rows, torch.tensor(y)
 
 
-def timm(images: Images) -> Iterator[Case]:
+def timm(images: Images) -> Iterator[c.Case]:
     """FastCollateMixup, normalised in the loop as PrefetchLoader does; and without mixing."""
     from timm.data.loader import fast_collate
 
-    from batchmix.cli.bench.peers.timm import mixup
+    from peers.timm import mixup
 
     for workers in WORKERS:
         for how, collate in (
@@ -87,15 +87,15 @@ def timm(images: Images) -> Iterator[Case]:
             yield _case(
                 "timm", how, workers, images,
                 lambda row: np.rollaxis(row, 2), collate,
-                lambda x, y: (_images.timm_normalise(x), y),
+                lambda x, y: (timm_normalise(x), y),
             )  # fmt: skip
 
 
-def torchvision(images: Images) -> Iterator[Case]:
+def torchvision(images: Images) -> Iterator[c.Case]:
     """As its guide has it: transforms per image, MixUp or CutMix in the collate function."""
     from torchvision.transforms import v2
 
-    mix = v2.RandomChoice([v2.MixUp(num_classes=CLASSES), v2.CutMix(num_classes=CLASSES)])
+    mix = v2.RandomChoice([v2.MixUp(num_classes=c.CLASSES), v2.CutMix(num_classes=c.CLASSES)])
     each = v2.Compose(
         [
             v2.ToImage(),
@@ -113,8 +113,8 @@ def torchvision(images: Images) -> Iterator[Case]:
 def _case(
     library: str, how: str, workers: int, images: Images,
     transform: Callable[[Any], Any], collate: Callable[[Any], Any], consume: Callable[..., Any],
-    seen: Callable[[], Mixed] | None = None,
-) -> Case:  # fmt: skip
+    seen: Callable[[], c.Mixed] | None = None,
+) -> c.Case:  # fmt: skip
     """One pass over the data set, in seconds per batch."""
     loader: Any = DataLoader(
         Decoded(images, transform),
@@ -132,4 +132,4 @@ def _case(
         del result
         return elapsed / (BATCHES - 1)
 
-    return Case(library, LOADER.format(workers), how, call, seen)
+    return c.Case(library, f"DataLoader, workers: {workers}", how, call, seen)

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix.cli.bench import _ours
-from batchmix.cli.bench._cases import BYTES, CLASSES, FLOAT, Case, Mixed, noted, whole, written
+import cases as c
 from batchmix.pairing import Derangement
+from ours import SWITCH, plans
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # ImageNet's, as everywhere
 MEAN_255, STD_255 = [255 * v for v in MEAN], [255 * v for v in STD]
@@ -29,11 +29,11 @@ class Images:
     y: list[int]
 
     @staticmethod
-    def random(shape: tuple[int, int, int, int]) -> Images:
+    def random(shape: c.Shape) -> Images:
         """As many as the shape has rows."""
         rng = np.random.default_rng(0)
         pixels = rng.integers(0, 256, (shape[0], *shape[2:], 3), np.uint8)
-        return Images([row.copy() for row in pixels], rng.integers(0, CLASSES, shape[0]).tolist())
+        return Images([row.copy() for row in pixels], rng.integers(0, c.CLASSES, shape[0]).tolist())
 
     @property
     def size(self) -> dict[str, int]:
@@ -52,10 +52,10 @@ def normalise(row: NDArray[np.float64]) -> NDArray[np.float64]:
     return normal.transpose(2, 0, 1)
 
 
-def ours(images: Images) -> Iterator[Case]:
+def ours(images: Images) -> Iterator[c.Case]:
     """One pass from the list to the batch, float32 or uint8."""
     count, size = len(images.rows), images.size
-    draw = _ours.plans(_ours.BOTH, count, size, Derangement())
+    draw = plans(SWITCH, count, size, Derangement())
     y = np.array(images.y)
     out = np.zeros((count, 3, *size.values()), np.float32)
     out8 = np.zeros((count, *size.values(), 3), np.uint8)
@@ -63,22 +63,22 @@ def ours(images: Images) -> Iterator[Case]:
     def float_batch(out: Any = None) -> Any:
         plan = draw()
         mixed = bm.mix_normalize(images.rows, plan, MEAN_255, STD_255, out=out)
-        return mixed, bm.mix_labels(y, plan, CLASSES), plan
+        return mixed, bm.mix_labels(y, plan, c.CLASSES), plan
 
     def uint8_batch() -> Any:
         plan = draw()
-        return bm.mix_stack(images.rows, plan, out=out8), bm.mix_labels(y, plan, CLASSES), plan
+        return bm.mix_stack(images.rows, plan, out=out8), bm.mix_labels(y, plan, c.CLASSES), plan
 
-    def seen_float(call: Callable[[], Any]) -> Callable[[], Mixed]:
-        def seen() -> Mixed:
+    def seen_float(call: Callable[[], Any]) -> Callable[[], c.Mixed]:
+        def seen() -> c.Mixed:
             pixels, labels, plan = call()
-            return Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
+            return c.Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
 
         return seen
 
-    def seen_uint8() -> Mixed:
+    def seen_uint8() -> c.Mixed:
         pixels, labels, plan = uint8_batch()
-        return Mixed(pixels, plan, labels, tolerance=0, finish=np.rint)
+        return c.Mixed(pixels, plan, labels, tolerance=0, finish=np.rint)
 
     plan = draw()
 
@@ -86,20 +86,20 @@ def ours(images: Images) -> Iterator[Case]:
         return bm.mix_normalize(images.rows, plan, MEAN_255, STD_255, out=out)
 
     into = partial(float_batch, out)
-    yield Case("batchmix", FLOAT, "out=", into, seen_float(into))
-    yield Case("batchmix", FLOAT, "new array", float_batch, seen_float(float_batch))
-    yield Case(
-        "batchmix", FLOAT, "out=, pixels only", pixels,
-        lambda: Mixed(pixels(), plan, tolerance=2e-5, finish=normalise),
+    yield c.Case("batchmix", c.FLOAT, "out=", into, seen_float(into))
+    yield c.Case("batchmix", c.FLOAT, "new array", float_batch, seen_float(float_batch))
+    yield c.Case(
+        "batchmix", c.FLOAT, "out=, pixels only", pixels,
+        lambda: c.Mixed(pixels(), plan, tolerance=2e-5, finish=normalise),
     )  # fmt: skip
-    yield Case("batchmix", BYTES, "out=", uint8_batch, seen_uint8)
+    yield c.Case("batchmix", "uint8 to uint8", "out=", uint8_batch, seen_uint8)
 
 
-def timm(images: Images) -> Iterator[Case]:
+def timm(images: Images) -> Iterator[c.Case]:
     """Collate and normalise, mixing before or while or not at all."""
     from timm.data.loader import fast_collate
 
-    from batchmix.cli.bench.peers.timm import mixup, with_plan
+    from peers.timm import mixup, with_plan
 
     rows, size = images.channels_first, images.size
     elem = mixup()
@@ -108,26 +108,26 @@ def timm(images: Images) -> Iterator[Case]:
         batch, y = fast_collate(rows)
         return elem(timm_normalise(batch), y)
 
-    def seen() -> Mixed:
+    def seen() -> c.Mixed:
         (pixels, labels), plan = with_plan(collated, elem, len(rows), size)
-        return Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
+        return c.Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
 
-    yield Case("timm", FLOAT, "fast_collate, normalise, Mixup elem", collated, seen)
+    yield c.Case("timm", c.FLOAT, "fast_collate, normalise, Mixup elem", collated, seen)
     for mode in ("elem", "batch"):
         yield _fast(rows, size, mode)
     fast = mixup(fast=True)
 
-    def seen_bytes() -> Mixed:
+    def seen_bytes() -> c.Mixed:
         (pixels, labels), plan = with_plan(lambda: fast(rows), fast, len(rows), size)
         finish: Any = lambda row: np.rint(row).transpose(2, 0, 1)  # noqa: E731
-        return Mixed(pixels, plan, labels, tolerance=1, finish=finish)
+        return c.Mixed(pixels, plan, labels, tolerance=1, finish=finish)
 
-    yield Case("timm", BYTES, "FastCollateMixup elem", lambda: fast(rows), seen_bytes)
+    yield c.Case("timm", "uint8 to uint8", "FastCollateMixup elem", lambda: fast(rows), seen_bytes)
 
 
-def _fast(rows: Any, size: dict[str, int], mode: str) -> Case:
+def _fast(rows: Any, size: dict[str, int], mode: str) -> c.Case:
     """FastCollateMixup rounds to uint8 before the batch is normalised."""
-    from batchmix.cli.bench.peers.timm import mixup, with_plan
+    from peers.timm import mixup, with_plan
 
     fast = mixup(mode=mode, fast=True)
 
@@ -135,12 +135,12 @@ def _fast(rows: Any, size: dict[str, int], mode: str) -> Case:
         batch, labels = fast(rows)
         return timm_normalise(batch), labels
 
-    def seen() -> Mixed:
+    def seen() -> c.Mixed:
         (pixels, labels), plan = with_plan(call, fast, len(rows), size)
         finish: Any = lambda row: normalise(np.rint(row))  # noqa: E731
-        return Mixed(pixels, plan, labels, tolerance=1.01 * LEVEL, finish=finish)
+        return c.Mixed(pixels, plan, labels, tolerance=1.01 * LEVEL, finish=finish)
 
-    return Case("timm", FLOAT, f"FastCollateMixup {mode}, normalise", call, seen)
+    return c.Case("timm", c.FLOAT, f"FastCollateMixup {mode}, normalise", call, seen)
 
 
 def timm_normalise(batch: torch.Tensor) -> torch.Tensor:
@@ -149,14 +149,16 @@ def timm_normalise(batch: torch.Tensor) -> torch.Tensor:
     return batch.float().sub_(mean).div_(std)
 
 
-def torchvision(images: Images) -> Iterator[Case]:
+def torchvision(images: Images) -> Iterator[c.Case]:
     """Normalise each image, or the batch; then MixUp or CutMix of the batch."""
     from torch.utils.data import default_collate
     from torchvision.transforms import v2
 
+    from peers.torchvision import with_plan
+
     to_float = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
     each, batch = v2.Compose([v2.ToImage(), *to_float]), v2.Compose(to_float)
-    mixes = [v2.MixUp(num_classes=CLASSES), v2.CutMix(num_classes=CLASSES)]
+    mixes = [v2.MixUp(num_classes=c.CLASSES), v2.CutMix(num_classes=c.CLASSES)]
     mix = v2.RandomChoice(mixes)
     y = torch.tensor(images.y)
 
@@ -168,19 +170,11 @@ def torchvision(images: Images) -> Iterator[Case]:
         stacked = torch.stack([torch.from_numpy(row) for row in images.rows])
         return mix(batch(stacked.permute(0, 3, 1, 2)), y)
 
-    def seen(call: Callable[[], Any]) -> Callable[[], Mixed]:
-        def noting() -> Mixed:
-            with noted(mixes[0], "make_params") as mixed, noted(mixes[1], "make_params") as cut:
-                pixels, labels = call()
-            box, opacity = whole(images.size), 1 - mixed[0]["lam"] if mixed else 1.0
-            if cut:
-                left, top, right, bottom = cut[0]["box"]
-                box = [[top, bottom], [left, right]]
-            partner = np.roll(np.arange(len(y)), 1)
-            plan = written(len(y), images.size, partner, box, opacity)
-            return Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
+    def seen(call: Callable[[], Any]) -> c.Mixed:
+        (pixels, labels), plan = with_plan(call, mixes, len(y), images.size)
+        return c.Mixed(pixels, plan, labels, tolerance=2e-5, finish=normalise)
 
-        return noting
-
-    yield Case("torchvision", FLOAT, "each image, collate, mix", per_image, seen(per_image))
-    yield Case("torchvision", FLOAT, "stack, batch, mix", per_batch, seen(per_batch))
+    yield c.Case(
+        "torchvision", c.FLOAT, "each image, collate, mix", per_image, partial(seen, per_image)
+    )
+    yield c.Case("torchvision", c.FLOAT, "stack, batch, mix", per_batch, partial(seen, per_batch))
