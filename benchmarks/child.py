@@ -25,6 +25,7 @@ import limits
 import loader
 import ours
 import peers
+from batchmix import backends
 from batchmix.pairing import Derangement, Reverse
 from check import check
 from clock import Clock, interleave, summary, timed
@@ -38,13 +39,13 @@ _SAMPLE, _CALLS = 16 << 20, 32  # of the front door: small batches are timed by 
 def run(spec: dict[str, Any]) -> dict[str, Any]:
     """Every group that is asked for, at every shape."""
     torch.set_num_threads(spec["threads"])
-    bm.set_threads(spec["threads"])
+    backends.set_threads(spec["threads"])
     loaded = {library: peers.load(library) for library in spec["libraries"]}
     absent = {library: found for library, found in loaded.items() if isinstance(found, str)}
     modules = {k: found for k, found in loaded.items() if isinstance(found, ModuleType)}
     versions = {library: peers.version(library) for library in modules if library != "formula"}
     found = {"absent": absent, "versions": versions, "runs": _runs(spec, modules)}
-    return found | {"kernel": bm.kernels()["host"]}
+    return found | {"kernel": backends.kernels()["host"]}
 
 
 def _runs(spec: dict[str, Any], modules: dict[str, ModuleType]) -> list[Run]:

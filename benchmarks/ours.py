@@ -12,7 +12,7 @@ import numpy as np
 import batchmix as bm
 import cases as c
 from batchmix.pairing import Derangement, Pairing, Reverse
-from batchmix.policies import CutMix, MixUp, PerPair, Policy, Rows, Switch
+from batchmix.policies import CutMix, MixUp, PerPair, Policy, Request, Switch
 from batchmix.policies._paste import Paste
 
 SWITCH = Switch([MixUp(1.0), CutMix(1.0)])
@@ -25,10 +25,10 @@ class Fixed:
     box: list[list[int]]
     opacity: float
 
-    def sample(self, rows: Rows) -> Paste:
+    def sample(self, request: Request) -> Paste:
         """Copies of the one paste."""
-        count = len(rows.partner)
-        box = np.tile(np.array(self.box), (count, 1, 1))
+        count = len(request.partner)
+        box = np.tile(np.array(self.box, np.int32), (count, 1, 1))
         return Paste(box, np.full(count, self.opacity), np.zeros(count, np.int8))
 
 

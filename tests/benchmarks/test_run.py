@@ -12,13 +12,13 @@ import torch
 import typer
 from PIL import Image
 
-import batchmix as bm
 import cases as c
 import child
 import ours
 import peers
 import processes
 import run
+from batchmix import backends
 from check import check
 from report import Report
 from targets import FRONT_DOOR, TARGETS
@@ -53,7 +53,7 @@ def here(monkeypatch):
     monkeypatch.setattr(peers, "PROCESSES", (peers.MAIN, peers.FRONT_DOOR))
     yield
     torch.set_num_threads(threads)
-    bm.set_threads(None)
+    backends.set_threads(None)
 
 
 def test_a_tiny_run(here, tmp_path, capsys):

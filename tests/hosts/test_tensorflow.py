@@ -165,7 +165,8 @@ def test_plans_of_one_graph_have_the_same_columns():
         def sample(self, request):
             paste = MixUp(1.0).sample(request)
             shape = (len(request.partner), *request.size.values())
-            return dataclasses.replace(paste, mask=np.ones(shape)) if request.key.step % 2 else paste
+            masked = dataclasses.replace(paste, mask=np.ones(shape))
+            return masked if request.key.step % 2 else paste
 
     mixer = bm.Mixer(Changing(), FIELDS)
     step = tf.function(lambda k: mixer((tf.constant(IMAGES), tf.constant(IDS)), step=k)[0])

@@ -17,7 +17,14 @@ from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS
 from batchmix.backends._host import traced as traced
 from batchmix.backends._torch_memory import (
-    addressable, counted, is_dense, laid_out, memory, named, no_mode, written,
+    addressable,
+    counted,
+    is_dense,
+    laid_out,
+    memory,
+    named,
+    no_mode,
+    written,
 )  # fmt: skip
 from batchmix.backends._torch_memory import overlap as overlap
 from batchmix.backends._torch_memory import writable as writable

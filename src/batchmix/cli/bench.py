@@ -37,13 +37,13 @@ def bench(
     """
     sizes = _shape(shape)
 
-    import batchmix as bm
+    from batchmix import backends
 
-    bm.set_threads(threads)
+    backends.set_threads(threads)
     try:
-        kernel, lines = bm.kernels(), _measured(list(_calls(sizes)), seconds)
+        kernel, lines = backends.kernels(), _measured(list(_calls(sizes)), seconds)
     finally:
-        bm.set_threads(None)
+        backends.set_threads(None)
     if as_json:
         print(json.dumps({"shape": sizes, "kernel": kernel, "lines": lines}, indent=2))
     else:
