@@ -30,7 +30,7 @@ _GRID: list[c.Shape] = [
 
 def bench(
     quick: Annotated[
-        bool, Option("--quick", help="One thread, warm allocator, few shapes: three minutes.")
+        bool, Option("--quick", help="One thread, warm allocator, few shapes: a few minutes.")
     ] = False,
     only: Annotated[
         Literal["front-door"] | None,
