@@ -56,7 +56,7 @@ def draw(
     Example:
       >>> import batchmix as bm
       >>> bm.draw(bm.policies.CutMix(), bm.Key(seed=0, epoch=3, step=17), 256, {"H": 32, "W": 32})
-      Plan(256 rows, HW=32x32, 255 mixed, lam 0.26..1.00 mean 0.73)
+      Plan(256 rows, HW=32x32, 255 mixed, lam 0.09..1.00 mean 0.71)
 
     Differs from: timm, torchvision, Composer and fastai draw from global generators, so that a mix
     cannot be replayed and depends on every other draw of the program.

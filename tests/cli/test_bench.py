@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-import batchmix as bm
+from batchmix import backends
 
 TINY = ("bench", "--shape", "4x3x8x8", "--seconds", 0)
 WORKS = ("MixUp, per row", "CutMix, per row", "both, per row")
@@ -13,7 +13,7 @@ WORKS = ("MixUp, per row", "CutMix, per row", "both, per row")
 def test_a_table(run):
     code, out, error = run(*TINY)
     assert (code, error) == (0, "")
-    assert f"4x3x8x8 float32, kernel {bm.kernels()['host']}, threads default" in out
+    assert f"4x3x8x8 float32, kernel {backends.kernels()['host']}, threads default" in out
     for work in WORKS:
         assert sum(line.startswith(work) for line in out.splitlines()) == 5
 
@@ -33,9 +33,9 @@ def test_numbers(run):
 
 
 def test_threads_are_as_before(run):
-    before = bm.kernels()
+    before = backends.kernels()
     run(*TINY, "--threads", 2)
-    assert bm.kernels() == before
+    assert backends.kernels() == before
 
 
 @pytest.mark.parametrize("shape", ["256", "4x3x8", "4x3x8x0", "axbxcxd", "4x3x8x-8"])

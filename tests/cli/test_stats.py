@@ -31,6 +31,7 @@ def test_size_and_pairing_reach_the_draw(run, tmp_path):
     words = ["stats", "cutmix:1", "--batches", 16, "--out", tmp_path]
     assert "12 x 20 cells" in run(*words, "--size", "12x20")[1]
     assert "4 x 6 x 8 cells" in run(*words, "--size", "4x6x8")[1]
+    words[3] = 256
     permuted = run(*words, "--pairing", "permutation", "--batch-size", 2)[1]
     (line,) = [line for line in permuted.splitlines() if line.startswith("cutmix:1")]
     assert 35 < float(line.split()[4]) < 65  # own partners, %

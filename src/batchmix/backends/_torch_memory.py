@@ -6,12 +6,23 @@ import sys
 import threading
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 
 from batchmix._errors import mix_error
 from batchmix.backends._host import lie_apart
 from batchmix.backends._native import Memory
+
+# dtypes with few operations, as integers of the same size: to choose rows their bits are enough
+BITS = {
+    getattr(torch, name): bits
+    for name, bits in [
+        ("uint16", torch.int16), ("uint32", torch.int32), ("uint64", torch.int64),
+        ("float8_e4m3fn", torch.uint8), ("float8_e5m2", torch.uint8), ("complex32", torch.int32),
+    ]
+    if hasattr(torch, name)
+}  # fmt: skip
 
 
 # The kind of tensor and the modes that are active, as torch's dispatcher tells them. Compared with
@@ -72,6 +83,13 @@ def _only_a_name(cls: type) -> bool:
 def memory(x: Any) -> Memory:
     item = x.element_size()
     return Memory(x.data_ptr(), tuple(x.shape), tuple([n * item for n in x.stride()]))
+
+
+def view(x: Any) -> Any:
+    """The memory of a tensor, as a NumPy array; of dtypes that NumPy lacks, the bits."""
+    x = x.detach()
+    known = hasattr(np, str(x.dtype).removeprefix("torch."))
+    return (x if known else x.view(BITS[x.dtype])).numpy()
 
 
 def overlap(out: Any, x: Any) -> Literal["same", "none", "partial"]:

@@ -17,6 +17,7 @@ from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS
 from batchmix.backends._host import traced as traced
 from batchmix.backends._torch_memory import (
+    BITS,
     addressable,
     counted,
     is_dense,
@@ -24,6 +25,7 @@ from batchmix.backends._torch_memory import (
     memory,
     named,
     no_mode,
+    view,
     written,
 )  # fmt: skip
 from batchmix.backends._torch_memory import overlap as overlap
@@ -31,15 +33,6 @@ from batchmix.backends._torch_memory import writable as writable
 
 _THIS: Any = sys.modules[__name__]
 _NAME = {getattr(torch, name): name for name in COMPUTE}
-# dtypes with few operations, as integers of the same size: to choose rows their bits are enough
-_BITS = {
-    getattr(torch, name): bits
-    for name, bits in [
-        ("uint16", torch.int16), ("uint32", torch.int32), ("uint64", torch.int64),
-        ("float8_e4m3fn", torch.uint8), ("float8_e5m2", torch.uint8), ("complex32", torch.int32),
-    ]
-    if hasattr(torch, name)
-}  # fmt: skip
 
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
@@ -66,13 +59,12 @@ def _paste_on_host(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Non
         own = memory(x)
         result = own if out is x else memory(out)
         partners = own if other is x else memory(other)
-        threads = torch.get_num_threads()
-        if _native.paste(own, partners, result, name, plan, layout, threads):
+        if _native.paste(own, partners, result, name, plan, layout, torch.get_num_threads()):
             return
     if x.dtype is torch.bfloat16:  # NumPy has none
         out.copy_(_by_formula(x, other, plan, layout))
     else:
-        mine, theirs, made = map(_view, (x, other, out))
+        mine, theirs, made = map(view, (x, other, out))
         host.paste_portably(mine, mine if other is x else theirs, plan, layout, made)
 
 
@@ -81,19 +73,15 @@ def _by_formula(x: Any, other: Any, plan: Plan, layout: str) -> Any:
     return _formula.paste(_THIS, x, other, plan, layout, compute)
 
 
-def _view(x: Any) -> Any:
-    """The memory of a tensor, as a NumPy array; of unknown dtypes the bits."""
-    x = x.detach()
-    return (x.view(_BITS[x.dtype]) if x.dtype in _BITS and x.dtype not in _NAME else x).numpy()
-
-
 def mix_stack(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
     """The native kernel reads each row where it is; without it rows are stacked first."""
     first = rows[0]
     made = first.new_empty((len(rows), *first.shape)) if out is None else out
     if made.numel() and _lie_dense([*rows, made]):
-        name, threads = _NAME[first.dtype], torch.get_num_threads()
-        if _native.mix_stack(_addresses(rows), memory(made), name, plan, layout, threads):
+        name = _NAME[first.dtype]
+        if _native.mix_stack(
+            _addresses(rows), memory(made), name, plan, layout, torch.get_num_threads()
+        ):
             return made if out is None else counted(out)
     return _formula.mix_stack(_THIS, rows, plan, layout, out)
 
@@ -105,8 +93,9 @@ def mix_normalize(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: A
     made = rows[0].new_empty(shape, dtype=kind) if out is None else out
     if made.numel() and _lie_dense([*rows, made]):
         scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
-        threads = torch.get_num_threads()
-        if _native.mix_normalize(_addresses(rows), memory(made), dtype, plan, scale, bias, threads):
+        if _native.mix_normalize(
+            _addresses(rows), memory(made), dtype, plan, scale, bias, torch.get_num_threads()
+        ):
             return made if out is None else counted(out)
     mixed = _formula.mix_normalize(_THIS, rows, plan, mean, std, dtype)
     return mixed.contiguous() if out is None else written(out, mixed)
@@ -148,8 +137,8 @@ def rounded(x: Any, like: Any) -> Any:
 
 def take(x: Any, index: Any) -> Any:
     """What every verb does first with a plan; tensors that answer for themselves may refuse it."""
-    if x.dtype in _BITS:
-        return take(x.view(_BITS[x.dtype]), index).view(x.dtype)
+    if x.dtype in BITS:
+        return take(x.view(BITS[x.dtype]), index).view(x.dtype)
     try:
         return x.index_select(0, index)
     except (RuntimeError, AssertionError) as problem:
@@ -163,8 +152,8 @@ def take(x: Any, index: Any) -> Any:
 
 
 def take_along(x: Any, index: Any, axis: int) -> Any:
-    if x.dtype in _BITS:
-        return take_along(x.view(_BITS[x.dtype]), index, axis).view(x.dtype)
+    if x.dtype in BITS:
+        return take_along(x.view(BITS[x.dtype]), index, axis).view(x.dtype)
     shape = [n if k == axis else m for k, (m, n) in enumerate(zip(x.shape, index.shape))]
     return x.gather(axis, index.long().expand(shape))
 
