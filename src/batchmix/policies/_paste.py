@@ -114,24 +114,32 @@ def drawn_by(pick: NDArray[Any], policies: Sequence[Policy | None], request: Req
     Each policy draws its own rows alone, in the order of the policies. A part that only some of
     them have is filled in.
     """
-    drawn = []
-    for k, policy in enumerate(policies):
-        rows = (pick == k).nonzero()[0]
-        if len(rows):
+    rng, key, partner, size = request
+    pastes = []
+    for policy, count in zip(policies, np.bincount(pick, minlength=len(policies)).tolist()):
+        if count:
             # partners are not among these rows: PerPair is to see that it cannot pair them
-            own = request._replace(partner=np.full(len(rows), -1, np.int32))
-            drawn.append((rows, nothing(own) if policy is None else policy.sample(own)))
-    if len(drawn) < 2:
-        return drawn[0][1] if drawn else nothing(request)
-    size = tuple(request.size.values())
+            own = Request(rng, key, _nobody(len(partner))[:count], size)
+            pastes.append(nothing(own) if policy is None else policy.sample(own))
+    if len(pastes) < 2:
+        return pastes[0] if pastes else nothing(request)
+    at = np.empty(len(pick), np.intp)  # where row i is in the draws, one after the other
+    at[pick.argsort(kind="stable")] = np.arange(len(pick))
     columns = {}
-    for name in vars(drawn[0][1]):
-        given = [vars(paste)[name] for _, paste in drawn]
-        if all(value is None for value in given):
+    for name in vars(pastes[0]):
+        values = [vars(paste)[name] for paste in pastes]
+        absences = [value is None for value in values]
+        if all(absences):
             continue
-        values = [absent(name, p.box, size) if v is None else v for v, (_, p) in zip(given, drawn)]
-        column = np.empty((len(pick), *values[0].shape[1:]), np.result_type(*values))
-        for (rows, _), value in zip(drawn, values):
-            column[rows] = value
-        columns[name] = column
+        if any(absences):
+            cells = tuple(size.values())
+            values = [
+                absent(name, p.box, cells) if v is None else v for v, p in zip(values, pastes)
+            ]
+        columns[name] = np.concatenate(values).take(at, 0)
     return Paste(**columns)
+
+
+@functools.lru_cache(64)
+def _nobody(batch: int) -> NDArray[np.int32]:
+    return np.full(batch, -1, np.int32)

@@ -69,13 +69,11 @@ class Switch:
     def sample(self, request: Request) -> Paste:
         """A coin for each row, and the draw of the policy that it fell on."""
         coin = request.rng.random_sample(len(request.partner))
-        edges = [*accumulate(self.weights or ())][:-1]
-        pick = np.zeros(len(coin), np.int8)
-        for edge in edges:
-            pick += coin >= edge
+        edges = np.array([*accumulate(self.weights or ())][:-1])
+        pick = edges.searchsorted(coin, "right").astype(np.int8)
         drawn = drawn_by(pick, self.policies, request)
-        columns = vars(drawn) | {"kind": np.where(drawn.kind < 0, np.int8(-1), pick)}
-        return Paste(**columns)
+        pick[drawn.kind < 0] = -1
+        return Paste(**(vars(drawn) | {"kind": pick}))
 
 
 @dataclass(frozen=True)
