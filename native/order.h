@@ -7,7 +7,7 @@
 enum Writes { APART, IN_PLACE, IN_PLACE_BY_PAIRS };
 
 // Rows from partner to partner, so that a partner is read while it is in the cache.
-// In place, a row is written after all that read it: chains from their open ends, then circles,
+// In place, a row is written after all that read it: chains from their open ends, then cycles,
 // each with a copy of the row that it starts with, or as a pair. Rows of opacity 0 read only
 // themselves.
 inline std::vector<Visit> order_of(const int32_t* partner, const float* opacity, int64_t rows,

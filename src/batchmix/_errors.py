@@ -14,8 +14,8 @@ class MixError(ValueError):
     """
 
 
-# TensorFlow's AutoGraph raises anew what was raised in a function that it rewrote: in the same
-# class if that is made by this very initialiser, else in one of its own
+# TensorFlow's AutoGraph re-raises the errors of functions that it converted, and keeps their class
+# only if its initialiser is that of Exception
 MixError.__init__ = Exception.__init__  # type: ignore[method-assign]
 
 

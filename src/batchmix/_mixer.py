@@ -162,16 +162,16 @@ class Mixer:
         """The fields that write come last, after all checks: a refused batch is as it was."""
         written = with_own_memory(parts, batch, other) if self.inplace else []
         partners = [None if other is None else get_at(other, part.path) for part in parts]
-        done, late = batch, []
+        done, late = batch, list[tuple[Any, Any, Any]]()
         for part, theirs in zip(parts, partners):
             if any(part is own for own in written):
-                late.append((part, theirs))
+                late.append((part.field, part, theirs))
             else:
                 done = replaced_at(done, part.path, part.field(part.value, plan, theirs))
-        for part, theirs in late[1:]:
-            part.field.check(part.value, plan, theirs)  # type: ignore[attr-defined]
-        for part, theirs in late:
-            mixed = part.field(part.value, plan, theirs, out=part.value)  # type: ignore[call-arg]
+        for field, part, theirs in late[1:]:
+            field.check(part.value, plan, theirs)
+        for field, part, theirs in late:
+            mixed = field(part.value, plan, theirs, out=part.value)
             done = replaced_at(done, part.path, mixed)
         return done
 

@@ -77,15 +77,15 @@ def with_own_memory(parts: list[Part], batch: Any, other: Any) -> list[Part]:
         if not (hasattr(part.field, "layout") and hasattr(x, "dtype")):
             continue
         b = backend_of(x, "Mixer")
-        alike = [y for y in arrays if y is not x and type(y) is type(x)]
-        alone = len(arrays) - len([y for y in arrays if y is not x]) == 1
-        if alone and b.writable(x) and all(b.overlap(x, y) == "none" for y in alike):
+        others = [y for y in arrays if y is not x]
+        alike = [y for y in others if type(y) is type(x)]
+        once = len(others) == len(arrays) - 1
+        if once and b.writable(x) and all(b.overlap(x, y) == "none" for y in alike):
             found.append(part)
     return found
 
 
 def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:
-    """Two fields of one batch disagree."""
     return mix_error(
         "Mixer", f"field {place!r} has {axis}={n}, field {at!r} has {axis}={first}.",
         "One plan acts on all fields, cell by cell.", "Resize one of them before mixing.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +61,8 @@ class Plan:
       mask: floats [B, *size] in 0..1, multiplies opacity.
       source: integers [B, A, 2], region of the partner that is stretched over the box (nearest
         cell). Without it the partner's own box is pasted.
-      kind: integers [B], which policy drew the row: the arm of the outermost `Switch`, -1 for a row
-        left alone. For logs and figures, never read when mixing.
+      kind: integers [B], which policy drew the row: its index in the outermost `Switch`, -1 for a
+        row left alone. For logs and figures, never read when mixing.
       label_lam: floats [B] in 0..1, only where a method defines labels other than by area; NaN
         stands for `lam`.
 
@@ -169,9 +169,9 @@ class Plan:
           (8,)
         """
         given = {k: v for k, v in self.columns().items() if not COLUMNS[k].derived}
-        header = {"format": FORMAT, "axes": self.axes, "size": np.asarray(self.size, int)}
+        given |= {"format": FORMAT, "axes": self.axes, "size": np.asarray(self.size, int)}
         with Path(path).open("wb") as file:  # given a name, savez would append ".npz" to it
-            np.savez(cast(BinaryIO, file), **header, **given)  # type: ignore[arg-type]
+            np.savez(file, **given)
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:

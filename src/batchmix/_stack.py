@@ -50,7 +50,7 @@ def mix_stack(rows: Any, plan: Plan, layout: str = "NHWC", *, out: Any = None) -
         raise mix_error(
             "mix_stack()", f"rows have dtype {rows[0].dtype}.",
             "Floats and integers of 8 or 16 bits can be averaged.",
-            "Stack ids, and use mix_ids.",
+            "Stack ids, and use fields.Ids(layout)(x, plan).",
         )  # fmt: skip
     _check_out("mix_stack()", b, shape, dtype_of(rows[0]), rows, out)
     return b.mix_stack(rows, plan, layout, out)
@@ -78,7 +78,7 @@ def mix_normalize(
       mean: C numbers, in units of 0..255.
       std: C numbers > 0, in units of 0..255.
       dtype: of the result; NumPy has bfloat16 where ml_dtypes is imported.
-      out: array [B, C, H, W] of that dtype to write to; reuse it, fresh memory is dear.
+      out: array [B, C, H, W] of that dtype to write to; reuse it, fresh memory is slow.
 
     Returns:
       The batch, or `out`. Blended values are not rounded to 8 bits in between.

@@ -78,8 +78,8 @@ def stats(
 ) -> Stats:
     """What the settings really do: draw many plans and count.
 
-    Nothing is mixed. The surprising facts that it shows: clipped CutMix at alpha 1 pastes 0.31 of
-    the image, not 0.50; at alpha 0.2 and 8 x 8 cells 23 % of its boxes are empty; and MixUp at
+    Nothing is mixed. It shows for example that clipped CutMix at alpha 1 pastes 0.31 of the image,
+    not 0.50; that at alpha 0.2 and 8 x 8 cells 23 % of its boxes are empty; and that MixUp at
     alpha 0.2 leaves more than half of the rows within 5 % of one image.
 
     Args:

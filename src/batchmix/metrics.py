@@ -239,6 +239,5 @@ def _mean(x: NDArray[Any]) -> float:
 
 
 def _log_softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    z = z - z.max(1, keepdims=True)
-    log: NDArray[np.float64] = z - np.log(np.exp(z).sum(1, keepdims=True))
+    log: NDArray[np.float64] = backend_of(z, "metrics").log_softmax(z)
     return log

@@ -90,7 +90,7 @@ class Permutation:
 class Derangement:
     """A random order in which no row is its own partner (from B = 2 on). The default.
 
-    The rows form one random circle and each takes the next as its partner, so that every other row
+    The rows form one random cycle and each takes the next as its partner, so that every other row
     is equally likely.
 
     Example:
@@ -102,10 +102,10 @@ class Derangement:
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
-        """Successors on a random circle."""
-        circle = rng.permutation(batch)
+        """Successors in a random cycle."""
+        cycle = rng.permutation(batch)
         partner = np.empty(batch, np.int32)
-        partner[circle[:-1]], partner[circle[-1:]] = circle[1:], circle[:1]
+        partner[cycle[:-1]], partner[cycle[-1:]] = cycle[1:], cycle[:1]
         return partner
 
 

@@ -73,8 +73,8 @@ class Collate:
         self.stacked = grids if self.collate is default_collate else {}
         mixer.fields |= self.stacked
 
-    def __call__(self, samples: list[Any]) -> Any:
-        key, *rows = samples
+    def __call__(self, numbered: list[Any]) -> Any:
+        key, *rows = numbered
         images, rest = {}, rows
         for path in self.stacked:
             found = [get_at(row, path_of(path)) for row in rows]

@@ -130,7 +130,7 @@ class MixCollate:
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
       fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
-      collate_fn: makes a batch of the samples, before mixing. Left out, PyTorch's own is used, and
+      collate_fn: makes a batch of the rows, before mixing. Left out, PyTorch's own is used, and
         images are mixed while they are stacked.
       options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
 
@@ -164,10 +164,10 @@ class MixCollate:
             "MixCollate", "Call mix.set_epoch(epoch) before each pass, or use MixLoader."
         )
 
-    def __call__(self, samples: list[Any]) -> Any:
+    def __call__(self, rows: list[Any]) -> Any:
         """A mixed batch of tensors."""
         epoch, step = self.count.next()
-        return self.mixed([bm.Key(0, epoch, step), *samples])
+        return self.mixed([bm.Key(0, epoch, step), *rows])
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Begin a pass; with `step`, one whose first batches are not read."""

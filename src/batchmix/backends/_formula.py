@@ -18,12 +18,12 @@ def paste(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: str |
     partner = b.take(other, b.array(plan.partner, x))
     if plan.source is not None:
         partner = _stretched(b, partner, x, plan, layout)
-    weight = _weight(b, x, plan, layout)
-    inside = _inside(b, x, plan, layout, weight > 0)
+    opacity = _opacity(b, x, plan, layout)
+    inside = _inside(b, x, plan, layout, opacity > 0)
     if compute is None:
         return b.where(inside, partner, x)
-    weight = b.cast(weight, compute)
-    mixed = _blend(b, b.cast(x, compute), b.cast(partner, compute), weight, inside)
+    opacity = b.cast(opacity, compute)
+    mixed = _blend(b, b.cast(x, compute), b.cast(partner, compute), opacity, inside)
     return b.rounded(mixed, x)
 
 
@@ -37,7 +37,7 @@ def paste_flat(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: 
     if by_cell or not after or not known or math.prod(x.shape[last:]) > 2**31 - 1:
         return paste(b, x, other, plan, layout, compute)
     times = [math.prod(after) if layout[last] == axis else 1 for axis in plan.axes]
-    columns = dict(vars(plan)) | {
+    columns = vars(plan) | {
         "size": tuple(n * count for n, count in zip(plan.size, times)),
         "box": plan.box * np.array(times, np.int32)[:, None],
     }
@@ -48,9 +48,9 @@ def paste_flat(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: 
     return b.reshape(mixed, (-1, *x.shape[1:]))
 
 
-def blend(b: Arrays, x: Any, partner: Any, weight: Any) -> Any:
-    """``(1 - w) x + w partner``; copies at 0 and 1, so that NaN and inf stay where they are."""
-    return _blend(b, x, partner, weight, weight > 0)
+def blend(b: Arrays, x: Any, partner: Any, opacity: Any) -> Any:
+    """``(1 - a) x + a partner``; copies at 0 and 1, so that NaN and inf stay where they are."""
+    return _blend(b, x, partner, opacity, opacity > 0)
 
 
 def mix_stack(b: Backend, rows: Any, plan: Plan, layout: str, out: Any) -> Any:
@@ -66,23 +66,23 @@ def mix_normalize(b: Backend, rows: Any, plan: Plan, mean: Any, std: Any, dtype:
     return b.cast(b.transpose(x, (0, 3, 1, 2)), dtype)
 
 
-def _blend(b: Arrays, x: Any, partner: Any, weight: Any, inside: Any) -> Any:
-    # testing `inside` per cell and `weight == 1` per row lets a compiler hoist the second out of
+def _blend(b: Arrays, x: Any, partner: Any, opacity: Any, inside: Any) -> Any:
+    # testing `inside` per cell and `opacity == 1` per row lets a compiler hoist the second out of
     # its innermost loop
-    mixed = b.where(weight == 1, partner, x * (1 - weight) + partner * weight)
+    mixed = b.where(opacity == 1, partner, x * (1 - opacity) + partner * opacity)
     return b.where(inside, mixed, x)
 
 
-def _weight(b: Arrays, x: Any, plan: Plan, layout: str) -> Any:
+def _opacity(b: Arrays, x: Any, plan: Plan, layout: str) -> Any:
     """Opacity of the partner inside the box: of each row or, with a mask, of each cell."""
-    weight = _column(b.array(plan.opacity, x), layout)
+    opacity = _column(b.array(plan.opacity, x), layout)
     if plan.mask is None:
-        return weight
+        return opacity
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))
     mask = b.array(plan.mask, x)
     if order != sorted(order):
         mask = b.transpose(mask, [0, *(k + 1 for k in order)])
-    return weight * _spread(mask, "N" + plan.axes, layout)
+    return opacity * _spread(mask, "N" + plan.axes, layout)
 
 
 def _inside(b: Arrays, x: Any, plan: Plan, layout: str, inside: Any) -> Any:

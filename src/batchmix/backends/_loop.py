@@ -17,34 +17,34 @@ SMALL = 4096  # rows of fewer elements go through the formula: the Python loop w
 
 def paste(b: Arrays, other: Any, plan: Plan, layout: str, out: Any, in_place: bool) -> None:
     """`plan` executed on `out`, which holds the rows already; `in_place`: `other` is `out`."""
-    opacity = plan.opacity.tolist()
+    opacities = plan.opacity.tolist()
     kept: dict[int, Any] = {}
     for row, partner, keep in _visits(plan) if in_place else _in_order(plan):
         if keep:
             kept[row] = out[row].copy()
-        if opacity[row] > 0:
+        if opacities[row] > 0:
             source = kept.get(partner, other[partner])
             region, cells = _regions(plan, layout, row)
             theirs = source[region] if plan.source is None else _picked(source, cells)
             mask = plan.mask
-            weight = opacity[row] if mask is None else _weight(plan, mask, layout, row)
-            _blend(b, out[row][region], theirs, weight)
+            opacity = opacities[row] if mask is None else _masked(plan, mask, layout, row)
+            _blend(b, out[row][region], theirs, opacity)
 
 
-def _blend(b: Arrays, own: Any, theirs: Any, weight: Any) -> None:
-    """Into the memory of `own`; a weight that is a number is that of all cells, and 1 copies."""
+def _blend(b: Arrays, own: Any, theirs: Any, opacity: Any) -> None:
+    """Into the memory of `own`; an opacity that is a number is that of all cells, and 1 copies."""
     compute = COMPUTE.get(own.dtype.name)
-    if isinstance(weight, float) and (compute is None or weight == 1):
+    if isinstance(opacity, float) and (compute is None or opacity == 1):
         own[...] = theirs
     elif compute is None:
-        own[...] = np.where(weight > 0, theirs, own)
+        own[...] = np.where(opacity > 0, theirs, own)
     else:
         mine, theirs = b.cast(own, compute), b.cast(theirs, compute)
-        if isinstance(weight, float):
-            mixed = mine * mine.dtype.type(1 - weight)
-            mixed += theirs * mine.dtype.type(weight)
+        if isinstance(opacity, float):
+            mixed = mine * mine.dtype.type(1 - opacity)
+            mixed += theirs * mine.dtype.type(opacity)
         else:
-            mixed = _formula.blend(b, mine, theirs, b.cast(weight, compute))
+            mixed = _formula.blend(b, mine, theirs, b.cast(opacity, compute))
         own[...] = b.rounded(mixed, own)
 
 
@@ -57,7 +57,7 @@ def _visits(plan: Plan) -> Iterator[tuple[int, int, bool]]:
     """(row, partner, keep a copy of row) such that no row is read after it was written.
 
     A row is written once all that read it are: first the chains, from their open ends, then the
-    circles, each with a copy of the one row that it starts with.
+    cycles, each with a copy of the one row that it starts with.
     """
     partner = plan.partner.tolist()
     readers = [0] * len(partner)
@@ -101,7 +101,7 @@ def _picked(row: Any, cells: list[Any]) -> Any:
     return row
 
 
-def _weight(plan: Plan, mask: NDArray[Any], layout: str, row: int) -> Any:
+def _masked(plan: Plan, mask: NDArray[Any], layout: str, row: int) -> Any:
     """The row's opacity through the mask, as an array that fits the box."""
     cut = mask[row][tuple(slice(lo, hi) for lo, hi in plan.box[row].tolist())]
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))

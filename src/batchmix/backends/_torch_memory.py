@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 
 from batchmix._errors import mix_error
 from batchmix.backends._host import lie_apart
-from batchmix.backends._native import Memory
+from batchmix.backends._memory import Memory
 
 # dtypes with few operations, as integers of the same size: to choose rows their bits are enough
 BITS = {

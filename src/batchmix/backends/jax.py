@@ -19,6 +19,8 @@ from batchmix.backends._compiled import columns_read, drawing
 from batchmix.backends._compiled import overlap as overlap
 from batchmix.backends._compiled import writable as writable
 from batchmix.backends._contract import COMPUTE
+from batchmix.backends.numpy import blendable as blendable
+from batchmix.backends.numpy import is_integer as is_integer
 
 _THIS: Any = sys.modules[__name__]
 
@@ -46,17 +48,9 @@ def mix_normalize(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: A
     return _formula.mix_normalize(_THIS, rows, plan, mean, std, dtype)
 
 
-def blendable(x: Any) -> bool:
-    return host.blendable(x)
-
-
 def dense(x: Any) -> bool:
     """Always: sparse arrays are of other classes."""
     return True
-
-
-def is_integer(x: Any) -> bool:
-    return host.is_integer(x)
 
 
 def on_host(x: Any) -> Any:

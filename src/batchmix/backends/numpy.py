@@ -16,6 +16,7 @@ from batchmix.backends import _formula, _loop, _native
 from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS, lie_apart
 from batchmix.backends._host import traced as traced
+from batchmix.backends._memory import Memory
 
 _THIS: Any = sys.modules[__name__]
 
@@ -62,8 +63,8 @@ def _addressable(x: Any) -> bool:
     return type(x) is np.ndarray or type(x) is np.memmap
 
 
-def _memory(x: Any) -> _native.Memory:
-    return _native.Memory(x.__array_interface__["data"][0], x.shape, x.strides)
+def _memory(x: Any) -> Memory:
+    return Memory(x.__array_interface__["data"][0], x.shape, x.strides)
 
 
 def mix_stack(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
@@ -83,9 +84,7 @@ def mix_stack(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
 def mix_normalize(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: Any) -> Any:
     """The native kernel in one pass; without it the same formula on the whole batch."""
     height, width, channels = rows[0].shape
-    made = out
-    if out is None:
-        made = np.empty((len(rows), channels, height, width), _dtype(dtype))
+    made = np.empty((len(rows), channels, height, width), _dtype(dtype)) if out is None else out
     if made.size and made.dtype.isnative and _lie_dense([*rows, made]):
         scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
         memory = _memory(made)

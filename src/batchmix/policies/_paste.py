@@ -44,12 +44,7 @@ class Paste:
 
     def take(self, rows: NDArray[Any]) -> Paste:
         """The entries of `rows`, in that order, repeats allowed."""
-        return Paste(**{name: v[rows] for name, v in vars(self).items() if v is not None})
-
-    def repeated(self, count: int) -> Paste:
-        """Each entry `count` times."""
-        columns = ((name, v) for name, v in vars(self).items() if v is not None)
-        return Paste(**{name: v.repeat(count, 0) for name, v in columns})
+        return Paste(**{name: v.take(rows, 0) for name, v in vars(self).items() if v is not None})
 
 
 class Policy(Protocol):

@@ -141,7 +141,8 @@ class PerBatch:
     def sample(self, request: Request) -> Paste:
         """The draw of one row, repeated."""
         rng, key, partner, size = request
-        return self.policy.sample(Request(rng, key, _ONE, size)).repeated(len(partner))
+        first = self.policy.sample(Request(rng, key, _ONE, size))
+        return first.take(np.zeros(len(partner), np.intp))
 
 
 @dataclass(frozen=True)

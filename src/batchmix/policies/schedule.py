@@ -68,6 +68,6 @@ class Schedule:
     def sample(self, request: Request) -> Paste:
         """The draw of the stage that the key is in."""
         now = getattr(request.key, self.by)
-        started = [policy for start, policy in self.stages if start <= now]  # type: ignore[misc]
+        started = [policy for start, policy in dict(self.stages).items() if start <= now]
         policy = started[-1] if started else None
         return nothing(request) if policy is None else policy.sample(request)
