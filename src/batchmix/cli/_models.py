@@ -94,7 +94,6 @@ def build(name: str, image: tuple[int, int, int], classes: int, seed: int) -> nn
 
 
 def _timm() -> Any:
-    """The timm package."""
     try:
         import timm
     except (ImportError, RuntimeError) as error:  # the latter by a broken torchvision

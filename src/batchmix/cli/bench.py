@@ -115,7 +115,6 @@ def _measured(calls: list[Call], seconds: float) -> list[dict[str, Any]]:
 
 
 def _print(title: str, lines: list[dict[str, Any]]) -> None:
-    """A table."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
