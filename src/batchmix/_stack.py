@@ -171,7 +171,7 @@ def _check_out(
         raise mix_error(
             where, f"`out` is a {type(out).__name__} of shape {tuple(out.shape)} and dtype "
             f"{out.dtype}.",
-            f"The result has shape {shape} and dtype {dtype}.", "Leave `out` out: a new array fits.",
+            f"The result has shape {shape} and dtype {dtype}.", "Leave `out` out, and it fits.",
         )  # fmt: skip
     if not b.writable(out):
         raise not_writable(where, out, "Pass memory of its own.")
