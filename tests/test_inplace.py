@@ -1,5 +1,7 @@
 """A Mixer that writes into the batch gives what one that does not gives, and loses nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -101,3 +103,46 @@ def test_a_refused_batch_is_as_it_was(spoil):
     for name, value in before.items():
         np.testing.assert_array_equal(batch[name], value)
     assert mixer.state_dict()["step"] == 0  # the next batch has the plan that this one had
+
+
+def other_views():
+    """The same memory under other types, and of another framework."""
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).random((4, 3, 8, 12))
+    tensor = torch.from_numpy(x)
+    yield x, tensor
+    yield tensor, x
+    yield torch.nn.Parameter(tensor, requires_grad=False), tensor
+
+
+def test_memory_is_known_under_other_types():
+    for x, view in other_views():
+        before = np.array(view)
+        bm.Mixer(MixUp(1.0), {"x": Image("NCHW")}, inplace=True)({"x": x, "same": view})
+        np.testing.assert_array_equal(np.asarray(view), before)
+
+
+def test_two_names_of_one_part():
+    x = np.random.default_rng(0).random((4, 3, 8, 12))
+    copying, writing = mixers({0: Image("NCHW"), -2: Image("NCHW")})
+    np.testing.assert_array_equal(writing((x.copy(), 0), step=0)[0], copying((x, 0), step=0)[0])
+
+
+@dataclasses.dataclass
+class Unmakeable:
+    """A dataclass that cannot be copied with another value."""
+
+    x: object
+    scale: dataclasses.InitVar[float]
+
+    def __post_init__(self, scale):
+        pass
+
+
+def test_a_batch_that_cannot_be_rebuilt_is_as_it_was():
+    batch = Unmakeable(np.random.default_rng(0).random((4, 3, 8, 12)), 2.0)
+    before = batch.x.copy()
+    mixer = bm.Mixer(MixUp(1.0), {"x": Image("NCHW")}, inplace=True)
+    with pytest.raises(bm.MixError, match="Unmakeable"):
+        mixer(batch)
+    np.testing.assert_array_equal(batch.x, before)

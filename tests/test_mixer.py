@@ -266,3 +266,24 @@ def test_names_of_fields_are_their_own():
     assert isinstance(Image("NCHW"), Grid)
     assert isinstance(Mask("NHW"), Ids)
     assert Image("NCHW") != Video("NCHW")
+
+
+@pytest.mark.parametrize("epoch", [2.5, -1, "1"])
+def test_a_refused_epoch_leaves_the_count_alone(epoch):
+    mixer = bm.Mixer(MixUp(1.0), {0: Features("NC")})
+    batch = (np.zeros((2, 1)),)
+    mixer(batch, epoch=3)
+    with pytest.raises(bm.MixError, match="epoch="):
+        mixer(batch, epoch=epoch)
+    with pytest.raises(bm.MixError, match="epoch="):
+        mixer.set_epoch(epoch)
+    mixer(batch)
+    assert mixer.state_dict() == {"seed": 0, "epoch": 3, "step": 2}
+
+
+def test_a_refused_batch_of_a_new_epoch_leaves_the_count_alone():
+    mixer = bm.Mixer(MixUp(1.0), {0: Labels(2)})
+    mixer((np.array([0, 1]),), epoch=1)
+    with pytest.raises(bm.MixError):
+        mixer((np.array([0, 5]),), epoch=2)
+    assert mixer.state_dict() == {"seed": 0, "epoch": 1, "step": 1}

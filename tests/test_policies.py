@@ -282,3 +282,44 @@ def test_policies_are_values():
 def test_what_does_not_fit_is_a_mix_error(make):
     with pytest.raises(bm.MixError):
         make()
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A user's policy, or pairing, that answers with anything."""
+
+    answer: object
+
+    def sample(self, request):
+        return self.answer
+
+    def pair(self, rng, batch, hints):
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [None, (1, 2), {}])
+def test_an_answer_that_is_no_paste(answer):
+    with pytest.raises(bm.MixError, match="`sample` returned a"):
+        draw(Answering(answer), 4)
+
+
+@pytest.mark.parametrize("partner", [[1, 0], [0, 1, 2, 3, 0], [[0, 1]]])
+def test_partners_of_another_number_of_rows(partner):
+    with pytest.raises(bm.MixError, match="the pairing gave partners of shape"):
+        draw(MixUp(), 4, pairing=Answering(partner))
+
+
+def test_arrays_of_any_memory_and_any_number_of_axes():
+    whole = np.tile(np.int32([[0, 8]]), (4, 1, 1))
+    kind = np.zeros(4, np.int8)
+    plan = draw(Answering(Paste(whole, np.broadcast_to(0.5, 4), kind)), 4, {"T": 8})
+    assert plan.lam.tolist() == [0.5] * 4
+    plan = draw(Answering(Paste(whole.tolist(), [0.5] * 4, kind.tolist())), 4, {"T": 8})
+    assert plan.lam.tolist() == [0.5] * 4
+    assert draw(CutMix(), 4, dict(zip("ABDEFGHIJ", [2] * 9))).box.shape == (4, 9, 2)
+
+
+def test_more_policies_than_kinds():
+    with pytest.raises(bm.MixError, match="1 to 127"):
+        Switch([MixUp()] * 128)
+    assert (draw(Switch([MixUp()] * 127), 64).kind >= 0).all()

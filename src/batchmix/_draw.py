@@ -83,18 +83,29 @@ def draw(
     if policy is not None:
         check_policy("draw()", policy)
     partner = owned("partner", pairing.pair(_stream(key, 1), int(batch), hints))
+    if partner.shape != (batch,):
+        raise mix_error(
+            "draw()", f"the pairing gave partners of shape {partner.shape} for batch={batch}.",
+            "Each row has one partner.", "Return an integer for each of the `batch` rows.",
+        )  # fmt: skip
     request = Request(_stream(key, 0), key, partner, dict(zip(size, cells)))
     paste = nothing(request) if policy is None else policy.sample(request)
+    if not isinstance(paste, Paste):
+        raise mix_error(
+            "draw()", f"the policy's `sample` returned a {type(paste).__name__}.",
+            "It answers with what is pasted on each row.",
+            "Return a batchmix.policies.Paste(box, opacity, kind).",
+        )  # fmt: skip
     return _executed(partner, paste, "".join(size), cells)
 
 
 def _executed(partner: NDArray[np.int32], paste: Paste, axes: str, size: tuple[int, ...]) -> Plan:
-    opacity, kind = np.asarray(paste.opacity, float), paste.kind
+    opacity, kind = np.ascontiguousarray(paste.opacity, float), np.asarray(paste.kind)
     boxes_alone = paste.mask is None and paste.source is None and paste.label_lam is None
     if boxes_alone and kind.dtype == np.int8 and kind.shape == partner.shape:
-        done = _native.executed(partner, paste.box, opacity, size, LATTICE)
+        done = _native.executed(partner, np.asarray(paste.box), opacity, size, LATTICE)
         if done is not None:
-            columns = {"partner": partner, "box": paste.box.copy(), "kind": kind.copy()}
+            columns = {"partner": partner, "box": np.array(paste.box), "kind": kind.copy()}
             return Plan.unchecked(axes=axes, size=size, opacity=done[0], lam=done[1], **columns)
     # what has more columns, and what does not fit: there the message is made
     columns = vars(paste) | {"opacity": np.rint(opacity * LATTICE) / LATTICE}

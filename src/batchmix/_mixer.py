@@ -108,12 +108,13 @@ class Mixer:
         """
         parts = parts_of(batch, self.fields)
         rows, size, x = sizes_of(parts, self.axes)
+        before = self.epoch, self.step
         epoch, at = self._address(x, step, epoch)
         try:
             return self._mixed(batch, parts, self._drawn(rows, size, x, at, epoch), other)
         except BaseException:
             if step is None:
-                self._give_back(epoch, at)
+                self._give_back((epoch, at + 1), before)
             raise
 
     @called_as_is
@@ -132,28 +133,30 @@ class Mixer:
         """Epoch and step of this batch; the mixer's own count where no step is given."""
         if step is not None:
             return _number(self.epoch if epoch is None else epoch), _number(step)
-        if is_traced(x):
+        if is_traced(x) or is_traced(epoch):
             raise _traced("no `step`, in a function that is traced once and run many times.")
+        epoch = self.epoch if epoch is None else _checked_epoch(epoch)
         with _counting:
-            if epoch is not None and epoch != self.epoch:
+            if epoch != self.epoch:
                 self.epoch, self.step = epoch, 0
             self.step += 1
             return self.epoch, self.step - 1
 
-    def _give_back(self, epoch: int, step: int) -> None:
-        """The batch of this number was not mixed: the next one has it, unless another was begun."""
+    def _give_back(self, now: tuple[int, int], before: tuple[int, int]) -> None:
+        """This batch was not mixed: the next one has its number, unless another was begun."""
         with _counting:
-            if (self.epoch, self.step) == (epoch, step + 1):
-                self.step = step
+            if (self.epoch, self.step) == now:
+                self.epoch, self.step = before
 
     def _drawn(self, rows: int | None, size: dict[str, int], x: Any, step: Any, epoch: Any) -> Plan:
         def make(epoch: int, step: int, rows: int) -> Plan:
             key = Key(self.seed, epoch, step, self.rank)
             return draw(self.policy, key, rows, size, pairing=self.pairing)
 
-        if not hasattr(x, "dtype"):  # a batch that is stacked while it is mixed
+        try:
+            b = backend_of(x, "Mixer")
+        except MixError:  # a shape alone: rows that are stacked while they are mixed, a spec
             return make(epoch, step, rows or 0)
-        b = backend_of(x, "Mixer")
         if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
             raise _traced(f"step={step!r}, which has no value yet.")
         return b.drawn(make, [epoch, step], rows, x)
@@ -168,16 +171,16 @@ class Mixer:
                 late.append((part.field, part, theirs))
             else:
                 done = replaced_at(done, part.path, part.field(part.value, plan, theirs))
-        for field, part, theirs in late[1:]:
-            field.check(part.value, plan, theirs)
         for field, part, theirs in late:
-            mixed = field(part.value, plan, theirs, out=part.value)
-            done = replaced_at(done, part.path, mixed)
+            field.check(part.value, plan, theirs)
+            done = replaced_at(done, part.path, part.value)
+        for field, part, theirs in late:
+            field(part.value, plan, theirs, out=part.value)
         return done
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch."""
-        self.epoch, self.step = epoch, 0
+        """Go to the start of an epoch, an integer >= 0."""
+        self.epoch, self.step = _checked_epoch(epoch), 0
 
     def state_dict(self) -> dict[str, int]:
         """Where the mixer is in its stream; the rank is the process's own and not in it."""
@@ -208,6 +211,16 @@ def _traced(got: str) -> MixError:
         "Draw outside and pass the plan: mixer.apply(batch, plan). In a data pipeline of "
         "TensorFlow pass its index: data.enumerate().map(lambda i, batch: mixer(batch, step=i)).",
     )  # fmt: skip
+
+
+def _checked_epoch(epoch: Any) -> int:
+    number = _number(epoch)
+    if not isinstance(number, int) or number < 0:
+        raise mix_error(
+            "Mixer", f"got epoch={epoch!r}.", "It is the number of the pass over the data, from 0.",
+            "Pass an integer.",
+        )  # fmt: skip
+    return number
 
 
 def _number(n: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from batchmix._errors import MixError, mix_error
 from batchmix._mix import shape_of
 from batchmix._tree import Path, get_at, leaves, path_of
@@ -76,13 +78,24 @@ def with_own_memory(parts: list[Part], batch: Any, other: Any) -> list[Part]:
         x = part.value
         if not (hasattr(part.field, "layout") and hasattr(x, "dtype")):
             continue
-        b = backend_of(x, "Mixer")
         others = [y for y in arrays if y is not x]
-        alike = [y for y in others if type(y) is type(x)]
-        once = len(others) == len(arrays) - 1
-        if once and b.writable(x) and all(b.overlap(x, y) == "none" for y in alike):
+        named = sum(p.value is x for p in parts)
+        once = named == 1 and len(others) == len(arrays) - 1
+        if once and backend_of(x, "Mixer").writable(x) and not any(_share(x, y) for y in others):
             found.append(part)
     return found
+
+
+def _share(x: Any, y: Any) -> bool:
+    """Whether two arrays share memory, of one framework or of two."""
+    try:
+        b, c = backend_of(x, "Mixer"), backend_of(y, "Mixer")
+    except MixError:  # of an unknown array nobody can tell
+        return True
+    if b is c:
+        return b.overlap(x, y) != "none"
+    mine, theirs = b.on_host(x), c.on_host(y)
+    return mine is not None and theirs is not None and np.may_share_memory(mine, theirs)
 
 
 def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:

@@ -64,7 +64,7 @@ def test_a_plan_goes_through_nest_unchanged():
     columns = tf.nest.flatten(plan)
     again = tf.nest.pack_sequence_as(plan, columns)
     assert (again.axes, again.size) == (plan.axes, plan.size)
-    for name in ("partner", "box", "opacity", "mask", "source", "blend", "lam", "label_lam"):
+    for name in ("partner", "box", "opacity", "mask", "source", "lam", "label_lam"):
         np.testing.assert_array_equal(getattr(again, name), getattr(plan, name))
     assert again.kind is None
     assert isinstance(tf.nest.map_structure(tf.constant, plan).box, tf.Tensor)
@@ -171,7 +171,7 @@ def test_plans_of_one_graph_have_the_same_columns():
     mixer = bm.Mixer(Changing(), FIELDS)
     step = tf.function(lambda k: mixer((tf.constant(IMAGES), tf.constant(IDS)), step=k)[0])
     assert step(tf.constant(0)).shape == IMAGES.shape
-    with pytest.raises(tf.errors.InvalidArgumentError, match="same arrays"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="room for one kind"):
         step(tf.constant(1))
 
 
@@ -203,7 +203,7 @@ def test_the_formula_is_compiled():
 
 def test_out_is_refused():
     x = tf.constant(IMAGES)
-    with pytest.raises(bm.MixError, match="Leave `out` out"):
+    with pytest.raises(bm.MixError, match="Arrays of JAX and TensorFlow never are"):
         bm.mix(x, plan_of(), "NHWC", out=x)
 
 

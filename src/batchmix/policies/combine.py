@@ -57,11 +57,11 @@ class Switch:
             weights = np.zeros(0)
         total = weights.sum()
         fit = weights.shape == (count,) and bool((weights >= 0).all()) and 0 < total < np.inf
-        if not (count and fit):
+        if not (0 < count < 128 and fit):  # `kind` is an int8
             raise mix_error(
                 "Switch",
                 f"got policies={given!r} and weights={self.weights!r}.",
-                "It takes a list of policies, each with one weight >= 0, one of them > 0.",
+                "It takes a list of 1 to 127 policies, each with one weight >= 0, one of them > 0.",
                 "Pass for example Switch([MixUp(0.8), CutMix(1.0)], [0.5, 0.5]).",
             )
         object.__setattr__(self, "weights", tuple((weights / total).tolist()))
