@@ -21,6 +21,14 @@ Y = np.arange(B, dtype=np.int32) % C
 COLLECTIVE = re.compile(r"\b(?:all-|collective-|reduce-scatter|ragged-)[\w-]+\(")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quickly_compiled():
+    """How a program is split is decided before machine code is optimised."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def plan_of(pairing, masked=False):
     """A drawn plan, or one with all parts."""
     plan = bm.draw(SWITCH, bm.Key(0), B, HW, pairing=pairing)
