@@ -26,8 +26,8 @@ compare: $(VENV)/cli
 CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py boxes.py)
 test: check types
 	$(BIN)/python -m pytest -n auto
-	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto $(CONTRACT)
-	$(BIN)/python -m pytest -n auto tests/jax src/batchmix/adapters/jax.py
+	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto \
+	$(CONTRACT) tests/jax src/batchmix/adapters/jax.py
 
 # each file in a process of its own, two at a time; hosts that cannot live with the others have an
 # environment of their own

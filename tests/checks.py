@@ -2,6 +2,7 @@
 
 import contextlib
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -12,6 +13,12 @@ from batchmix.backends import _loop, _native
 from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 from conftest import ASKED
+
+# how long an example takes says nothing on a machine that others use
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 SWITCH = Switch([MixUp(0.8), CutMix(1.0)])
 POLICIES = {
@@ -91,6 +98,8 @@ def assert_written(xp, mix, out, want):
     np.testing.assert_array_equal(xp.numpy(out), xp.numpy(want))
 
 
+# examples that hypothesis tries; other frameworks compile a program for each shape
+EXAMPLES = 60 if {"numpy", "torch"} & set(ASKED) else 20
 # only arrays of these two reach the native kernel and the row loop
 ROUTES = ["native", "rows", "formula"] if {"numpy", "torch"} & set(ASKED) else ["formula"]
 

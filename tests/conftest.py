@@ -46,7 +46,8 @@ def _jax():
     jax.config.update("jax_enable_x64", True)  # else there is no float64
     return types.SimpleNamespace(
         name="jax",
-        array=lambda values, dtype: jax.numpy.asarray(np.array(values)).astype(dtype),
+        # converted by NumPy: JAX would compile a program for each shape
+        array=lambda values, dtype: jax.numpy.asarray(np.array(values).astype(np.dtype(dtype))),
         numpy=lambda x: np.asarray(x).astype(np.float64),
         dtype=lambda x: x.dtype.name,
         ids=lambda values: jax.numpy.asarray(np.asarray(values, np.int64)),

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 import batchmix as bm
 from batchmix._mix import mix_ids
-from checks import DTYPES, LAYOUTS, PAIRINGS, POLICIES, RELATIVE, plans, sizes, values
+from checks import DTYPES, EXAMPLES, LAYOUTS, PAIRINGS, POLICIES, RELATIVE, plans, sizes, values
 from conftest import ASKED, MAKERS
 
 B, C = 6, 5
@@ -39,6 +39,23 @@ def ways(xp, function):
     return [function] + ([xp.compiled(function)] if xp.compiled else [])
 
 
+def cases(xp, layout, dtypes, function):
+    """(dtype, plan, way) of one layout: all, or, where each shape is compiled, in turns.
+
+    A program of its own is compiled for plans without more, with a mask and with a source. Every
+    layout and dtype has the first and one of the others as it is, and one of the three compiled.
+    """
+    turn = list(LAYOUTS).index(layout)
+    for k, dtype in enumerate(dtypes, start=turn):
+        compiled = xp.compiled and xp.compiled(function)
+        for plan in drawn(layout):
+            part = 1 if plan.mask is not None else 2 if plan.source is not None else 0
+            if not compiled or part in (0, 1 + k % 2):
+                yield dtype, plan, function
+            if compiled and part == (k % 3 if plan.size else 0):
+                yield dtype, plan, compiled
+
+
 def assert_equal(got, want, plan, dtype):
     """Bit by bit where rows are copied and for 8 bits, else up to one rounding."""
     got, want = np.asarray(got, np.float64), np.asarray(want).astype(np.float64)
@@ -51,33 +68,30 @@ def assert_equal(got, want, plan, dtype):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_pixels(xp, layout):
+    def both(plan, x, other):
+        """Partners of the batch itself, and of another."""
+        return bm.mix(x, plan, layout), bm.mix(x, plan, layout, other=other)
+
     host = MAKERS["numpy"]()
-    one = ways(xp, lambda plan, x: bm.mix(x, plan, layout))
-    two = ways(xp, lambda plan, x, other: bm.mix(x, plan, layout, other=other))
-    for dtype in DTYPES:
+    for dtype, plan, mix in cases(xp, layout, DTYPES, both):
         rng = np.random.default_rng(0)
-        x, other = (host.array(values(rng, B, layout, dtype), dtype) for _ in range(2))
-        theirs = [xp.array(v.astype(np.float64), dtype) for v in (x, other)]
-        for plan in drawn(layout):
-            for mix in two:
-                got = mix(plan, *theirs)
-                assert xp.dtype(got) == dtype
-                assert_equal(xp.numpy(got), bm.mix(x, plan, layout, other=other), plan, dtype)
-            for mix in one:
-                got = xp.numpy(mix(plan, theirs[0]))
-                assert_equal(got, bm.mix(x, plan, layout), plan, dtype)
+        mine = [host.array(values(rng, B, layout, dtype), dtype) for _ in range(2)]
+        theirs = [xp.array(v.astype(np.float64), dtype) for v in mine]
+        for got, want in zip(mix(plan, *theirs), both(plan, *mine), strict=True):
+            assert xp.dtype(got) == dtype
+            assert_equal(xp.numpy(got), want, plan, dtype)
 
 
 @pytest.mark.parametrize("layout", ["NHW", "NCT"])
 def test_ids(xp, layout):
-    ways_to_mix = ways(xp, lambda plan, x: mix_ids(x, plan, layout))
-    for dtype in ("int64", "uint8", "bool", "float32"):
+    def ids(plan, x):
+        return mix_ids(x, plan, layout)
+
+    for dtype, plan, mix in cases(xp, layout, ["int64", "uint8", "bool", "float32"], ids):
         x = np.random.default_rng(0).integers(0, 2, (B, *LAYOUTS[layout][0])).astype(dtype)
-        for plan in drawn(layout):
-            for mix in ways_to_mix:
-                got = mix(plan, xp.array(x, dtype))
-                assert xp.dtype(got) == dtype
-                np.testing.assert_array_equal(xp.numpy(got), mix_ids(x, plan, layout))
+        got = mix(plan, xp.array(x, dtype))
+        assert xp.dtype(got) == dtype
+        np.testing.assert_array_equal(xp.numpy(got), ids(plan, x))
 
 
 def test_labels(xp):
@@ -95,7 +109,7 @@ def test_labels(xp):
                 np.testing.assert_allclose(xp.numpy(theirs), mine, rtol=1e-6, atol=1e-7)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(plan=plans(size=[3, 4], exact=False))
 @pytest.mark.parametrize("name", ASKED)
 def test_any_opacity(name, plan):
