@@ -171,9 +171,10 @@ class Mixer:
                 late.append((part.field, part, theirs))
             else:
                 done = replaced_at(done, part.path, part.field(part.value, plan, theirs))
-        for field, part, theirs in late:
-            field.check(part.value, plan, theirs)
+        for k, (field, part, theirs) in enumerate(late):
             done = replaced_at(done, part.path, part.value)
+            if k:  # the first is written first, and checks before it writes
+                field.check(part.value, plan, theirs)
         for field, part, theirs in late:
             field(part.value, plan, theirs, out=part.value)
         return done

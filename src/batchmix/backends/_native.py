@@ -148,7 +148,13 @@ def executed(
     """
     rows = len(partner)
     fit = box.dtype == np.int32 and box.flags.c_contiguous and box.shape == (rows, len(size), 2)
-    if not fit or len(size) > 8 or opacity.shape != (rows,) or _kernel is None or _chosen() == "portable":
+    if (
+        not fit
+        or len(size) > 8
+        or opacity.shape != (rows,)
+        or _kernel is None
+        or _chosen() == "portable"
+    ):
         return None
     out = np.empty((2, rows), np.float32)
     return out if _kernel.execute(partner, box, opacity, _int64(size), lattice, out) else None
