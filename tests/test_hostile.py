@@ -396,3 +396,27 @@ def test_what_is_wrong_is_named(case):
 def test_no_rows_have_no_metric():
     for metric in (metrics.accuracy, metrics.nll, metrics.brier, metrics.ece):
         assert np.isnan(metric(SOFT[:0], IDS[:0]))
+
+
+def rewritten(column, value):
+    """A plan whose arrays were written to after they were checked."""
+    plan = bm.Plan(*(getattr(PLAN, n).copy() for n in ("partner", "box", "opacity")), "HW", (6, 7))
+    getattr(plan, column)[:] = value
+    return plan
+
+
+@pytest.mark.parametrize("column, value", [("partner", 10**8), ("partner", -1), ("box", 10**8)])
+@pytest.mark.parametrize("verb", ["mix", "stack", "normalize", "labels"])
+def test_a_plan_that_was_written_to_is_refused(verb, column, value):
+    plan = rewritten(column, value)
+    call = {
+        "mix": lambda: bm.mix(PIXELS, plan, "NCHW"),
+        "stack": lambda: bm.mix_stack(PIXELS, plan, "NCHW"),
+        "normalize": lambda: bm.mix_normalize(BYTES, plan, [9] * 3, [2] * 3),
+        "labels": lambda: bm.mix_labels(IDS, plan, C),
+    }[verb]
+    if (verb, column) == ("labels", "box"):  # labels do not read it
+        np.testing.assert_array_equal(call(), bm.mix_labels(IDS, PLAN, C))
+        return
+    with pytest.raises(bm.MixError, match="the plan does not fit any more"):
+        call()
