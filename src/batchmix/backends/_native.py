@@ -118,8 +118,8 @@ def mix_normalize(
     if _chosen() == "portable" or channels > _kernel.MAX_CHANNELS:
         return False
     _run(
-        _kernel.mix_normalize, rows_at(out), rows, height, width, channels, partner, box, opacity, scale, bias,
-        code, *_effort(out, item, threads),
+        _kernel.mix_normalize, rows_at(out), rows, height, width, channels, partner, box, opacity,
+        scale, bias, code, *_effort(out, item, threads),
     )  # fmt: skip
     return True
 

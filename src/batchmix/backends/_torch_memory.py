@@ -80,6 +80,34 @@ def _only_a_name(cls: type) -> bool:
     return cls is torch.nn.Parameter or cls.__module__.startswith("torchvision.tv_tensors.")
 
 
+def allocated(x: Any) -> bool:
+    """Whether the storage, which FSDP frees and anybody may shrink, covers the tensor."""
+    if isinstance(x, torch.nn.parameter.UninitializedTensorMixin):
+        return False
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.layout is not torch.strided:
+        return True
+    known = type(x) is torch.Tensor or _only_a_name(type(x))
+    if not known or x.is_nested or x._is_zerotensor():
+        return True
+    try:
+        held = x.untyped_storage().nbytes()
+    except (RuntimeError, NotImplementedError):  # a transformation stands before it
+        return True
+    return bool(held >= x.storage_offset() * x.element_size() + _bytes(x))
+
+
+def together(x: Any, y: Any) -> bool:
+    return bool(x.device == y.device)
+
+
+def traced(x: Any) -> bool:
+    """Whether operations are recorded now, and Python is not: torch.compile has it run again."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    recorder = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return torch.jit.is_tracing() or bool(recorder and recorder.get_proxy_mode())
+
+
 def memory(x: Any) -> Memory:
     item = x.element_size()
     return Memory(x.data_ptr(), tuple(x.shape), tuple([n * item for n in x.stride()]))
