@@ -82,12 +82,11 @@ def _only_a_name(cls: type) -> bool:
 
 def allocated(x: Any) -> bool:
     """Whether the storage, which FSDP frees and anybody may shrink, covers the tensor."""
-    if isinstance(x, torch.nn.parameter.UninitializedTensorMixin):
-        return False
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.layout is not torch.strided:
+    if type(x) is not torch.Tensor and not _only_a_name(type(x)):
+        return not isinstance(x, torch.nn.parameter.UninitializedTensorMixin)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True
-    known = type(x) is torch.Tensor or _only_a_name(type(x))
-    if not known or x.is_nested or x._is_zerotensor():
+    if x.is_nested or x.layout is not torch.strided:
         return True
     try:
         held = x.untyped_storage().nbytes()
