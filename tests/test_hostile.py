@@ -396,3 +396,116 @@ def test_what_is_wrong_is_named(case):
 def test_no_rows_have_no_metric():
     for metric in (metrics.accuracy, metrics.nll, metrics.brier, metrics.ece):
         assert np.isnan(metric(SOFT[:0], IDS[:0]))
+
+
+def rewritten(column, value):
+    """A plan whose arrays were written to after they were checked."""
+    plan = bm.Plan(*(getattr(PLAN, n).copy() for n in ("partner", "box", "opacity")), "HW", (6, 7))
+    getattr(plan, column)[:] = value
+    return plan
+
+
+@pytest.mark.parametrize(("column", "value"), [("partner", 10**8), ("partner", -1), ("box", 10**8)])
+@pytest.mark.parametrize("verb", ["mix", "stack", "normalize", "labels"])
+def test_a_plan_that_was_written_to_is_refused(verb, column, value):
+    plan = rewritten(column, value)
+    call = {
+        "mix": lambda: bm.mix(PIXELS, plan, "NCHW"),
+        "stack": lambda: bm.mix_stack(PIXELS, plan, "NCHW"),
+        "normalize": lambda: bm.mix_normalize(BYTES, plan, [9] * 3, [2] * 3),
+        "labels": lambda: bm.mix_labels(IDS, plan, C),
+    }[verb]
+    if (verb, column) == ("labels", "box"):  # labels do not read it
+        np.testing.assert_array_equal(call(), bm.mix_labels(IDS, PLAN, C))
+        return
+    with taken("native"), pytest.raises(bm.MixError, match="the plan does not fit any more"):
+        call()
+
+
+def meta(a):
+    return torch.tensor(a).to("meta")
+
+
+APART = {
+    "pixels": lambda: bm.mix(torch.tensor(PIXELS), PLAN, "NCHW", other=meta(PIXELS)),
+    "into": lambda: bm.mix(torch.tensor(PIXELS), PLAN, "NCHW", out=meta(PIXELS)),
+    "from": lambda: bm.mix(meta(PIXELS), PLAN, "NCHW", out=torch.tensor(PIXELS)),
+    "ids": lambda: bm.mix_labels(torch.tensor(IDS), PLAN, C, other=meta(IDS)),
+    "probabilities": lambda: bm.mix_labels(torch.tensor(SOFT), PLAN, other=meta(SOFT)),
+    "pairs": lambda: bm.pairs(torch.tensor(IDS), PLAN, other=meta(IDS)),
+    "rows": lambda: bm.mix_stack([*torch.tensor(PIXELS)[:3], meta(PIXELS)[3]], PLAN, "NCHW"),
+    "a stack": lambda: bm.mix_stack(torch.tensor(PIXELS), PLAN, "NCHW", out=meta(PIXELS)),
+}
+
+
+@pytest.mark.parametrize("case", APART)
+def test_arrays_on_two_devices_are_refused(case):
+    with pytest.raises(bm.MixError, match=r"is on (meta|cpu), `.*` on (meta|cpu)"):
+        APART[case]()
+
+
+def resized(size, part=slice(None)):
+    x = torch.zeros(B, 2, 6, 7)
+    part = x[part]
+    x.untyped_storage().resize_(size)
+    return part
+
+
+def deleted():
+    import jax.numpy as jnp
+
+    x = jnp.zeros((B, 2, 6, 7))
+    x.delete()
+    return x
+
+
+GONE = {
+    "freed": lambda: resized(0),
+    "shrunk": lambda: resized(4 * PIXELS.size - 4),
+    "a part": lambda: resized(4 * PIXELS.size - 4, slice(1, None, 2)),
+    "a parameter": torch.nn.UninitializedParameter,
+    "a buffer": torch.nn.parameter.UninitializedBuffer,
+    "deleted": deleted,
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+def test_what_has_no_memory_is_refused(case):
+    x = GONE[case]()
+    for call in (
+        lambda: bm.mix(x, PLAN, "NCHW"),
+        lambda: bm.mix(torch.zeros(B, 2, 6, 7), PLAN, "NCHW", out=x),
+        lambda: bm.mix_stack([x] * B, PLAN, "NCHW"),
+        lambda: bm.mix_stack(x, PLAN, "NCHW"),
+        lambda: bm.pairs(x, PLAN),
+        lambda: bm.mix_labels(x, PLAN),
+    ):
+        with pytest.raises(bm.MixError, match="without memory"):
+            call()
+
+
+def test_a_storage_that_covers_a_part_is_enough_for_it():
+    part = resized(4 * PIXELS.size // 2, slice(0, 2))
+    assert bm.mix(part, bm.Plan.identity(2), "NCHW").shape == part.shape
+
+
+RECORDERS = {
+    "jit.trace": lambda step, x: torch.jit.trace(step, (x,), check_trace=False),
+    "make_fx": lambda step, x: make_fx(step)(x),
+    "make_fx symbolic": lambda step, x: make_fx(step, tracing_mode="symbolic")(x),
+    "make_fx before dispatch": lambda step, x: make_fx(step, pre_dispatch=True)(x),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("way", RECORDERS)
+def test_a_mixer_without_a_step_is_not_recorded(way):
+    mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NCHW")})
+    x = torch.tensor(PIXELS)
+    with pytest.raises(bm.MixError, match="no `step`, in a function that is traced once"):
+        RECORDERS[way](lambda x: mixer((x,))[0], x)
+    if "symbolic" not in way and way != "jit.trace":  # sizes are numbers
+        step = RECORDERS[way](lambda x: mixer((x,), 3)[0], x)
+        torch.testing.assert_close(step(x), mixer((x,), 3)[0])
+    with FlopCounterMode(display=False):  # it only looks on
+        torch.testing.assert_close(mixer((x,))[0], mixer((x,), 0)[0])

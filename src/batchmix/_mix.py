@@ -106,6 +106,8 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
             "Partners are rows of `other`, so both must be alike.",
             "Cut the longer batch, and convert to one dtype.",
         )  # fmt: skip
+    if other is not None and not b.together(x, other):
+        raise elsewhere(where, "other", other, name, x)
 
 
 def shape_of(x: Any, where: str) -> tuple[int | None, ...]:
@@ -180,6 +182,8 @@ def _check_out(b: Backend, where: str, x: Any, other: Any, out: Any) -> None:
             f"{out.dtype}; `x` has shape {tuple(x.shape)} and dtype {x.dtype}.",
             "The result has the shape and dtype of `x`.", fix,
         )  # fmt: skip
+    if not b.together(x, out):
+        raise elsewhere(where, "out", out, "x", x)
     if not b.writable(out):
         raise not_writable(where, out, fix)
     apart = other is None or other is x or b.overlap(out, other) == "none"
@@ -188,6 +192,15 @@ def _check_out(b: Backend, where: str, x: Any, other: Any, out: Any) -> None:
             where, "`out` shares memory with what is read.",
             "It is `x` itself, or memory of its own; `other` is never written to.", fix,
         )  # fmt: skip
+
+
+def elsewhere(where: str, name: str, y: Any, first: str, x: Any) -> MixError:
+    """The error for arrays that no operation can read together."""
+    return mix_error(
+        where, f"`{name}` is on {y.device}, `{first}` on {x.device}.",
+        "All arrays of a call lie on one device.",
+        "Move one first, for example with y.to(x.device).",
+    )  # fmt: skip
 
 
 def not_writable(where: str, out: Any, fix: str) -> MixError:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix._mix import check_layout, dtype_of, not_writable
+from batchmix._mix import check_layout, dtype_of, elsewhere, not_writable
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
 
@@ -128,7 +128,7 @@ def _numbers(value: Any) -> NDArray[np.float32]:
 def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
     """The backend of rows that are all alike, and these as a list."""
     try:
-        if hasattr(rows, "shape"):
+        if hasattr(rows, "dtype"):
             backend_of(rows, where)
         rows = list(rows)
     except (TypeError, RuntimeError):
@@ -156,6 +156,8 @@ def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
                 f"{tuple(first.shape)} and {first.dtype}.",
                 "The rows of a batch are alike.", "Resize or convert them before.",
             )  # fmt: skip
+        if not backend.together(first, row):
+            raise elsewhere(where, f"rows[{i}]", row, "rows[0]", first)
     return backend, rows
 
 
@@ -173,6 +175,8 @@ def _check_out(
             f"{out.dtype}.",
             f"The result has shape {shape} and dtype {dtype}.", "Leave `out` out, and it fits.",
         )  # fmt: skip
+    if not b.together(rows[0], out):
+        raise elsewhere(where, "out", out, "rows[0]", rows[0])
     if not b.writable(out):
         raise not_writable(where, out, "Pass memory of its own.")
     if any(b.overlap(out, row) != "none" for row in rows):

@@ -38,6 +38,12 @@ def backend_of(x: Any, where: str) -> Backend:
     """The backend of an array, by its type; `where` names the caller in the error."""
     _load(type(x), where)
     backend = _BY_TYPE[type(x)]
+    if not backend.allocated(x):
+        raise mix_error(
+            where, f"got a {type(x).__name__} without memory for its elements.",
+            "Its storage was freed or shrunk, it was deleted or donated, or it has no shape yet.",
+            "Pass it while it is whole: gathered, before it is donated, after it is initialised.",
+        )  # fmt: skip
     if not backend.dense(x):
         raise mix_error(
             where, f"got a {type(x).__name__} that is sparse, nested or quantised.",

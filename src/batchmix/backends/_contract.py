@@ -46,6 +46,12 @@ class Arrays(Protocol):
     def dense(self, x: Any) -> bool:
         """Whether every element has a place of its own: not sparse, nested or quantised."""
 
+    def allocated(self, x: Any) -> bool:
+        """Whether there is memory for every element: not freed, deleted or still to be made."""
+
+    def together(self, x: Any, y: Any) -> bool:
+        """Whether one operation can read both, as they lie on one device."""
+
     def array(self, value: Any, like: Any) -> Any:
         """A small host array, of which the memory may be shared, on the device of `like`."""
 

@@ -1,4 +1,4 @@
-"""What backends share whose arrays lie in memory that can be written to: NumPy and PyTorch."""
+"""Arrays in memory of the host: how they lie, and what is always so of NumPy's."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def lie_apart(shape: Sequence[int], strides: Sequence[int], item: int) -> bool:
     return True
 
 
+def dense(x: Any) -> bool:
+    """Always: masked arrays and matrices are refused by their type."""
+    return True
+
+
+def allocated(x: Any) -> bool:
+    return True
+
+
+def together(x: Any, y: Any) -> bool:
+    return True
+
+
 def traced(x: Any) -> bool:
-    """Never: what torch.compile traces has values, too, wherever Python asks for them."""
     return False

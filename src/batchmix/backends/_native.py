@@ -85,7 +85,8 @@ def paste(
     if any((m.address | m.strides[0]) % item for m in (x, other, out)):
         return False
     effort = _effort(out, item, threads)
-    _kernel.paste(rows_at(out), rows_at(x), rows_at(other), axes, *_columns(plan), code, *effort)
+    memories = rows_at(out), rows_at(x), rows_at(other)
+    _run(_kernel.paste, *memories, axes, *_columns(plan), code, *effort)
     return True
 
 
@@ -100,7 +101,7 @@ def mix_stack(
     if (rows % item).any() or (out.address | out.strides[0]) % item:
         return False
     effort = _effort(out, item, threads)
-    _kernel.mix_stack(rows_at(out), rows, axes, *_columns(plan), code, *effort)
+    _run(_kernel.mix_stack, rows_at(out), rows, axes, *_columns(plan), code, *effort)
     return True
 
 
@@ -116,9 +117,9 @@ def mix_normalize(
         return False
     if _chosen() == "portable" or channels > _kernel.MAX_CHANNELS:
         return False
-    _kernel.mix_normalize(
-        rows_at(out), rows, height, width, channels, partner, box, opacity, scale, bias,
-        code, *_effort(out, item, threads),
+    _run(
+        _kernel.mix_normalize, rows_at(out), rows, height, width, channels, partner, box, opacity,
+        scale, bias, code, *_effort(out, item, threads),
     )  # fmt: skip
     return True
 
@@ -134,7 +135,7 @@ def mix_labels(
     if _chosen() == "portable":
         return None
     target = np.empty((len(y), classes), np.float32)
-    done = _kernel.mix_labels(target, y, other, partner, lam, classes, off, on)
+    done = _run(_kernel.mix_labels, target, y, other, partner, lam, classes, off, on)
     return target if done else None
 
 
@@ -182,6 +183,18 @@ def _chosen() -> str:
         _state["kernel"] = asked if asked == "portable" else _kernel.name()
     name: str = _state["kernel"]
     return name
+
+
+def _run(function: Any, *arguments: Any) -> Any:
+    """The kernel checks all that it is told; arrays were checked before, so it refuses the plan."""
+    try:
+        return function(*arguments)
+    except ValueError as problem:
+        raise mix_error(
+            "mix", f"the plan does not fit any more ({problem}).",
+            "A plan is checked when it is made, and its arrays are not written to after that.",
+            "Make another with bm.draw or bm.Plan, not with Plan.unchecked.",
+        ) from problem  # fmt: skip
 
 
 def _columns(plan: Plan) -> tuple[Any, ...]:

@@ -80,6 +80,33 @@ def _only_a_name(cls: type) -> bool:
     return cls is torch.nn.Parameter or cls.__module__.startswith("torchvision.tv_tensors.")
 
 
+def allocated(x: Any) -> bool:
+    """Whether the storage, which FSDP frees and anybody may shrink, covers the tensor."""
+    if type(x) is not torch.Tensor and not _only_a_name(type(x)):
+        return not isinstance(x, torch.nn.parameter.UninitializedTensorMixin)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return True
+    if x.is_nested or x.layout is not torch.strided:
+        return True
+    try:
+        held = x.untyped_storage().nbytes()
+    except (RuntimeError, NotImplementedError):  # a transformation stands before it
+        return True
+    return bool(held >= x.storage_offset() * x.element_size() + _bytes(x))
+
+
+def together(x: Any, y: Any) -> bool:
+    return bool(x.device == y.device)
+
+
+def traced(x: Any) -> bool:
+    """Whether operations are recorded now, and Python is not: torch.compile has it run again."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    recorder = sys.modules.get("torch.fx.experimental.proxy_tensor")
+    return torch.jit.is_tracing() or bool(recorder and recorder.get_proxy_mode())
+
+
 def memory(x: Any) -> Memory:
     item = x.element_size()
     return Memory(x.data_ptr(), tuple(x.shape), tuple([n * item for n in x.stride()]))

@@ -53,6 +53,18 @@ def dense(x: Any) -> bool:
     return True
 
 
+def allocated(x: Any) -> bool:
+    """Not where it was deleted, or donated to a step."""
+    return traced(x) or not x.is_deleted()
+
+
+def together(x: Any, y: Any) -> bool:
+    """As JAX has it: an array that was put nowhere goes where the other one is."""
+    if traced(x) or traced(y) or not (x.committed and y.committed):
+        return True
+    return bool(x.devices() == y.devices())
+
+
 def on_host(x: Any) -> Any:
     """Values that lie on this process's CPU; None while tracing, and on devices."""
     if traced(x) or not x.is_fully_addressable:

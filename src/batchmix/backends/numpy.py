@@ -15,6 +15,9 @@ from batchmix._plan import Plan
 from batchmix.backends import _formula, _loop, _native
 from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS, lie_apart
+from batchmix.backends._host import allocated as allocated
+from batchmix.backends._host import dense as dense
+from batchmix.backends._host import together as together
 from batchmix.backends._host import traced as traced
 from batchmix.backends._memory import Memory
 
@@ -134,11 +137,6 @@ def blendable(x: Any) -> bool:
 @cache
 def _blendable(dtype: Any) -> bool:
     return dtype.name in COMPUTE
-
-
-def dense(x: Any) -> bool:
-    """Always: masked arrays and matrices are refused by their type."""
-    return True
 
 
 def array(value: Any, like: Any) -> Any:

@@ -96,6 +96,15 @@ def dense(x: Any) -> bool:
     return True
 
 
+def allocated(x: Any) -> bool:
+    return True
+
+
+def together(x: Any, y: Any) -> bool:
+    """Always: TensorFlow copies between devices by itself."""
+    return True
+
+
 def is_integer(x: Any) -> bool:
     return bool(x.dtype.is_integer or x.dtype.is_bool)
 

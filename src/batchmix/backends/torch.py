@@ -15,7 +15,6 @@ from batchmix.backends import _formula, _native
 from batchmix.backends import numpy as host
 from batchmix.backends._contract import COMPUTE
 from batchmix.backends._host import WIDTHS
-from batchmix.backends._host import traced as traced
 from batchmix.backends._torch_memory import (
     BITS,
     addressable,
@@ -28,7 +27,10 @@ from batchmix.backends._torch_memory import (
     view,
     written,
 )  # fmt: skip
+from batchmix.backends._torch_memory import allocated as allocated
 from batchmix.backends._torch_memory import overlap as overlap
+from batchmix.backends._torch_memory import together as together
+from batchmix.backends._torch_memory import traced as traced
 from batchmix.backends._torch_memory import writable as writable
 
 _THIS: Any = sys.modules[__name__]
