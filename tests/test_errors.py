@@ -1,13 +1,17 @@
 """Every message once: where, what was got, the rule, the fix. And that nothing was written."""
 
+import collections
+
 import numpy as np
 import pytest
 import torch
 
 import batchmix as bm
 from batchmix import losses
+from batchmix.cli.stats import stats
+from batchmix.extend import get_at, replaced_at
 from batchmix.fields import Grid, Ids, Image, Labels
-from batchmix.pairing import Roll, Within
+from batchmix.pairing import Reverse, Roll, Within
 from batchmix.policies import CutMix, MixUp, PerPair, Schedule, Sometimes, Switch
 
 X = np.ones((4, 3, 8, 8), np.float32)
@@ -15,6 +19,7 @@ Y = np.arange(4)
 HW = {"H": 8, "W": 8}
 PLAN = bm.draw(MixUp(1.0), bm.Key(0), 4, HW)
 FULL = [[[0, 8]]] * 2
+Sample = collections.namedtuple("Sample", "image label")
 
 
 def mixer(fields, batch=None, **options):
@@ -54,7 +59,25 @@ CASES = {
     "axes and size": (lambda: bm.Plan([1, 0], FULL, [1, 1], "HW", (8,)), "Plan", "(('H', 'W'), (8,))", "each spatial axis", "axes='HW', size=(224, 224)"),
     "axes twice": (lambda: bm.Plan([1, 0], FULL, [1, 1], "HH", (8, 8)), "Plan", "(('H', 'H'), (8, 8))", "each spatial axis", "Pass"),
     "size 0": (lambda: bm.Plan([0], [[[0, 0]]], [1], "T", (0,)), "Plan", "size={'T': 0}", ">= 1", "Pass"),
+    "axes None": (lambda: bm.Plan([1, 0], FULL, [1, 1], None, (8,)), "Plan", "got axes=None and size=(8,)", "axes is a string", "axes='HW'"),
+    "axes 5": (lambda: bm.Plan([1, 0], FULL, [1, 1], 5, (8,)), "Plan", "axes=5", "axes is a string", "axes='HW'"),
+    "axes list": (lambda: bm.Plan([1, 0], FULL, [1, 1], ["T"], (8,)), "Plan", "axes=['T']", "axes is a string", "axes='HW'"),
+    "axes tuple": (lambda: bm.Plan([1, 0], FULL, [1, 1], ("T",), (8,)), "Plan", "axes=('T',)", "axes is a string", "axes='HW'"),
+    "size None": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", None), "Plan", "size=None", "size the cells", "size=(224, 224)"),
+    "size 5": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", 5), "Plan", "size=5", "size the cells", "size=(224, 224)"),
+    "size dict": (lambda: bm.Plan([1, 0], FULL, [1, 1], "T", {"T": 8}), "Plan", "size={'T': 8}", "size the cells", "size=(224, 224)"),
+    "partner None": (lambda: bm.Plan(None, FULL, [1, 1], "T", (8,)), "Plan", "`partner` is None", "array of numbers, int32", "Give every row"),
+    "box None": (lambda: bm.Plan([1, 0], None, [1, 1], "T", (8,)), "Plan", "`box` is None", "array of numbers, int32", "Give every row"),
+    "opacity None": (lambda: bm.Plan([1, 0], FULL, None, "T", (8,)), "Plan", "`opacity` is None", "array of numbers, float32", "Give every row"),
+    "box ragged": (lambda: bm.Plan([1, 0], [[[0, 8]], [[0]]], [1, 1], "T", (8,)), "Plan", "`box` is [[[0, 8]], [[0]]]", "array of numbers", "one shape"),
+    "partner of two axes": (lambda: bm.Plan([[1, 0]], FULL, [1, 1], "T", (8,)), "Plan", "`partner` has shape (1, 2)", "one axis, the rows", "[1, 0]"),
+    "partner a number": (lambda: bm.Plan(0, [], [1], "", ()), "Plan", "`partner` has shape ()", "one axis, the rows", "[1, 0]"),
+    "identity -1": (lambda: bm.Plan.identity(-1), "Plan.identity()", "batch=-1", "counts rows", "len(x)"),
+    "identity text": (lambda: bm.Plan.identity("3"), "Plan.identity()", "batch='3'", "counts rows", "len(x)"),
+    "identity size": (lambda: bm.Plan.identity(3, "T", 8), "Plan", "size=8", "size the cells", "size=(224, 224)"),
+    "unchecked": (lambda: bm.Plan.unchecked(axes="", size=(), partners=[0]), "Plan.unchecked()", "['partners']", "A plan has partner, box", "plan.columns()"),
     # drawing
+    "size unhashable": (lambda: bm.draw(MixUp(), bm.Key(0), 4, {"H": [3]}), "draw()", "size={'H': [3]}", "integer >= 1", "{'H': 224"),
     "key negative": (lambda: bm.draw(MixUp(), bm.Key(-1), 4, HW), "draw()", "seed=-1", ">= 0", "Key(seed=0"),
     "key float": (lambda: bm.draw(MixUp(), bm.Key(0.5), 4, HW), "draw()", "seed=0.5", "integers", "Key(seed=0"),
     "key number": (lambda: bm.draw(MixUp(), 7, 4, HW), "draw()", "key=7", "Key(seed", "Key(seed=0"),
@@ -72,6 +95,8 @@ CASES = {
     "placement": (lambda: CutMix(placement="center"), "CutMix", "'center'", "'inside'", "one of the two"),
     "minmax": (lambda: CutMix(minmax=(0.8, 0.2)), "CutMix", "(0.8, 0.2)", "low <= high", "(0.2, 0.8)"),
     "minmax count": (lambda: CutMix(minmax=(0.8,)), "CutMix", "(0.8,)", "low <= high", "(0.2, 0.8)"),
+    "minmax a number": (lambda: CutMix(minmax=0.3), "CutMix", "minmax=0.3", "(low, high)", "(0.2, 0.8)"),
+    "dominant": (lambda: MixUp(1.0, dominant="no"), "MixUp", "dominant='no'", "larger share", "True or False"),
     "weights": (lambda: Switch([MixUp(), CutMix()], [1]), "Switch", "weights=[1]", "one weight", "[0.5, 0.5]"),
     "weights zero": (lambda: Switch([MixUp(), CutMix()], [0, 0]), "Switch", "[0, 0]", "> 0", "[0.5, 0.5]"),
     "no policies": (lambda: Switch([]), "Switch", "policies=[]", "one weight", "MixUp(0.8)"),
@@ -87,6 +112,10 @@ CASES = {
     "a list of stages": (lambda: Schedule([1, 2]), "Schedule", "[1, 2]", ">= 0", "{0: MixUp"),
     "a stage": (lambda: Schedule({0: "mixup"}), "Schedule", "'mixup'", "a method `sample`", "MixUp(0.2)"),
     "groups": (lambda: Within(0), "Within", "groups=0", ">= 1", "shards"),
+    "inner None": (lambda: Within(2, None), "Within", "the pairing None", "a method `pair`", "Reverse()"),
+    "inner a class": (lambda: Within(2, Reverse), "Within", "Reverse'>", "a method `pair`", "parentheses"),
+    "hints": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Within(2), hints={"label": Y[:3]}), "Within", "'label' has shape (3,), the batch 4", "each row", "same batch"),
+    "inner out of its group": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Within(2, Halves())), "Within", "for a group of 2 rows", "integers", "`pair`"),
     # mixing
     "wrong size": (lambda: bm.mix(np.ones((4, 3, 9, 8)), PLAN, "NCHW"), "mix()", "(4, 3, 9, 8)", "must match", "size={'H': 9, 'W': 8}"),
     "axis missing": (lambda: bm.mix(np.ones((4, 3)), PLAN, "NC"), "mix()", "layout 'NC'", "must match", "Draw with"),
@@ -123,6 +152,14 @@ CASES = {
     "layout": (lambda: Grid("HW"), "Grid", "'HW'", "starts with N", "'NCHW'"),
     "layout small": (lambda: Ids("nhw"), "Ids", "'nhw'", "capital", "'NCHW'"),
     "layout letter twice": (lambda: Image("NHHW"), "Image", "'NHHW'", "no letter twice", "'NCHW'"),
+    "layout missing": (lambda: Image(), "Image", "layout=''", "starts with N", "'NCHW'"),
+    "classes True": (lambda: Labels(True), "Labels", "classes=True", "counts classes", "10"),
+    "several parts": (lambda: get_at(([X, X], Y), (0, slice(0, 2))), "Mixer", "slice(0, 2", "must be present", "one of these"),
+    "rows of an array": (lambda: get_at((X, Y), (0, slice(0, 2))), "Mixer", "in a ndarray", "tuple, list", "(images, labels)"),
+    "missing name": (lambda: mixer({"img": Image("NCHW")}, Sample(X, Y)), "Mixer", "it has ['image', 'label']", "must be present", "Did you mean 'image'"),
+    "nothing to replace": (lambda: replaced_at({"image": X}, ("imag",), X), "Mixer", "'imag'", "must be present", "'image'"),
+    "nothing to replace in a tuple": (lambda: replaced_at((X, Y), (2,), X), "Mixer", "field 2", "must be present", "one of these"),
+    "contains itself": (lambda: mixer({0: Image("NCHW")}, (X, LOOP), inplace=True), "Mixer", "contains itself", "every array", "inplace=False"),
     "missing key": (lambda: mixer({"images": Image("NCHW")}), "Mixer", "'images'", "must be present", "Did you mean 'image'?"),
     "missing index": (lambda: mixer({5: Image("NCHW")}, (X, Y)), "Mixer", "field 5", "must be present", "one of these"),
     "sizes differ": (lambda: mixer({0: Image("NCHW"), 1: Ids("NHW")}, (X, np.ones((4, 8, 9), int))), "Mixer", "field 1 has W=9, field 0 has W=8", "cell by cell", "Resize"),
@@ -136,9 +173,13 @@ CASES = {
     "reduced loss": (lambda: losses.pairwise(lambda z, y: X.mean(), X, bm.pairs(Y, PLAN)), "pairwise()", "()", "weight of its own", "reduction='none'"),
     "threshold": (lambda: losses.soft_binary_cross_entropy(X, X, threshold=1), "soft_binary_cross_entropy()", "threshold=1", "0..1", "0.2"),
     "reduction": (lambda: losses.soft_cross_entropy(X, X, reduction="sum"), "losses", "'sum'", "'none'", "one of the two"),
+    # command line
+    "a policy of stats": (lambda: stats(["nosuch:1"]), "POLICY", "'nosuch:1'", "A policy is one of", "Did you mean 'switch:0.8,1.0'?"),
 }  # fmt: skip
 BUFFER = np.ones((6, 3, 8, 8), np.float32)
 TENSOR = torch.ones(6, 3, 8, 8)
+LOOP = []
+LOOP.append(LOOP)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -156,3 +197,12 @@ def test_message(case):
     assert (X == 1).all()
     assert (BUFFER == 1).all()
     assert (TENSOR == 1).all()
+
+
+def test_parts_of_a_named_tuple_have_names():
+    got = mixer({"image": Image("NCHW"), "label": Labels(4)}, Sample(X, Y))
+    want = mixer({0: Image("NCHW"), 1: Labels(4)}, Sample(X, Y))
+    assert type(got) is Sample
+    assert (got.image == want.image).all()
+    assert (got.label == want.label).all()
+    assert got.label.shape == (4, 4)

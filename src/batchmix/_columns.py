@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import reprlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -56,9 +57,30 @@ def refused(got: str, rule: str, fix: str) -> MixError:
     return mix_error("Plan", got, rule, fix)
 
 
-@functools.lru_cache(256, typed=True)  # a step has the size of the one before
+def checked_grid(axes: Any, size: Any) -> tuple[int, ...]:
+    """`size` as integers, where it and `axes` are what Plan takes."""
+    if isinstance(axes, str) and not isinstance(size, Mapping):
+        try:
+            return checked_size("Plan", tuple(axes), *size)
+        except TypeError:  # nothing to unpack
+            pass
+    raise refused(
+        f"got axes={axes!r} and size={size!r}.",
+        "axes is a string with a capital letter for each axis, size the cells of each.",
+        "Pass for example axes='HW', size=(224, 224); for a table axes='', size=().",
+    )
+
+
 def checked_size(where: str, axes: tuple[Any, ...], *size: Any) -> tuple[int, ...]:
     """Cells per axis: one capital letter of its own for each axis, and an integer >= 1."""
+    try:
+        return _cells(where, axes, *size)
+    except TypeError:  # what cannot be hashed is no integer
+        raise _no_size(where, axes, size) from None
+
+
+@functools.lru_cache(256, typed=True)  # a step has the size of the one before
+def _cells(where: str, axes: tuple[Any, ...], *size: Any) -> tuple[int, ...]:
     try:
         cells = tuple(map(operator.index, size))
     except TypeError:
@@ -66,18 +88,31 @@ def checked_size(where: str, axes: tuple[Any, ...], *size: Any) -> tuple[int, ..
     letters = all(isinstance(a, str) and len(a) == 1 and a.isupper() and a != "N" for a in axes)
     fit = len(set(axes)) == len(axes) == len(cells) and all(0 < n < 2**31 for n in cells)
     if not (letters and fit):
-        given: Any = dict(zip(axes, size)) if len(set(axes)) == len(size) else (axes, size)
-        raise mix_error(
-            where, f"got size={given!r}.",
-            "It maps each spatial axis, a capital letter but N, to its cells, an integer >= 1.",
-            "Pass for example size={'H': 224, 'W': 224}; to Plan axes='HW', size=(224, 224).",
-        )  # fmt: skip
+        raise _no_size(where, axes, size)
     return cells
+
+
+def _no_size(where: str, axes: tuple[Any, ...], size: tuple[Any, ...]) -> MixError:
+    given: Any = dict(zip(axes, size)) if len(set(axes)) == len(size) else (axes, size)
+    return mix_error(
+        where, f"got size={given!r}.",
+        "It maps each spatial axis, a capital letter but N, to its cells, an integer >= 1.",
+        "Pass for example size={'H': 224, 'W': 224}; to Plan axes='HW', size=(224, 224).",
+    )  # fmt: skip
 
 
 def owned(name: str, value: Any) -> NDArray[Any]:
     """`value` in the dtype of its column; a float is never rounded to an index in silence."""
-    array, dtype = np.asarray(value), np.dtype(COLUMNS[name].dtype)
+    dtype = np.dtype(COLUMNS[name].dtype)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.empty(1, object)
+    if array.dtype == object:
+        raise refused(
+            f"`{name}` is {reprlib.repr(value)}.", f"It is an array of numbers, {dtype.name}.",
+            "Give every row an entry, all of one shape.",
+        )  # fmt: skip
     if array.dtype == dtype:  # a mask is large and only its values are used, so it is not copied
         return np.ascontiguousarray(array) if name == "mask" else array.copy()
     if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
@@ -97,7 +132,12 @@ def owned(name: str, value: Any) -> NDArray[Any]:
 
 def check(columns: Columns, axes: str, size: tuple[int, ...]) -> None:
     """Shapes, then ranges: what passes here can be indexed with, without looking again."""
-    rows = len(columns["partner"]) if columns["partner"].ndim == 1 else 0
+    if columns["partner"].ndim != 1:
+        raise refused(
+            f"`partner` has shape {columns['partner'].shape}.", "It has one axis, the rows.",
+            "Give each row the number of its partner, such as [1, 0] for two rows.",
+        )  # fmt: skip
+    rows = len(columns["partner"])
     entries = {"number": (), "region": (len(size), 2), "grid": size}
     for name, value in columns.items():
         shape = (rows, *entries[COLUMNS[name].entry])

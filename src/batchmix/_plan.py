@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._columns import COLUMNS, check, checked_size, executed, owned
+from batchmix._columns import COLUMNS, check, checked_grid, executed, owned
 from batchmix._errors import MixError, mix_error
 
 _ABSENT = dict.fromkeys(COLUMNS)
@@ -93,10 +93,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Bring every array to its dtype, check all of them, and derive the rest."""
-        size = checked_size("Plan", tuple(self.axes), *self.size)
-        columns = {name: owned(name, value) for name, value in self.columns().items()}
+        size = checked_grid(self.axes, self.size)
+        given = {name: getattr(self, name) for name in ("partner", "box", "opacity")}
+        columns = {name: owned(name, value) for name, value in (given | self.columns()).items()}
         if not size and not columns["box"].size:  # no axes: any way to write "no box" will do
-            columns["box"] = columns["box"].reshape(len(columns["partner"]), 0, 2)
+            columns["box"] = columns["box"].reshape(*columns["partner"].shape[:1], 0, 2)
         check(columns, self.axes, size)
         # lam is counted now: a lazy property could be evaluated first inside a traced function
         self.__dict__.update(columns | executed(columns, size), size=size)
@@ -109,9 +110,14 @@ class Plan:
           >>> Plan.identity(3).lam
           array([1., 1., 1.], dtype=float32)
         """
+        if not isinstance(batch, int | np.integer) or batch < 0:
+            raise mix_error(
+                "Plan.identity()", f"got batch={batch!r}.", "It counts rows, from 0.",
+                "Pass len(x).",
+            )  # fmt: skip
         return Plan(
             partner=np.arange(batch, dtype=np.int32),
-            box=np.zeros((batch, len(axes), 2), np.int32),
+            box=np.zeros((batch, len(checked_grid(axes, size)), 2), np.int32),
             opacity=np.zeros(batch, np.float32),
             axes=axes,
             size=size,
@@ -134,8 +140,13 @@ class Plan:
     def unchecked(cls, *, axes: str, size: tuple[int, ...], **columns: Any) -> Plan:
         """A plan of columns that were checked before, or hold no values yet (traced, stacked).
 
-        For adapters. Nothing is checked or derived: give every column that `columns()` has.
+        For adapters. No value is checked or derived: give every column that `columns()` has.
         """
+        if not columns.keys() <= _ABSENT.keys():
+            raise mix_error(
+                "Plan.unchecked()", f"got the columns {sorted(columns.keys() - _ABSENT.keys())}.",
+                f"A plan has {', '.join(COLUMNS)}.", "Pass those that plan.columns() gives.",
+            )  # fmt: skip
         plan = object.__new__(cls)
         plan.__dict__.update(_ABSENT, axes=axes, size=size, **columns)
         return plan

@@ -1,16 +1,17 @@
-"""Places in a batch: tuples, lists, mappings and dataclasses, nested or not."""
+"""Places in a batch: tuples (named too), lists, mappings and dataclasses, nested or not."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from batchmix._errors import MixError, mix_error
 
 Path = tuple[Any, ...]
+_DEEPEST = 100
 
 
 def path_of(place: Any) -> Path:
@@ -25,35 +26,49 @@ def get_at(batch: Any, path: Path) -> Any:
       MixError: a step that is not there, or a batch that has no places.
     """
     for step in path:
-        try:
-            batch = _get(batch, step)
-        except (KeyError, IndexError, TypeError, AttributeError):
-            raise _absent(batch, step) from None
+        batch = _get(batch, step)
     return batch
 
 
 def _get(batch: Any, step: Any) -> Any:
+    try:
+        return _part(batch, step)
+    except (LookupError, TypeError, AttributeError):
+        raise _absent(batch, step) from None
+
+
+def _part(batch: Any, step: Any) -> Any:
     kind = type(batch)
-    if kind is tuple or kind is list or kind is dict:
+    if kind is dict:
         return batch[step]
+    if isinstance(step, slice):
+        raise TypeError("several parts are no part")
+    if kind is tuple or kind is list:
+        return batch[step]
+    if isinstance(batch, tuple):
+        return batch[_index(batch, step)]
     if _is_record(batch):
         return getattr(batch, step)
-    if isinstance(step, int) and hasattr(batch, "dtype"):
-        raise TypeError("a row of an array is no part of a batch")
+    if hasattr(batch, "dtype") and not isinstance(step, str):
+        raise TypeError("rows of an array are no part of a batch")
     if isinstance(batch, Mapping) and step not in batch:
         raise KeyError(step)  # a defaultdict would make it
     return batch[step]
 
 
 def replaced_at(batch: Any, path: Path, value: Any) -> Any:
-    """A shallow copy of `batch` with another value at the end of `path`."""
+    """A shallow copy of `batch` with another value at the end of `path`.
+
+    Raises:
+      MixError: as for `get_at`: nothing is added.
+    """
     if not path:
         return value
-    step, rest = path[0], path[1:]
-    inner = replaced_at(_get(batch, step), rest, value) if rest else value
+    step = path[0]
+    inner = replaced_at(_get(batch, step), path[1:], value)
     if isinstance(batch, tuple):
         parts = [*batch]
-        parts[step] = inner
+        parts[_index(batch, step)] = inner
         return batch._make(parts) if hasattr(batch, "_make") else type(batch)(parts)
     if _is_record(batch):
         return dataclasses.replace(batch, **{step: inner})
@@ -62,19 +77,43 @@ def replaced_at(batch: Any, path: Path, value: Any) -> Any:
     return new
 
 
-def leaves(batch: Any) -> Iterator[Any]:
-    """Everything in a batch that is not itself a place with parts."""
+def leaves(batch: Any, depth: int = 0) -> Iterator[Any]:
+    """Everything in a batch that is not itself a place with parts.
+
+    Raises:
+      MixError: a batch that contains itself, or is nested without end.
+    """
+    if depth > _DEEPEST:
+        raise mix_error(
+            "Mixer", f"the batch is nested more than {_DEEPEST} deep, or contains itself.",
+            "To write in place, every array in it has to be known.",
+            "Take that part out of the batch, or use inplace=False.",
+        )  # fmt: skip
     if hasattr(batch, "dtype"):
         yield batch
-    elif isinstance(batch, tuple | list):
-        for part in batch:
-            yield from leaves(part)
+        return
+    parts: Iterable[Any]
+    if isinstance(batch, tuple | list):
+        parts = batch
     elif isinstance(batch, Mapping):
-        yield from leaves([*batch.values()])
+        parts = batch.values()
     elif _is_record(batch):
-        yield from leaves([getattr(batch, f.name) for f in dataclasses.fields(batch)])
+        parts = [getattr(batch, f.name) for f in dataclasses.fields(batch)]
     else:
         yield batch
+        return
+    for part in parts:
+        yield from leaves(part, depth + 1)
+
+
+def _names(batch: Any) -> list[Any]:
+    """How the parts of a tuple or list are called: those of a named tuple by their names."""
+    return list(getattr(batch, "_fields", range(len(batch))))
+
+
+def _index(batch: Any, step: Any) -> Any:
+    names = _names(batch)
+    return names.index(step) if step in names else step
 
 
 def _is_record(batch: Any) -> bool:
@@ -87,7 +126,7 @@ def _absent(batch: Any, step: Any) -> MixError:
     elif isinstance(batch, Mapping):
         names = list(batch)
     elif isinstance(batch, Sequence) and not isinstance(batch, str):
-        names = list(range(len(batch)))
+        names = _names(batch)
     else:
         return mix_error(
             "Mixer", f"field {step!r} is looked for in a {type(batch).__name__}.",

@@ -3,6 +3,9 @@
 A framework that a Mixer is to be at home in needs an adapter: code that finds the batch, its number
 and its epoch, and hands them over. Ours use this module and the public names only.
 
+Of the public names it needs `bm.Plan`, `bm.Key`, `bm.draw` and `bm.MixError`; a policy of your own
+gets a `batchmix.policies.Request` and gives a `batchmix.policies.Paste`.
+
 - `mix_error(where, got, rule, fix)`: the one way in which messages are built.
 - `COLUMNS`, `Plan.columns()` and `Plan.unchecked()`: the arrays of a plan, to move it row by row or
   to rebuild it from a framework's own arrays.

@@ -52,7 +52,7 @@ class Grid:
       array([2., 2.])
     """
 
-    layout: str
+    layout: str = ""  # is refused, with the reason
 
     def __post_init__(self) -> None:
         _check_layout(type(self).__name__, self.layout)
@@ -84,7 +84,7 @@ class Ids:
     Differs from: timm, torchvision and kornia refuse masks; Datarax and big_vision average ids.
     """
 
-    layout: str
+    layout: str = ""  # is refused, with the reason
 
     def __post_init__(self) -> None:
         _check_layout(type(self).__name__, self.layout)
@@ -115,6 +115,11 @@ class Labels:
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, bool):  # to Python it is an integer
+            raise mix_error(
+                "Labels", f"got classes={self.classes!r}.", "It counts classes, from 1.",
+                "Pass an integer such as 10.",
+            )  # fmt: skip
         check_options("Labels", self.classes, self.smoothing)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:

@@ -118,7 +118,7 @@ class Within:
       inner: pairing inside each group.
 
     Raises:
-      MixError: groups < 1.
+      MixError: groups < 1, or an `inner` that is no pairing; at the draw, hints of another length.
 
     Example:
       >>> Within(2, Roll(1)).pair(np.random.RandomState(0), 6, {}).tolist()
@@ -136,13 +136,40 @@ class Within:
                 "It is the number of groups the batch is split into, >= 1.",
                 "Pass the number of shards.",
             )
+        check_pairing("Within", self.inner)
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
     ) -> NDArray[Any]:
         """The inner pairing of each group, moved to where the group starts."""
+        hints = {name: np.asarray(value) for name, value in hints.items()}
+        for name, hint in hints.items():
+            if hint.shape[:1] != (batch,):
+                raise mix_error(
+                    "Within", f"the hint {name!r} has shape {hint.shape}, the batch {batch} rows.",
+                    "A hint has an entry for each row, so that each group gets its own.",
+                    "Pass hints of the same batch.",
+                )  # fmt: skip
         parts = []
         for rows in np.array_split(np.arange(batch), self.groups):
-            inside = {name: np.asarray(value)[rows] for name, value in hints.items()}
-            parts.append(rows[self.inner.pair(rng, len(rows), inside)])
+            inside = {name: hint[rows] for name, hint in hints.items()}
+            partner = self.inner.pair(rng, len(rows), inside)
+            try:
+                parts.append(rows[partner])
+            except IndexError:
+                raise mix_error(
+                    "Within", f"{self.inner!r} gave {partner!r} for a group of {len(rows)} rows.",
+                    "A pairing gives integers, each a row of its group.", "Correct its `pair`.",
+                ) from None  # fmt: skip
         return np.concatenate(parts)
+
+
+def check_pairing(where: str, pairing: Any) -> None:
+    """A pairing is a value with `pair`, not the class of one."""
+    if isinstance(pairing, type) or not callable(getattr(pairing, "pair", None)):
+        raise mix_error(
+            where,
+            f"got the pairing {pairing!r}.",
+            "A pairing is a value with a method `pair`.",
+            "Pass for example Reverse(), with its parentheses.",
+        )

@@ -49,13 +49,13 @@ class Entry:
         return "smooth" if self.smoothing else "none"
 
 
-def parse(text: str) -> list[Entry]:
-    """The entries in the order given."""
-    entries = [_entry(word) for word in text.split()]
+def parse(text: str, where: str = "--policies") -> list[Entry]:
+    """The entries in the order given; `where` is what the command calls them."""
+    entries = [_entry(word, where) for word in text.split()]
     for i, entry in enumerate(entries):
         if entry in entries[:i]:
             raise mix_error(
-                "--policies",
+                where,
                 f"{entries[entries.index(entry)].name!r} and {entry.name!r} are the same policy.",
                 "Each policy is compared once.",
                 f"Leave {entry.name!r} out.",
@@ -68,27 +68,27 @@ def with_reference(entries: list[Entry]) -> list[Entry]:
     return entries if any(e.kind == "none" for e in entries) else [Entry("none"), *entries]
 
 
-def _entry(text: str) -> Entry:
+def _entry(text: str, where: str) -> Entry:
     name, colon, rest = text.partition(":")
     if name not in _EXAMPLES:
         near = difflib.get_close_matches(name, _EXAMPLES, n=1, cutoff=0.4)
         raise mix_error(
-            "--policies",
+            where,
             f"got {text!r}.",
             f"A policy is one of {KNOWN}.",
             f"Did you mean {_EXAMPLES[near[0]]!r}?"
             if near
-            else "Write for example --policies 'none mixup:1'.",
+            else "Write for example 'none mixup:1'.",
         )
-    values = _numbers(text, rest.split(",") if colon else [], like=_EXAMPLES[name])
+    values = _numbers(where, text, rest.split(",") if colon else [], like=_EXAMPLES[name])
     if name in FORMS:
         return Entry(text, FORMS[name].make(*values))
     if name == "smooth":
-        check_smoothing(f"--policies {text}", values[0])
+        check_smoothing(f"{where} {text}", values[0])
     return Entry(text, smoothing=values[0] if values else 0.0)
 
 
-def _numbers(text: str, words: list[str], like: str) -> list[float]:
+def _numbers(where: str, text: str, words: list[str], like: str) -> list[float]:
     """The numbers after the colon: as many as `like` has, each > 0."""
     try:
         values = [float(word) for word in words]
@@ -97,10 +97,10 @@ def _numbers(text: str, words: list[str], like: str) -> list[float]:
     count = len(like.partition(":")[2].split(",")) if ":" in like else 0
     if len(values) != count or not all(0 < value < float("inf") for value in values):
         raise mix_error(
-            "--policies",
+            where,
             f"got {text!r}.",
             f"The form is {like!r}; alpha and smoothing are numbers > 0.",
-            f"Write for example --policies 'none {like}'." if count else f"Write {like!r}.",
+            f"Write for example 'none {like}'." if count else f"Write {like!r}.",
         )
     return values
 

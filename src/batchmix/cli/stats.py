@@ -35,7 +35,7 @@ def stats(
 
     Nothing is trained and no data is read. Prints a table and writes stats.png.
     """
-    entries = parse(" ".join(policies))
+    entries = parse(" ".join(policies), "POLICY")
     cells = _cells(size)
     check_folder(out)
 

@@ -70,7 +70,6 @@ class CutMix:
             return
         shares = tuple(self.minmax) if isinstance(self.minmax, Sequence | np.ndarray) else ()
         numbers = all(isinstance(share, int | float | np.number) for share in shares)
-        object.__setattr__(self, "minmax", shares)
         if not (numbers and len(shares) == 2 and 0 <= shares[0] <= shares[1] <= 1):
             raise mix_error(
                 "CutMix",
@@ -78,6 +77,7 @@ class CutMix:
                 "It is (low, high), shares of a side, 0 <= low <= high <= 1.",
                 "timm's usual value is (0.2, 0.8).",
             )
+        object.__setattr__(self, "minmax", shares)
 
     def sample(self, request: Request) -> Paste:
         """One box per row, opacity 1."""

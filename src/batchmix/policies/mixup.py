@@ -26,7 +26,7 @@ class MixUp:
       dominant: keep the larger share for the row itself, ``lam = max(lam, 1 - lam)``.
 
     Raises:
-      MixError: alpha is not a number in 1e-9..1e9.
+      MixError: alpha is not a number in 1e-9..1e9, or dominant is neither True nor False.
 
     Example:
       >>> import batchmix as bm
@@ -48,6 +48,11 @@ class MixUp:
 
     def __post_init__(self) -> None:
         check_alpha("MixUp", self.alpha)
+        if not isinstance(self.dominant, bool | np.bool_):
+            raise mix_error(
+                "MixUp", f"got dominant={self.dominant!r}.",
+                "It says whether the row itself keeps the larger share.", "Pass True or False.",
+            )  # fmt: skip
 
     def sample(self, request: Request) -> Paste:
         """One lam per row, the box the whole grid."""
