@@ -107,7 +107,7 @@ CASES = {
     "a pairing's class": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Roll), "draw()", "Roll'>", "a method `pair`", "parentheses"),
     "a float pairing": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Halves()), "Plan", "`partner` has dtype float64", "int32", "Convert"),
     "roll": (lambda: Roll(1.5), "Roll", "n=1.5", "counts rows", "integer"),
-    "one policy": (lambda: Switch(MixUp()), "Switch", "policies=MixUp(", "list of policies", "[0.5, 0.5]"),
+    "one policy": (lambda: Switch(MixUp()), "Switch", "policies=MixUp(", "of 1 to 127 policies", "[0.5, 0.5]"),
     "no policy": (lambda: Sometimes(None, 0.5), "Sometimes", "None", "a method `sample`", "MixUp(0.2)"),
     "a list of stages": (lambda: Schedule([1, 2]), "Schedule", "[1, 2]", ">= 0", "{0: MixUp"),
     "a stage": (lambda: Schedule({0: "mixup"}), "Schedule", "'mixup'", "a method `sample`", "MixUp(0.2)"),

@@ -66,14 +66,25 @@ def replaced_at(batch: Any, path: Path, value: Any) -> Any:
         return value
     step = path[0]
     inner = replaced_at(_get(batch, step), path[1:], value)
+    try:
+        return _remade(batch, step, inner)
+    except (TypeError, ValueError) as problem:  # of its own constructor
+        raise mix_error(
+            "Mixer", f"a {type(batch).__name__} cannot be made with another {step!r} ({problem}).",
+            "The mixed batch has the structure of the batch.",
+            "Pass its parts as a tuple or a dict.",
+        ) from problem  # fmt: skip
+
+
+def _remade(batch: Any, step: Any, value: Any) -> Any:
     if isinstance(batch, tuple):
         parts = [*batch]
-        parts[_index(batch, step)] = inner
+        parts[_index(batch, step)] = value
         return batch._make(parts) if hasattr(batch, "_make") else type(batch)(parts)
     if _is_record(batch):
-        return dataclasses.replace(batch, **{step: inner})
+        return dataclasses.replace(batch, **{step: value})
     new = copy.copy(batch)
-    new[step] = inner
+    new[step] = value
     return new
 
 
