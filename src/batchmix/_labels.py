@@ -106,7 +106,8 @@ def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
 
 def check_options(where: str, classes: int | None, smoothing: float) -> None:
     """A number of classes, or None, and a share to smooth by."""
-    if classes is not None and not (isinstance(classes, int | np.integer) and classes > 0):
+    counts = isinstance(classes, int | np.integer) and not isinstance(classes, bool)
+    if classes is not None and not (counts and 0 < classes < 2**31):
         raise mix_error(
             where, f"got classes={classes!r}.", "It counts classes, from 1.",
             "Pass an integer such as 10.",

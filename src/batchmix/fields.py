@@ -115,11 +115,6 @@ class Labels:
     smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.classes, bool):  # to Python it is an integer
-            raise mix_error(
-                "Labels", f"got classes={self.classes!r}.", "It counts classes, from 1.",
-                "Pass an integer such as 10.",
-            )  # fmt: skip
         check_options("Labels", self.classes, self.smoothing)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
