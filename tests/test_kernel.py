@@ -370,6 +370,9 @@ def test_a_number_of_threads_that_is_none(monkeypatch, asked_anew):
         bm.mix(np.zeros((2, 3)), bm.Plan([1, 0], [], [0.5, 0.5], "", ()), "NC")
 
 
+@pytest.mark.filterwarnings(
+    "ignore:os.fork:RuntimeWarning"
+)  # of JAX, where another test imported it
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_use_one_thread(monkeypatch, asked_anew, start):
     """After a fork of a process that has mixed with threads, too."""

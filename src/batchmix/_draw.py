@@ -15,7 +15,7 @@ from batchmix._columns import checked_size, owned
 from batchmix._errors import mix_error
 from batchmix._plan import Key, Plan
 from batchmix.backends import _native
-from batchmix.pairing import Derangement, Pairing, check_pairing
+from batchmix.pairing import Derangement, Pairing, _check_pairing
 from batchmix.policies import Paste, Policy, Request
 from batchmix.policies._paste import check_policy, nothing
 
@@ -72,7 +72,7 @@ def draw(
             "Pass for example size={'H': 224, 'W': 224}.",
         )  # fmt: skip
     cells = checked_size("draw()", tuple(size), *size.values())
-    check_pairing("draw()", pairing)
+    _check_pairing("draw()", pairing)
     hints = {name: np.asarray(value) for name, value in (hints or {}).items()}
     if policy is not None:
         check_policy("draw()", policy)

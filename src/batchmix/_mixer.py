@@ -133,7 +133,7 @@ class Mixer:
         """Epoch and step of this batch; the mixer's own count where no step is given."""
         if step is not None:
             return _number(self.epoch if epoch is None else epoch), _number(step)
-        if is_traced(x) or is_traced(epoch):
+        if is_traced(x) or (epoch is not None and is_traced(epoch)):
             raise _traced("no `step`, in a function that is traced once and run many times.")
         epoch = self.epoch if epoch is None else _checked_epoch(epoch)
         with _counting:

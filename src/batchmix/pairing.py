@@ -136,7 +136,7 @@ class Within:
                 "It is the number of groups the batch is split into, >= 1.",
                 "Pass the number of shards.",
             )
-        check_pairing("Within", self.inner)
+        _check_pairing("Within", self.inner)
 
     def pair(
         self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
@@ -164,7 +164,7 @@ class Within:
         return np.concatenate(parts)
 
 
-def check_pairing(where: str, pairing: Any) -> None:
+def _check_pairing(where: str, pairing: Any) -> None:
     """A pairing is a value with `pair`, not the class of one."""
     if isinstance(pairing, type) or not callable(getattr(pairing, "pair", None)):
         raise mix_error(

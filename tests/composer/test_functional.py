@@ -164,7 +164,7 @@ def test_inputs_are_not_written_to():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: cutmix_batch(X, Y, length=0.5, bbox=(0, 0, 1, 1)), "Either of them"),
+        (lambda: cutmix_batch(X, Y, length=0.5, bbox=(0, 0, 1, 1)), "Each of them"),
         (lambda: cutmix_batch(X, Y, length=1.5), "share of a side"),
         (lambda: cutmix_batch(X, Y, bbox=(0, 0, 99, 1)), "box"),
         (lambda: cutmix_batch(X[:, 0, 0], Y), "last two axes"),
