@@ -23,7 +23,7 @@ compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
 
 # what is true of every framework; each framework has a process of its own
-CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py boxes.py)
+CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py inplace.py boxes.py)
 test: check types
 	$(BIN)/python -m pytest -n auto
 	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto \
