@@ -310,7 +310,8 @@ def test_two_processes_of_accelerate():
     assert sorted(runs[0]) == [0, 1]
     assert runs[0] == runs[1]
     assert len(runs[0][0]) == len(runs[0][1]) == 16
-    assert runs[0][0] != runs[0][1]
+    met = set(runs[0][0]) & set(runs[0][1])  # by chance: lam has 4096 values
+    assert len(met) <= 1
 
 
 @pytest.mark.parametrize("name", ["huggingface_trainer", "accelerate_loop"])

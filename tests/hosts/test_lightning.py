@@ -275,7 +275,8 @@ def test_two_processes(script):
     assert sorted(runs[0]) == [0, 1]
     assert runs[0] == runs[1]
     assert len(runs[0][0]) == len(runs[0][1]) == 16
-    assert runs[0][0] != runs[0][1]
+    met = set(runs[0][0]) & set(runs[0][1])  # by chance: lam has 4096 values
+    assert len(met) <= 1
     for rank in (0, 1):  # and they are the plans of these ranks
         mixer = bm.Mixer(MixUp(1.0), {0: Labels(4)}, seed=0, rank=rank, axes="")
         lam = [
