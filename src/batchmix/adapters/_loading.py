@@ -66,12 +66,12 @@ class Collate:
     """Makes a mixed batch of ``[key, *rows]``; images are mixed while they are stacked."""
 
     def __init__(self, mixer: bm.Mixer, collate: Any) -> None:
-        self.mixer, self.collate = mixer, collate or default_collate
+        self.collate = collate or default_collate
         grids = {
             path: _Stacked(f.layout) for path, f in mixer.fields.items() if isinstance(f, Grid)
         }
         self.stacked = grids if self.collate is default_collate else {}
-        mixer.fields |= self.stacked
+        self.mixer = mixer.but(fields=mixer.fields | self.stacked)
 
     def __call__(self, numbered: list[Any]) -> Any:
         key, *rows = numbered

@@ -12,10 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
 from batchmix.adapters._loading import Collate, Indexed, Numbered
-from batchmix.extend import mix_error
-from batchmix.fields import Field
-from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy
+from batchmix.extend import mix_error, mixer_of
 
 __all__ = ["MixCollate", "MixLoader", "MixModule"]
 
@@ -32,23 +29,20 @@ class MixLoader(DataLoader):  # type: ignore[misc]
 
     Args:
       dataset: with indices; its arrays are not written to. `loader.dataset.dataset` is this one.
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
-      pairing: who is whose partner.
-      seed: of the run.
-      rank: of this process.
-      axes: letters of the axes that boxes lie on, as for `Mixer`.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how. Where its rank was left out, the
+        sampler is asked (a `DistributedSampler` has one), else the process.
       options: all that `DataLoader` takes. A `collate_fn` of your own runs first.
 
     Raises:
-      MixError: a data set without indices, ``batch_size=None``, a field that does not fit.
+      MixError: no mixer, a data set without indices, ``batch_size=None``, a field that does not
+        fit.
 
     Example:
       >>> import numpy as np
       >>> from batchmix.fields import Image, Labels
       >>> rows = [(np.full((8, 8, 3), i, np.uint8), i % 10) for i in range(100)]
-      >>> fields = {0: Image("NHWC"), 1: Labels(10)}
-      >>> loader = MixLoader(rows, bm.policies.CutMix(), fields, batch_size=25, shuffle=True)
+      >>> mixer = bm.Mixer(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}, seed=0)
+      >>> loader = MixLoader(rows, mixer, batch_size=25, shuffle=True)
       >>> images, targets = next(iter(loader))
       >>> images.dtype, targets.shape
       (torch.uint8, torch.Size([25, 10]))
@@ -56,18 +50,8 @@ class MixLoader(DataLoader):  # type: ignore[misc]
     Differs from: timm and torchvision in a `collate_fn` draw from the generators of each worker.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-        rank: int = 0,
-        axes: str | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, dataset: Any, mixer: bm.Mixer, **options: Any) -> None:
+        mixer, _ = mixer_of("MixLoader", mixer)
         asked = DataLoader(dataset, **options)
         if isinstance(dataset, IterableDataset) or asked.batch_sampler is None:
             raise mix_error(
@@ -75,11 +59,12 @@ class MixLoader(DataLoader):  # type: ignore[misc]
                 "Batches are numbered where their indices are chosen.",
                 "Mix what the loader gives: Mixer or MixModule.",
             )  # fmt: skip
-        mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, rank=rank, axes=axes)
+        if mixer.rank is None:
+            mixer = mixer.but(rank=getattr(asked.sampler, "rank", None))
         order = None
         if options.get("shuffle") and options.get("generator") is None:
             order = asked.sampler.generator = torch.Generator()
-        batches = Numbered(asked.batch_sampler, bm.Key(seed, rank=rank), order)
+        batches = Numbered(asked.batch_sampler, bm.Key(mixer.seed), order)
         options = {name: value for name, value in options.items() if name not in _BATCHING}
         options["collate_fn"] = Collate(mixer, options.get("collate_fn"))
         super().__init__(Indexed(dataset), batch_sampler=batches, **options)
@@ -128,20 +113,18 @@ class MixCollate:
     early, or with ``in_order=False``.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how; its own count is not used.
       collate_fn: makes a batch of the rows, before mixing. Left out, PyTorch's own is used, and
         images are mixed while they are stacked.
-      options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
 
     Raises:
-      MixError: in a worker that begins a pass without a `set_epoch` of its own.
+      MixError: no mixer; in a worker that begins a pass without a `set_epoch` of its own.
 
     Example:
       >>> import numpy as np
       >>> from batchmix.fields import Image, Labels
       >>> rows = [(np.full((8, 8, 3), i, np.uint8), i % 10) for i in range(100)]
-      >>> mix = MixCollate(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}, seed=0)
+      >>> mix = MixCollate(bm.Mixer(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}))
       >>> mix.set_epoch(0)
       >>> images, targets = next(iter(DataLoader(rows, 25, collate_fn=mix)))
       >>> images.dtype, targets.shape
@@ -151,15 +134,9 @@ class MixCollate:
     data set's own arrays in two modes, and its off-switch does not reach workers that run already.
     """
 
-    def __init__(
-        self,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        collate_fn: Any = None,
-        **options: Any,
-    ) -> None:
-        self.mixed = Collate(bm.Mixer(policy, fields, **options), collate_fn)
+    def __init__(self, mixer: bm.Mixer, collate_fn: Any = None) -> None:
+        mixer, _ = mixer_of("MixCollate", mixer)
+        self.mixed = Collate(mixer, collate_fn)
         self.count = BatchCount(
             "MixCollate",
             "Call mix.set_epoch(epoch) before each pass, or use MixLoader.",
@@ -182,13 +159,12 @@ class MixModule(nn.Module):  # type: ignore[misc]
     In evaluation mode the same batch is returned: ids stay ids.
 
     Args:
-      policy, fields: as for `Mixer`.
-      options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how. The module counts for itself.
 
     Example:
       >>> import torch
       >>> from batchmix.fields import Image, Labels
-      >>> mix = MixModule(bm.policies.MixUp(0.2), {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+      >>> mix = MixModule(bm.Mixer(bm.policies.MixUp(0.2), {0: Image("NCHW"), 1: Labels(10)}))
       >>> batch = torch.rand(4, 3, 8, 8), torch.tensor([1, 2, 3, 4])
       >>> mix(batch)[1].shape, mix.eval()(batch) is batch
       (torch.Size([4, 10]), True)
@@ -197,9 +173,9 @@ class MixModule(nn.Module):  # type: ignore[misc]
     step are in the module's `state_dict`, so a resumed run goes on with the same mixes.
     """
 
-    def __init__(self, policy: Policy | None, fields: Mapping[Any, Field], **options: Any) -> None:
+    def __init__(self, mixer: bm.Mixer) -> None:
         super().__init__()
-        self.mixer = bm.Mixer(policy, fields, **options)
+        self.mixer = mixer_of("MixModule", mixer)[0].but()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # plans are drawn on the host
     def forward(self, batch: Any) -> Any:
