@@ -8,7 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import batchmix as bm
-from batchmix.extend import mix_error, mixer_of
+from batchmix.extend import get_at, mix_error, mixer_of, path_of
 
 __all__ = ["MixCallback"]
 
@@ -58,12 +58,15 @@ class MixCallback(Callback):  # type: ignore[misc]
         rank = trainer.global_rank if self.mixer.rank is None else self.mixer.rank
 
         def mixed(batch: Any) -> Any:
-            if not trainer.training or batch is None:  # None: Lightning's sign for a skipped batch
+            # None is Lightning's sign for a batch that is skipped, and for a loader that has ended
+            fields = {at: f for at, f in self.mixer.fields.items() if _is_there(batch, path_of(at))}
+            if not trainer.training:
                 return batch
             epoch = trainer.current_epoch
             step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
             self._mixed_last = epoch, step
-            return self.mixer.but(rank=rank)(batch, step=step, epoch=epoch)
+            mixer = self.mixer.but(fields=fields, rank=rank)
+            return mixer(batch, step=step, epoch=epoch) if fields else batch
 
         self._transfer = _Transfer(trainer.strategy, mixed)
 
@@ -96,8 +99,18 @@ class MixCallback(Callback):  # type: ignore[misc]
         return {"seed": int(self.mixer.seed)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seed of the run that is resumed."""
-        self.mixer.seed = int(state_dict["seed"])
+        """Take the seed of the run that is resumed, where none was given.
+
+        Raises:
+          MixError: a state of another seed.
+        """
+        place = {"epoch": 0, "step": 0} | state_dict
+        self.mixer.load_state_dict(place)
+
+
+def _is_there(batch: Any, path: tuple[Any, ...]) -> bool:
+    """Whether no part of the way to a field is None; what is missing otherwise is an error."""
+    return all(get_at(batch, path[:depth]) is not None for depth in range(len(path)))
 
 
 class _Transfer:
