@@ -119,7 +119,7 @@ def assert_same(one, two):
 
 def test_training_batches_are_mixed_by_epoch_and_batch():
     net = Net()
-    trainer(MixCallback(POLICY, FIELDS, seed=3)).fit(net, loader())
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))).fit(net, loader())
     assert_same(net.seen, expected())
     ids = torch.arange(ROWS, dtype=torch.float32)
     for _, _, x, y in net.seen:  # row i of the data holds i
@@ -128,7 +128,7 @@ def test_training_batches_are_mixed_by_epoch_and_batch():
 
 
 def test_everything_else_is_not():
-    net, mix = Net(), MixCallback(POLICY, FIELDS, seed=3)
+    net, mix = Net(), MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))
     run = trainer(mix, val_check_interval=2)  # in the middle of an epoch, too
     run.fit(net, loader(), loader())
     assert_same(net.seen, expected())
@@ -141,7 +141,7 @@ def test_everything_else_is_not():
 
 
 def test_a_second_fit_is_mixed_once_and_a_removed_callback_is_gone():
-    net, mix = Net(), MixCallback(POLICY, FIELDS, seed=3)
+    net, mix = Net(), MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))
     run = trainer(mix, epochs=1)
     run.fit(net, loader())
     run.fit_loop.max_epochs = 2
@@ -159,7 +159,7 @@ def test_it_is_undone_after_an_error():
         def training_step(self, batch, batch_idx):
             raise KeyError("stop")
 
-    mix = MixCallback(POLICY, FIELDS, seed=3)
+    mix = MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))
     run = trainer(mix)
     with pytest.raises(KeyError):
         run.fit(Failing(), loader())
@@ -172,17 +172,19 @@ def test_it_is_undone_after_an_error():
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_resume_in_the_middle_of_an_epoch(tmp_path, accumulate):
     whole, options = Net(), {"accumulate_grad_batches": accumulate}
-    trainer(MixCallback(POLICY, FIELDS, seed=3), **options).fit(whole, Resumable(loader()))
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), **options).fit(
+        whole, Resumable(loader())
+    )
 
     first = Net()
-    part, path = MixCallback(POLICY, FIELDS, seed=3), tmp_path / "middle.ckpt"
+    part, path = MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), tmp_path / "middle.ckpt"
     steps = {1: 7, 2: 4}[accumulate]  # of an epoch of 5 batches, the last is a step of its own
     run = trainer(part, Save(path, steps), max_steps=steps, **options)
     run.fit(first, Resumable(loader()))
     assert len(first.seen) == 7  # in the second epoch
 
     rest = Net()
-    mix = MixCallback(POLICY, FIELDS, seed=99)  # the checkpoint's seed wins
+    mix = MixCallback(bm.Mixer(POLICY, FIELDS, seed=99))  # the checkpoint's seed wins
     second = trainer(mix, **options)
     second.fit(rest, Resumable(loader()), ckpt_path=path, weights_only=False)
     assert_same(first.seen + rest.seen, whole.seen)
@@ -191,13 +193,13 @@ def test_resume_in_the_middle_of_an_epoch(tmp_path, accumulate):
 def test_max_steps_and_limits():
     net = Net()
     limits = {"max_steps": 4, "limit_train_batches": 3}
-    trainer(MixCallback(POLICY, FIELDS, seed=3), **limits).fit(net, loader())
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), **limits).fit(net, loader())
     assert_same(net.seen, [e for e in expected() if e[1] < 3][:4])
 
 
 def test_a_policy_may_look_at_the_epoch():
     net = Net()
-    trainer(MixCallback(Schedule.off_after(MixUp(1.0), 1), FIELDS)).fit(net, loader())
+    trainer(MixCallback(bm.Mixer(Schedule.off_after(MixUp(1.0), 1), FIELDS))).fit(net, loader())
     hard = [bool((y.max(1).values == 1).all()) for *_, y in net.seen]
     assert hard == [False] * 5 + [True] * 5
 
@@ -213,15 +215,15 @@ def test_dicts_and_several_loaders():
             left.append((batch["a"][1].tolist(), batch["b"]["name"][0], batch["b"]["label"].ndim))
 
     both = CombinedLoader({"a": loader(), "b": loader(rows)}, "min_size")
-    trainer(MixCallback(POLICY, fields, seed=3), Look()).fit(net, both)
+    trainer(MixCallback(bm.Mixer(POLICY, fields, seed=3)), Look()).fit(net, both)
     assert_same(net.seen, expected())
     assert left[:2] == [([0, 1, 2, 3], "row 0", 2), ([4, 5, 6, 7], "row 4", 2)]
 
 
 def test_two_callbacks_for_two_loaders():
     net = Net(lambda batch: batch[1])
-    one = MixCallback(MixUp(1.0), {(0, 0): FIELDS[0], (0, 1): FIELDS[1]}, seed=1)
-    two = MixCallback(POLICY, {(1, 0): FIELDS[0], (1, 1): FIELDS[1]}, seed=3)
+    one = MixCallback(bm.Mixer(MixUp(1.0), {(0, 0): FIELDS[0], (0, 1): FIELDS[1]}, seed=1))
+    two = MixCallback(bm.Mixer(POLICY, {(1, 0): FIELDS[0], (1, 1): FIELDS[1]}, seed=3))
     assert one.state_key != two.state_key
     run = trainer(one, two)
     run.fit(net, CombinedLoader([loader(), loader()], "min_size"))
@@ -240,7 +242,7 @@ def test_hooks_of_the_module_and_the_data_module_come_first():
             return batch[0] / 2, batch[1]
 
     net = Net()
-    trainer(MixCallback(POLICY, FIELDS, seed=3)).fit(net, Halved())
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))).fit(net, Halved())
     assert_same(net.seen, [(e, k, x / 2, y) for e, k, x, y in expected()])
 
 
@@ -254,12 +256,12 @@ def test_a_step_that_takes_the_iterator_is_refused():
             return super().training_step(batch, index)
 
     with pytest.raises(bm.MixError, match="was not mixed"):
-        trainer(MixCallback(POLICY, FIELDS)).fit(Pulls(), loader())
+        trainer(MixCallback(bm.Mixer(POLICY, FIELDS))).fit(Pulls(), loader())
 
 
 def test_a_misspelt_field_is_an_error():
     with pytest.raises(bm.MixError, match="field 2 is not in the batch"):
-        trainer(MixCallback(POLICY, {2: Labels(3)})).fit(Net(), loader())
+        trainer(MixCallback(bm.Mixer(POLICY, {2: Labels(3)}))).fit(Net(), loader())
 
 
 @pytest.mark.parametrize("script", ["lightning_ddp.py", "fabric_ddp.py"])
