@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 import batchmix as bm
-from batchmix.backends import _process
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp, Schedule, Switch
 
@@ -151,12 +150,10 @@ def two_processes(adapter: Adapter) -> None:
     assert differ(*ranks)
     for rank in (0, 1) if adapter.asks else ():
         with pytest.MonkeyPatch.context() as patch:
-            _process._launched.cache_clear()
             patch.setenv("RANK", str(rank))
             for workers in (0, 2):
                 assert same(opened(adapter, rank=None, num_workers=workers)(0), ranks[rank])
             assert same(opened(adapter, rank=1)(0), ranks[1])
-    _process._launched.cache_clear()
 
 
 def a_policy_that_ends(adapter: Adapter) -> None:
