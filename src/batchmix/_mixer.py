@@ -143,7 +143,7 @@ class Mixer:
             raise copied()
         epoch = self.epoch if epoch is None else checked_epoch(epoch)
         with counting:
-            if epoch != self.epoch:
+            if (epoch, type(epoch)) != (self.epoch, type(self.epoch)):  # 0 told is not 0 untold
                 self.epoch, self.step = epoch, 0
             self.step += 1
             return self.epoch, self.step - 1
