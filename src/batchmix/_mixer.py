@@ -158,7 +158,8 @@ class Mixer:
         def make(epoch: int, step: int, rows: int) -> Plan:
             rank = process_rank() if self.rank is None else self.rank
             key = Key(int(self.seed), epoch, step, rank)
-            return draw(self.policy, key, rows, size, pairing=self.pairing)
+            cells = {axis: number_of(n) for axis, n in size.items()}  # torch traces sizes, too
+            return draw(self.policy, key, number_of(rows), cells, pairing=self.pairing)
 
         try:
             b = backend_of(x, "Mixer")
