@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -310,6 +311,37 @@ def test_the_first_argument_is_a_mixer_and_is_left_alone():
         made(mixer)
     taken(MixLoader(ROWS, mixer, sampler=DistributedSampler(ROWS, 2, 1)), 1)
     assert vars(mixer) == vars(bm.Mixer(POLICY, FIELDS, seed=3, pairing=mixer.pairing))
+
+
+WAYS = ["shards", "split", "uneven", "dispatched", "seedable"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_prepared_by_accelerate(processes, tmp_path):
+    """It cuts and joins the batches of the loader, and tells them the epoch."""
+    script = str(Path(__file__).parent / "scripts" / "accelerate_loader.py")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [sys.executable, *(launch if processes == 2 else []), script, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for way in WAYS:
+        found = [json.loads((tmp_path / f"{way}{k}").read_text()) for k in range(processes)]
+        told = found[0][1]
+        assert all(passes[1] == passes[2] for passes in found), way  # counted as it is told
+        orders = [[rows for rows, _ in passes] for passes in found[0]]
+        assert orders[0] != orders[1]
+        assert not any(a == b for (_, a), (_, b) in zip(found[0][0], told))  # weights
+        for at in range(2):  # each row is met, in one process or the other
+            rows = [row for passes in found for batch, _ in passes[at] for row in batch]
+            assert set(rows) == set(range(18))
+        if processes == 2:
+            assert not any(a == b for (_, a), (_, b) in zip(found[0][1], found[1][1]))
+        elif way != "seedable":  # whose order is Accelerate's
+            mixer = bm.Mixer(MixUp(1.0), {0: Image("NCHW"), 1: Labels(18)}, seed=0)
+            rows = [(torch.ones(1, 2, 2), k, k) for k in range(18)]
+            whole = MixLoader(rows, mixer, batch_size=4, shuffle=True)
+            for at in range(2):
+                assert orders[at] == [ids.tolist() for *_, ids in whole]
 
 
 # memory ----------------------------------------------------------------------------------------

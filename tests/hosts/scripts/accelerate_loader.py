@@ -1,10 +1,12 @@
-"""MixLoader prepared by Accelerate, in each of its ways; each process prints what it was given."""
+"""MixLoader prepared by Accelerate, in each of its ways; each process writes what it was given."""
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import set_seed
 
 import batchmix as bm
 from batchmix.adapters.torch import MixLoader
@@ -31,6 +33,7 @@ def passed(loader):
 
 
 def main():
+    set_seed(0)  # of the sampler that Accelerate may put in
     for way, options in WAYS.items():
         configuration = DataLoaderConfiguration(**options)
         accelerator = Accelerator(cpu=True, dataloader_config=configuration)
@@ -40,9 +43,8 @@ def main():
         )
         counted = [passed(one) for _ in range(2)]
         two.set_epoch(1)
-        line = {"way": way, "rank": accelerator.process_index, "passes": [*counted, passed(two)]}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        path = Path(sys.argv[1]) / f"{way}{accelerator.process_index}"
+        path.write_text(json.dumps([*counted, passed(two)]))
         accelerator.wait_for_everyone()
     accelerator.end_training()
 
