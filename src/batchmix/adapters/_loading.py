@@ -24,7 +24,7 @@ class Numbered:
     Args:
       batches: a batch sampler; with `batch_size` a sampler, as hosts make it anew with their own.
       seed: of the run, for the keys and the order.
-      order: generator of the sampler; it follows from seed and epoch, and is that of every rank.
+      shuffled: the sampler's order is to follow from seed and epoch; it is that of every rank.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Numbered:
         drop_last: bool = False,
         *,
         seed: int = 0,
-        order: torch.Generator | None = None,
+        shuffled: bool = False,
     ) -> None:
         if batch_size is not None:
             batches = BatchSampler(batches, batch_size, drop_last)
-        self.batches, self.seed, self.order = batches, seed, order
+        self.batches, self.seed, self.shuffled = batches, seed, shuffled
         if type(batches) is BatchSampler:  # one of your own cannot be made anew from these
             self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
         self.epoch: int = 0  # of the next pass, which begins after the first `skip` batches
@@ -54,7 +54,7 @@ class Numbered:
 
     @sampler.setter
     def sampler(self, sampler: Any) -> None:
-        self.batches.sampler = sampler
+        self.batches.sampler, self.shuffled = sampler, False
         self._tell(self.epoch)
 
     def _choosers(self) -> list[Any]:
@@ -70,8 +70,9 @@ class Numbered:
         self._tell(epoch)
         self.epoch, self.skip = Untold(epoch + 1), 0
         key = bm.Key(self.seed, epoch)
-        if self.order is not None:
-            self.order.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        if self.shuffled:  # made here, as a generator cannot be sent to a process
+            drawn = int(np.random.SeedSequence(key).generate_state(1)[0])
+            self.batches.sampler.generator = torch.Generator().manual_seed(drawn)
         for step, rows in enumerate(self.batches):
             if step >= skip:
                 at = key._replace(step=step)

@@ -60,10 +60,8 @@ class MixLoader(DataLoader):  # type: ignore[misc]
                 "Batches are numbered where their indices are chosen.",
                 "Mix what the loader gives: Mixer or MixModule.",
             )  # fmt: skip
-        order = None
-        if options.get("shuffle") and options.get("generator") is None:
-            order = asked.sampler.generator = torch.Generator()
-        batches = Numbered(asked.batch_sampler, seed=mixer.seed, order=order)
+        shuffled = bool(options.get("shuffle")) and options.get("generator") is None
+        batches = Numbered(asked.batch_sampler, seed=mixer.seed, shuffled=shuffled)
         if mixer.rank is None:
             mixer = mixer.but(rank=getattr(batches.sampler, "rank", None))
         options = {name: value for name, value in options.items() if name not in _BATCHING}
