@@ -255,7 +255,10 @@ def test_a_place_to_go_on_at_is_not_lost_by_a_look():
     resumed.set_epoch(2)
     assert_same(resumed, expected[4:])
     assert_same(resumed, whole)  # epoch 3
+    resumed.set_epoch(0)  # it has gone on, and may be told anything
     resumed.load_state_dict(state(2, 4))
+    with pytest.raises(bm.MixError, match="a state of epoch 2 was loaded"):
+        resumed.sampler.set_epoch(0)  # as what counts from 0 in each run would
     taken(resumed, 1)
     resumed.set_epoch(3)
     assert len(list(resumed)) == 6

@@ -12,7 +12,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities import CombinedLoader
-from torch.utils.data import DataLoader
+from lightning.pytorch.utilities.data import _update_dataloader
+from torch.utils.data import DataLoader, DistributedSampler
 
 import batchmix as bm
 from batchmix.adapters.lightning import MixCallback
@@ -404,6 +405,25 @@ def test_a_mix_loader_that_is_made_anew():
             trainer(overfit_batches=2).fit(net, rows)
         in_order = list(mix_loader(shuffle=False))[:2]
         assert_same(net.seen[:2], [(0, k, *batch) for k, batch in enumerate(in_order)])
+
+
+def test_a_mix_loader_in_fabric():
+    """It tells the number of its passes, from 0 in each run; a run that goes on refuses that."""
+    fabric, rows = L.Fabric(accelerator="cpu"), mix_loader()
+    given = fabric.setup_dataloaders(rows)
+    assert_same(
+        [(e, k, *batch) for e in range(2) for k, batch in enumerate(given)], alone(epochs=2)
+    )
+    resumed = mix_loader()
+    resumed.load_state_dict(rows.state_dict())
+    with pytest.raises(bm.MixError, match="got epoch=0; a state of epoch 2 was loaded"):
+        list(fabric.setup_dataloaders(resumed))
+
+
+def test_a_batch_sampler_of_your_own_shares_rows_out_itself():
+    own = MixLoader(DATA, bm.Mixer(POLICY, FIELDS), batch_sampler=[[0, 1], [2, 3]])
+    with pytest.raises(TypeError, match="use_distributed_sampler=False"):
+        _update_dataloader(own, DistributedSampler(DATA, 2, 0))
 
 
 def test_a_collate_function_is_told_before_workers_start():

@@ -107,11 +107,17 @@ class Numbered:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next pass; the one that is to go on keeps its place."""
-        self.epoch = checked_epoch(epoch, "set_epoch()")
-        if self.resumed and self.resumed[0] != self.epoch:
+        epoch = checked_epoch(epoch, "set_epoch()")
+        if self.resumed and epoch < self.resumed[0]:
+            raise mix_error(
+                "set_epoch()", f"got epoch={epoch}; a state of epoch {self.resumed[0]} was loaded.",
+                "A run goes on where it was.", "Begin at that epoch, or make the loader anew.",
+            )  # fmt: skip
+        if self.resumed and epoch > self.resumed[0]:
             self.resumed = None
-        self.skip, self.at = self.resumed[1] if self.resumed else 0, None
-        self._tell(self.epoch)
+        self.epoch, self.at = epoch, None
+        self.skip = self.resumed[1] if self.resumed else 0
+        self._tell(epoch)
 
     def _tell(self, epoch: int) -> None:
         for chooser in self._choosers():

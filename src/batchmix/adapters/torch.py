@@ -115,7 +115,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
             )  # fmt: skip
         if isinstance(batches.seed, Untold):
             batches.seed = Untold(found["seed"])
-        batches.resumed = (epoch, step) if step else None
+        batches.resumed = epoch, step
         batches.set_epoch(epoch)
 
     def _batches(self) -> dict[str, int]:
