@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +14,10 @@ from batchmix.extend import Untold, checked_epoch, get_at, mix_error, path_of, r
 from batchmix.fields import Grid
 
 
-class Place(NamedTuple):
-    """A row of a numbered batch. Each has its key, so that hosts may cut batches and join them."""
-
-    key: bm.Key
-    index: Any
-
-
 class Numbered:
-    """The batches of a loader, each a list of places.
+    """The batches of a loader, each a list of (key, index), one for each row.
 
+    Every index has the key beside it, so that hosts may cut batches and join them.
     The number of a pass is told by `set_epoch`, of this object or of a sampler, or follows a pass
     that ran to its end; after one that did not it is `Untold`.
 
@@ -82,7 +76,7 @@ class Numbered:
         for step, rows in enumerate(self.batches):
             if step >= skip:
                 at = key._replace(step=step)
-                yield [Place(at, row) for row in rows]
+                yield [(at, row) for row in rows]
 
     def next(self) -> tuple[int, int]:
         """Epoch and first step of the next pass."""
@@ -170,8 +164,9 @@ class Indexed:
         return self.dataset[index]
 
     def __getitems__(self, rows: list[Any]) -> list[Any]:
-        key = [row.key for row in rows[:1] if isinstance(row, Place)]
-        at = [row.index if isinstance(row, Place) else row for row in rows]
+        first = rows[0] if rows else None
+        numbered = isinstance(first, tuple) and isinstance(first[0], bm.Key)
+        key, at = (rows[0][:1], [row for _, row in rows]) if numbered else ((), rows)
         if hasattr(self.dataset, "__getitems__"):
             return [*key, *self.dataset.__getitems__(at)]
         return [*key, *(self.dataset[row] for row in at)]
