@@ -77,7 +77,7 @@ class OurFastai:
         callback.learn = SimpleNamespace(xb=(x,), yb=(y,), iter=self.count, epoch=0)
         self.count += 1
         callback.before_batch()
-        return callback.learn.xb[0], bm.pairs(y, callback.batch_plan)
+        return callback.learn.xb[0], bm.pairs(y, callback.plan)
 
 
 class KerasMasks:

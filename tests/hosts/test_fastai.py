@@ -481,7 +481,7 @@ def test_the_plan_is_that_of_its_key():
         plans = {}  # noqa: RUF012
 
         def after_batch(self):
-            self.plans[self.epoch, self.iter] = self.learn.cut_mix.batch_plan
+            self.plans[self.epoch, self.iter] = self.learn.cut_mix.plan
 
     torch.manual_seed(5)
     fit(learner(rows_of(SHARES, torch.arange(B)), [CutMix(seed=9), Plans()], bs=4), 2)
@@ -590,10 +590,10 @@ def test_what_is_seeded_like_fastais_draws_like_it(kind):
     seeds = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        seeds.append([kind().batch_mixer.seed for _ in range(2)])
+        seeds.append([kind().mixer.seed for _ in range(2)])
     assert seeds[0] == seeds[1]
     assert len({*seeds[0], *seeds[2]}) == 4
-    assert kind(seed=5).batch_mixer.seed == 5
+    assert kind(seed=5).mixer.seed == 5
 
 
 @pytest.mark.parametrize("cb", [MixUp(1.0), CutMix(1.0)], ids=repr)
@@ -707,7 +707,7 @@ def test_a_class_is_enough_and_it_can_be_exported(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that pickle can run code
         again = load_learner(tmp_path / "learner.pkl")
-    assert again.mix_up.batch_mixer.policy == bm.policies.MixUp(0.4, dominant=True)
+    assert again.mix_up.mixer.policy == bm.policies.MixUp(0.4, dominant=True)
 
 
 @dataclass(frozen=True)
@@ -767,7 +767,7 @@ def test_parity_with_fastai(kind, target, monkeypatch):
 
 
 def test_the_defaults_mean_what_fastai_means():
-    mix, cut = MixUp().batch_mixer, CutMix().batch_mixer
+    mix, cut = MixUp().mixer, CutMix().mixer
     assert mix.pairing == cut.pairing == bm.pairing.Permutation()
     plan = bm.draw(mix.policy, bm.Key(0), 4096, {})
     assert plan.lam.min() >= 0.5

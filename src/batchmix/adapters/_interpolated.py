@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +15,30 @@ from batchmix.fields import Grid
 _LAYOUTS = {2: "NC", 4: "NCHW"}
 
 
-class Acted(NamedTuple):
-    """A callback that mixed a batch: its plan, and which targets it leaves to the loss."""
-
-    by: Any
-    plan: bm.Plan
-    leaves: Any
-
-
-def earlier(host: Any, batch: Any, by: Any) -> list[Acted]:
-    """Who mixed this batch before; `host.mixed_by` keeps them, whoever called them."""
+def earlier(host: Any, batch: Any, by: Any) -> list[Any]:
+    """Callbacks that mixed this batch before; `host.mixed_by` keeps them, whoever called them."""
     number, acted = getattr(host, "mixed_by", (None, []))
-    again = any(one.by is by for one in acted)  # the same batch once more
-    return [] if again or number != batch else acted
+    return [] if number != batch or by in acted else acted  # in it: the same batch once more
 
 
-def together(where: str, acted: list[Acted]) -> list[Acted]:
+def join(where: str, host: Any, batch: Any, by: Any) -> None:
     """The weights of two plans may be multiplied only if one of them blends all cells alike."""
+    acted = [*earlier(host, batch, by), by]
     cuts = sum(bool((abs(1 - one.plan.opacity - one.plan.lam) > 1e-6).any()) for one in acted)
-    if cuts > 1 or any(one.leaves != acted[0].leaves for one in acted):
+    if cuts > 1 or any(one.to_loss != by.to_loss for one in acted):
         raise mix_error(
             where, f"{len(acted)} of them mix a batch, {cuts} of which paste boxes.",
             "A second box hides part of the first, and all must leave the same targets to the "
             "loss, or interpolate it, or none.",
             f"Use one: {where}(Switch([policies.MixUp(0.4), policies.CutMix(1.0)])).",
         )  # fmt: skip
-    return acted
+    host.mixed_by = batch, acted
 
 
 def plans_of(host: Any, by: Any) -> list[bm.Plan]:
     """All plans of the batch, for the one who mixed it last: the loss is computed once."""
     _, acted = host.mixed_by
-    return [one.plan for one in acted] if acted[-1].by is by else []
+    return [one.plan for one in acted] if acted[-1] is by else []
 
 
 def held(plans: list[bm.Plan], rows: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:

@@ -65,7 +65,7 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         self.mixer, self.named = mixer_of(
             "MixAlgorithm", given, names="input_key and target_key", **options
         )
-        self.interpolate_loss = interpolate_loss
+        self.interpolate_loss = self.to_loss = interpolate_loss
         self.input_key, self.target_key = input_key, target_key
         self.batch, self.microbatch, self.plan = -1, 0, bm.Plan.identity(0)
 
@@ -96,10 +96,9 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         now, batch = state.timestamp, state.batch
         if self.batch != int(now.batch):  # where nobody hands BEFORE_TRAIN_BATCH on
             self.batch, self.microbatch = int(now.batch), 0
-        earlier = shared.earlier(state, self.batch, self)
         seed, rank, fields = self.mixer.seed, self.mixer.rank, self.mixer.fields
-        if seed is None:
-            seed = state.rank_zero_seed + (len(earlier) << 32)  # that of the Trainer is below
+        if seed is None:  # the Trainer's, which is below 2**32
+            seed = state.rank_zero_seed + (len(shared.earlier(state, self.batch, self)) << 32)
         rank = dist.get_global_rank() if rank is None else rank
         rank += self.microbatch * dist.get_world_size()
         if not self.named:
@@ -109,8 +108,7 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         mixer = self.mixer.but(fields=fields, seed=seed, rank=rank)
         self.plan = mixer.draw(batch, step=int(now.batch_in_epoch), epoch=int(now.epoch))
         self.microbatch += 1
-        acted = [*earlier, shared.Acted(self, self.plan, self.interpolate_loss)]
-        state.mixed_by = self.batch, shared.together("MixAlgorithm", acted)
+        shared.join("MixAlgorithm", state, self.batch, self)
         if self.interpolate_loss:
             _one_weight(self.plan)
         mixed = mixer.apply(batch, self.plan)
@@ -126,22 +124,19 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         model = state.model if hasattr(state.model, "loss") else state.model.module  # DDP
         batch, own = state.batch, _tensor(state.loss, axes=0)
         y = state.batch_get_item(self.target_key)
+        smoothing = [a for a in state.algorithms if isinstance(a, LabelSmoothing)]
         (_, (weight, *_)), *others = shared.held(plans, len(y))
         loss = float(weight) * own
         with get_precision_context(state.precision, state.precision_config):
             for at, (weight, *_) in others:
+                theirs = y[torch.from_numpy(at).to(y.device)]
+                for one in smoothing:  # as it did the own labels, which it has restored by now
+                    if one.target_key == self.target_key:
+                        theirs = smooth_labels(state.outputs, theirs, one.smoothing)
                 state.batch = copy.copy(batch)
-                theirs = self._smoothed(state, y[torch.from_numpy(at).to(y.device)])
                 state.batch_set_item(self.target_key, theirs)
                 loss = loss + float(weight) * model.loss(state.outputs, state.batch)
         state.loss, state.batch = loss, batch
-
-    def _smoothed(self, state: Any, y: Any) -> Any:
-        """As the own labels were, which have been restored by now."""
-        for one in state.algorithms:
-            if isinstance(one, LabelSmoothing) and one.target_key == self.target_key:
-                y = smooth_labels(state.outputs, y, one.smoothing)
-        return y
 
 
 class MixUp(MixAlgorithm):

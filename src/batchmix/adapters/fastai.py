@@ -62,12 +62,12 @@ class MixCallback(Callback):  # type: ignore[misc]
 
     def __init__(self, given: Policy | bm.Mixer | None, **options: Any) -> None:
         super().__init__()
-        self.batch_mixer, self.named = mixer_of(
+        self.mixer, self.named = mixer_of(
             "MixCallback", given, names="the inputs and targets", **options
         )
-        self.batch_plan = bm.Plan.identity(0)
+        self.plan = bm.Plan.identity(0)
         self.clean_yb: tuple[Any, ...] = ()
-        self.by_loss: list[int] = []
+        self.to_loss: list[int] = []
 
     def before_fit(self) -> None:
         """Count its epochs after those of the fits before it."""
@@ -77,12 +77,12 @@ class MixCallback(Callback):  # type: ignore[misc]
     def before_batch(self) -> None:
         """Mix inputs, and targets that are floats; `after_loss` deals with targets that are ids."""
         learn, first, batch = self.learn, len(self.xb), (*self.xb, *self.yb)
-        fields = dict(self.batch_mixer.fields)
+        fields = dict(self.mixer.fields)
         left = [i for i in range(first, len(batch)) if i not in fields]
         inputs = () if self.named else self.xb
         grids = shared.grids("MixCallback", inputs, [batch[i] for i in left])
         fields |= dict(enumerate(grids))
-        self.by_loss = [i - first for i in left if not batch[i].is_floating_point()]
+        self.to_loss = [i - first for i in left if not batch[i].is_floating_point()]
         fields |= {i: shared.averaged for i in left if batch[i].is_floating_point()}
 
         # a batch that is shown outside of a fit has no number
@@ -90,25 +90,23 @@ class MixCallback(Callback):  # type: ignore[misc]
         step = getattr(learn, "iter", 0)
         if not hasattr(learn, "lr_finder"):
             learn.epochs_mixed = max(getattr(learn, "epochs_mixed", 0), epoch + 1)
-        mixer = self.batch_mixer.but(fields=fields)
-        self.batch_plan, self.clean_yb = mixer.draw(batch, step=step, epoch=epoch), learn.yb
-        earlier = shared.earlier(learn, (epoch, step), self)
-        acted = [*earlier, shared.Acted(self, self.batch_plan, self.by_loss)]
-        learn.mixed_by = (epoch, step), shared.together("MixCallback", acted)
-        mixed = mixer.apply(batch, self.batch_plan)
+        mixer = self.mixer.but(fields=fields)
+        self.plan, self.clean_yb = mixer.draw(batch, step=step, epoch=epoch), learn.yb
+        shared.join("MixCallback", learn, (epoch, step), self)
+        mixed = mixer.apply(batch, self.plan)
         learn.xb, learn.yb = mixed[:first], mixed[first:]
 
     def after_loss(self) -> None:
         """Replace the loss by the weighted one on all targets that the rows hold."""
         learn = self.learn
-        plans = shared.plans_of(learn, self) if self.by_loss else []
+        plans = shared.plans_of(learn, self) if self.to_loss else []
         if not plans:
             return
         function, device = learn.loss_func, learn.yb[0].device
         values: Any = 0.0
-        for at, weight in shared.held(plans, len(self.batch_plan)):
+        for at, weight in shared.held(plans, len(self.plan)):
             at, weight = torch.from_numpy(at).to(device), torch.from_numpy(weight).to(device)
-            chosen = [y[at] if i in self.by_loss else y for i, y in enumerate(learn.yb)]
+            chosen = [y[at] if i in self.to_loss else y for i, y in enumerate(learn.yb)]
             values = values + weight[:, None] * _per_row(function, learn.pred, chosen)
         reduction = _reduction(function)
         reduced = values.sum() if reduction == "sum" else values.mean()
@@ -118,12 +116,12 @@ class MixCallback(Callback):  # type: ignore[misc]
     @property
     def lam(self) -> Any:
         """Own weight of each row of the last batch, [B], as fastai's callbacks have it."""
-        return torch.tensor(self.batch_plan.lam)
+        return torch.tensor(self.plan.lam)
 
     @property
     def yb1(self) -> tuple[Any, ...]:
         """Targets of the partners in the last batch, as fastai's callbacks have them."""
-        return tuple(bm.pairs(y, self.batch_plan)[1] for y in self.clean_yb)
+        return tuple(bm.pairs(y, self.plan)[1] for y in self.clean_yb)
 
 
 class MixUp(MixCallback):
@@ -134,7 +132,7 @@ class MixUp(MixCallback):
       seed: of the run; left out, drawn now from torch's global generator, as fastai's draws are.
 
     Example:
-      >>> MixUp(0.4).batch_mixer.policy
+      >>> MixUp(0.4).mixer.policy
       MixUp(alpha=0.4, dominant=True)
 
     Differs from: see `MixCallback`; lam is a multiple of 1/4096.
@@ -153,7 +151,7 @@ class CutMix(MixCallback):
       seed: as for `MixUp`.
 
     Example:
-      >>> CutMix().batch_mixer.policy
+      >>> CutMix().mixer.policy
       PerBatch(policy=CutMix(alpha=1.0, placement='clipped', minmax=None))
 
     Differs from: see `MixCallback`; sides are rounded down and odd ones keep their last cell, where
