@@ -621,6 +621,13 @@ def test_within_another_algorithm(interpolate):
         trained([Within(CutMix(seed=1)), CutMix(seed=2)])
 
 
+def test_a_key_that_the_batch_does_not_have_is_refused():
+    rows = [{"image": x, "label": y} for x, y in zip(SHARES, Y)]
+    for mixing in (MixUp(), MixAlgorithm(bm.Mixer(SWITCH, {"image": Image("NCHW")}))):
+        with pytest.raises(bm.MixError, match="target_key='label'"):
+            trained([mixing], rows, OnDict())
+
+
 @pytest.mark.parametrize(
     ("given", "options", "words"),
     [

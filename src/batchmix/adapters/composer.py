@@ -33,7 +33,7 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
     Args:
       given: a policy, which mixes an input that is images [B, C, H, W] or a table [B, C], and
         labels [B] or [B, C]; None mixes nothing. Or a Mixer whose fields say where in the batch
-        there is what; a target that it does not name is treated as labels.
+        there is what; unless `target_key` is among these places, what is there is labels.
       interpolate_loss: average the losses on both targets, for a loss that takes no soft ones. It
         needs one weight per batch, as `PerBatch` draws it.
       input_key, target_key: where in the batch they are, as for Composer's algorithms.
@@ -65,7 +65,10 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         self.mixer, self.named = mixer_of(
             "MixAlgorithm", given, names="input_key and target_key", **options
         )
-        self.interpolate_loss = self.to_loss = interpolate_loss
+        self.interpolate_loss = interpolate_loss
+        # what becomes of a target that no field names
+        named = target_key in self.mixer.fields
+        self.to_loss = "" if named else "averaged" if interpolate_loss else "soft"
         self.input_key, self.target_key = input_key, target_key
         self.batch, self.microbatch, self.plan = -1, 0, bm.Plan.identity(0)
 
@@ -75,9 +78,8 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
 
     def match(self, event: Any, state: Any) -> bool:
         """True at the start of a batch, before its forward pass, and where its loss is computed."""
-        last = Event.BEFORE_BACKWARD if self.interpolate_loss else Event.BEFORE_LOSS
-        events = [Event.BEFORE_TRAIN_BATCH, Event.BEFORE_FORWARD]
-        return event in (events if self.target_key in self.mixer.fields else [*events, last])
+        last = {"soft": Event.BEFORE_LOSS, "averaged": Event.BEFORE_BACKWARD}.get(self.to_loss)
+        return event in (Event.BEFORE_TRAIN_BATCH, Event.BEFORE_FORWARD, last)
 
     def apply(self, event: Any, state: Any, logger: Any) -> None:
         """Count microbatches, mix the batch, make soft targets, or average the loss."""
@@ -86,35 +88,39 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         elif event == Event.BEFORE_FORWARD:
             self._mix(state)
         elif event == Event.BEFORE_LOSS:
-            y = state.batch_get_item(self.target_key)
+            y = _part(state, self.target_key)
             state.batch_set_item(self.target_key, _soft(y, self.plan, _tensor(state.outputs)))
         else:
             self._mix_loss(state)
 
     def _mix(self, state: Any) -> None:
         """Mix the inputs in a copy of the batch."""
-        now, batch = state.timestamp, state.batch
+        now, batch, fields = state.timestamp, state.batch, self.mixer.fields
         if self.batch != int(now.batch):  # where nobody hands BEFORE_TRAIN_BATCH on
             self.batch, self.microbatch = int(now.batch), 0
-        seed, rank, fields = self.mixer.seed, self.mixer.rank, self.mixer.fields
-        if seed is None:  # the Trainer's, which is below 2**32
-            seed = state.rank_zero_seed + (len(shared.earlier(state, self.batch, self)) << 32)
-        rank = dist.get_global_rank() if rank is None else rank
-        rank += self.microbatch * dist.get_world_size()
+        target = [_part(state, self.target_key)] if self.to_loss else []
         if not self.named:
-            batch = (state.batch_get_item(self.input_key),)  # the key may be a pair of functions
-            target = (state.batch_get_item(self.target_key),)
+            batch = (_part(state, self.input_key),)  # the key may be a pair of functions
             fields = dict(enumerate(shared.grids("MixAlgorithm", batch, target)))
-        mixer = self.mixer.but(fields=fields, seed=seed, rank=rank)
+        mixer = self._addressed(state, fields)
         self.plan = mixer.draw(batch, step=int(now.batch_in_epoch), epoch=int(now.epoch))
         self.microbatch += 1
         shared.join("MixAlgorithm", state, self.batch, self)
-        if self.interpolate_loss:
+        if self.to_loss == "averaged":
             _one_weight(self.plan)
         mixed = mixer.apply(batch, self.plan)
         state.batch = mixed if self.named else copy.copy(state.batch)  # it may come again
         if not self.named:
             state.batch_set_item(self.input_key, mixed[0])
+
+    def _addressed(self, state: Any, fields: Any) -> bm.Mixer:
+        """The mixer for this microbatch; seed and rank are the Trainer's where it has none."""
+        seed, rank = self.mixer.seed, self.mixer.rank
+        if seed is None:  # those of Trainers are below 2**32
+            seed = state.rank_zero_seed + (len(shared.earlier(state, self.batch, self)) << 32)
+        rank = dist.get_global_rank() if rank is None else rank
+        rank += self.microbatch * dist.get_world_size()
+        return self.mixer.but(fields=fields, seed=seed, rank=rank)
 
     def _mix_loss(self, state: Any) -> None:
         """The weighted mean of the losses on all targets that the rows hold."""
@@ -123,7 +129,7 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
             return
         model = state.model if hasattr(state.model, "loss") else state.model.module  # DDP
         batch, own = state.batch, _tensor(state.loss, axes=0)
-        y = state.batch_get_item(self.target_key)
+        y = _part(state, self.target_key)
         smoothing = [a for a in state.algorithms if isinstance(a, LabelSmoothing)]
         (_, (weight, *_)), *others = shared.held(plans, len(y))
         loss = float(weight) * own
@@ -142,8 +148,7 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
 class MixUp(MixAlgorithm):
     """Composer's `MixUp`: one lam per batch, ``max(lam, 1 - lam)`` the row's own.
 
-    After a batch `mixing`, `indices` and `permuted_target` are what they are in Composer: weight of
-    the partner, partners, and their targets.
+    After a batch it has Composer's `mixing`, the partner's weight, `indices` and `permuted_target`.
 
     Args:
       alpha: parameter of the Beta distribution; 0 mixes nothing.
@@ -199,6 +204,17 @@ class CutMix(MixAlgorithm):
             policy, interpolate_loss=interpolate_loss, input_key=input_key, target_key=target_key,
             pairing=Permutation(), seed=seed,
         )  # fmt: skip
+
+
+def _part(state: Any, key: Any) -> Any:
+    try:
+        return state.batch_get_item(key)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise mix_error(
+            "MixAlgorithm", f"the {type(state.batch).__name__} of a batch has no part {key!r}.",
+            "Inputs are at input_key, targets at target_key, named by fields or not.",
+            "Pass for example input_key='image', target_key='label'.",
+        ) from None  # fmt: skip
 
 
 def _tensor(value: Any, axes: int = 2) -> Any:
