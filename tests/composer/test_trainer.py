@@ -648,7 +648,7 @@ def test_labels_below_zero_are_refused():
 @SMALL
 def test_several_input_tensors_are_refused():
     rows = rows_of(rows_of(SHARES, SHARES), Y)
-    with pytest.raises(bm.MixError, match=r"a (list|tuple) that is no array"):
+    with pytest.raises(bm.MixError, match=r"a (list|tuple) of shape \(\)"):
         trained([MixUp()], rows)
 
 

@@ -459,7 +459,7 @@ def test_two_targets():
 
 def test_layouts_that_are_not_clear_are_refused():
     learn = learner(rows_of(SHARES[..., None], torch.arange(B)), MixUp())
-    with pytest.raises(bm.MixError, match=r"images \[B, C, H, W\] or tables"):
+    with pytest.raises(bm.MixError, match=r"an image \[B, C, H, W\] or a table"):
         fit(learn)
 
 

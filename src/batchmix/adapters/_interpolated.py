@@ -56,13 +56,11 @@ def grids(where: str, inputs: Sequence[Any], targets: Sequence[Any]) -> list[Gri
     parts = [(x, tuple(_LAYOUTS)) for x in inputs] + [(y, (1, 2)) for y in targets]
     for part, axes in parts:
         if getattr(part, "ndim", 0) not in axes:
-            found = (
-                f"of shape {tuple(part.shape)}" if hasattr(part, "shape") else "that is no array"
-            )
+            shape = tuple(getattr(part, "shape", ()))
             raise mix_error(
-                where, f"got a {type(part).__name__} {found}.",
-                "With a policy alone, inputs are images [B, C, H, W] or tables [B, C], and targets "
-                "[B] or [B, C]: one weight per row does not say which cells are the partner's.",
+                where, f"got a {type(part).__name__} of shape {shape}.",
+                "What no field names is an image [B, C, H, W] or a table [B, C], or a target [B] or "
+                "[B, C]: one weight per row does not say which cells are the partner's.",
                 f"Say what it is: {where}(Mixer(policy, {{0: Image('NCHW'), 1: Mask('NHW')}})).",
             )  # fmt: skip
     return [Grid(_LAYOUTS[x.ndim]) for x in inputs]
