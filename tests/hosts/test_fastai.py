@@ -396,9 +396,10 @@ class Pixels(nn.Module):
 def test_segmentation():
     """The mask of a pasted box comes with it; fastai has none of this."""
     ids = torch.tensor([3, 0, 1, 2, 0, 1, 2, 1])[:, None, None].expand(B, 6, 10).clamp(max=2)
-    mixing = MixCallback(bm.Mixer(bm.policies.CutMix(), {0: Image("NCHW"), 1: Mask("NHW")}))
-    loss = CrossEntropyLossFlat(axis=1)
-    (batch,) = fit(learner(rows_of(SHARES, ids), mixing, loss, Pixels()))
+    mixer = bm.Mixer(bm.policies.CutMix(), {0: Image("NCHW"), 1: Mask("NHW")})
+    before, loss = dict(vars(mixer)), CrossEntropyLossFlat(axis=1)
+    (batch,) = fit(learner(rows_of(SHARES, ids), MixCallback(mixer), loss, Pixels()))
+    assert vars(mixer) == before  # it may be another loader's too
     x, mask = torch.Tensor(batch["xb"][0]), batch["yb"][0]
     assert torch.equal(mask, ids[:, 0, 0][x.argmax(1)])
     assert not torch.equal(mask, ids)
@@ -459,7 +460,7 @@ def test_two_targets():
 
 def test_layouts_that_are_not_clear_are_refused():
     learn = learner(rows_of(SHARES[..., None], torch.arange(B)), MixUp())
-    with pytest.raises(bm.MixError, match=r"an image \[B, C, H, W\] or a table"):
+    with pytest.raises(bm.MixError, match=r"an image \[B, C, H, W\], a table"):
         fit(learn)
 
 
@@ -610,6 +611,10 @@ def test_a_batch_is_shown_outside_of_a_fit(cb):
         assert not torch.equal(cb.x, x)
         assert torch.equal(cb.y, y)
         assert cb.lam.shape == cb.yb1[0].shape == (8,)
+    other = on_images(None)
+    with other.no_bar(), other.no_logging():
+        other.fit_one_cycle(1, cbs=cb)
+    assert other.mixed_by[0] == (0, 1)
 
 
 def test_metrics_of_training_compare_mixed_rows_with_their_own_ids():

@@ -59,7 +59,7 @@ def grids(where: str, inputs: Sequence[Any], targets: Sequence[Any]) -> list[Gri
             shape = tuple(getattr(part, "shape", ()))
             raise mix_error(
                 where, f"got a {type(part).__name__} of shape {shape}.",
-                "What no field names is an image [B, C, H, W] or a table [B, C], or a target [B] or "
+                "What no field names is an image [B, C, H, W], a table [B, C], or a target [B] or "
                 "[B, C]: one weight per row does not say which cells are the partner's.",
                 f"Say what it is: {where}(Mixer(policy, {{0: Image('NCHW'), 1: Mask('NHW')}})).",
             )  # fmt: skip
