@@ -160,6 +160,20 @@ def test_interpolated_losses_match_the_pixels(name):
 
 
 @pytest.mark.parametrize("interpolate", [False, True])
+def test_labels_that_are_not_those_of_the_area(interpolate):
+    """As timm with correct_lam=False: labels by the share before the box is clipped."""
+    policy = bm.recipes.timm_policy(0, 1.0, correct_lam=False)
+    algorithm = MixAlgorithm(
+        policy, pairing=bm.pairing.Reverse(), seed=1, interpolate_loss=interpolate
+    )
+    model = ComposerClassifier(Net(), num_classes=B, loss_fn=F.cross_entropy)
+    _, (part,) = trained([algorithm], model=model)
+    soft = bm.mix_labels(Y, algorithm.plan, B)
+    assert not torch.allclose(soft, shares(part["batch"][0]), atol=0.01)
+    torch.testing.assert_close(part["loss"], cross_entropy(part["out"], soft))
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_dict_batches(name, interpolate):
     """With interpolate_loss Composer hands a tuple to the loss, and stops."""

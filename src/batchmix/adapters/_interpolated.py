@@ -66,7 +66,9 @@ def grids(where: str, inputs: Sequence[Any], targets: Sequence[Any]) -> list[Gri
     return [Grid(_LAYOUTS[x.ndim]) for x in inputs]
 
 
-def averaged(y: Any, plan: bm.Plan, other: Any = None) -> Any:
-    """A field: numbers [B] or [B, C] averaged by the weights of a plan."""
+def averaged(y: Any, plan: bm.Plan, other: Any = None, *, classes: int | None = None) -> Any:
+    """A field: targets [B] or [B, C] averaged by the weights of a plan; ids become soft labels."""
+    if y.ndim == 1 and not y.is_floating_point():
+        return bm.mix_labels(y, plan, classes)
     mixed = bm.mix_labels(y.reshape(len(y), -1), plan).reshape(y.shape)
     return mixed.to(y.dtype) if y.is_floating_point() else mixed

@@ -88,8 +88,8 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         elif event == Event.BEFORE_FORWARD:
             self._mix(state)
         elif event == Event.BEFORE_LOSS:
-            y = _part(state, self.target_key)
-            state.batch_set_item(self.target_key, _soft(y, self.plan, _tensor(state.outputs)))
+            y, classes = _part(state, self.target_key), _tensor(state.outputs).shape[1]
+            state.batch_set_item(self.target_key, shared.averaged(y, self.plan, classes=classes))
         else:
             self._mix_loss(state)
 
@@ -230,7 +230,8 @@ def _tensor(value: Any, axes: int = 2) -> Any:
 
 def _one_weight(plan: bm.Plan) -> bm.Plan:
     """The plan with the own weight that all rows with another row as partner share, in all rows."""
-    own = plan.lam[plan.partner != np.arange(len(plan))]
+    rows = np.arange(len(plan))
+    own = bm.pairs(rows, plan)[2][plan.partner != rows]
     if (own != own[:1]).any():
         raise mix_error(
             "MixAlgorithm",
@@ -238,11 +239,4 @@ def _one_weight(plan: bm.Plan) -> bm.Plan:
             "The loss of a model is one number, so all rows of a batch need one weight.",
             "Draw one, PerBatch(policy), or leave interpolate_loss out.",
         )  # fmt: skip
-    return dataclasses.replace(plan, label_lam=np.full(len(plan), own[0] if own.size else 1))
-
-
-def _soft(y: Any, plan: bm.Plan, outputs: Any) -> Any:
-    """Ids [B] as soft labels, one class per output; floats are averaged."""
-    if y.ndim == 1 and not y.is_floating_point():
-        return bm.mix_labels(y, plan, outputs.shape[1])
-    return shared.averaged(y, plan)
+    return dataclasses.replace(plan, label_lam=np.full(len(rows), own[0] if own.size else 1))
