@@ -18,7 +18,7 @@ from timm.data import mixup as timm_mixup
 from torch.utils.data import DataLoader
 
 import batchmix as bm
-from batchmix.adapters import timm as adapter
+from batchmix import _mixer
 from batchmix.adapters.timm import FastCollateMixup, Mixup
 from batchmix.pairing import Reverse
 from batchmix.policies import CutMix
@@ -96,7 +96,7 @@ def forced(monkeypatch, plan):
         assert (batch, tuple(size.values()), pairing) == (len(plan), plan.size, Reverse())
         return plan
 
-    monkeypatch.setattr(adapter.bm, "draw", draw)
+    monkeypatch.setattr(_mixer, "draw", draw)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch.utils.data import get_worker_info
@@ -28,6 +29,12 @@ class BatchCount:
         if get_worker_info() is None:
             self.shared.share_memory_()
         self.count, self.counted_for = 0, (0, 0)  # calls of set_epoch, process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy can tell its workers too."""
+        vars(self).update(state)
+        if get_worker_info() is None:
+            self.shared.share_memory_()
 
     @property
     def was_set(self) -> bool:
