@@ -36,11 +36,6 @@ class BatchCount:
         if get_worker_info() is None:
             self.shared.share_memory_()
 
-    @property
-    def was_set(self) -> bool:
-        """Whether an epoch was ever set."""
-        return bool(self.shared[0])
-
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         calls, _, _, seed, _ = self.shared.tolist()
         self.shared[:] = torch.tensor([calls + 1, epoch, step, 0, seed])

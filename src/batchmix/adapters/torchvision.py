@@ -90,7 +90,7 @@ class MixTransform(v2.Transform):  # type: ignore[misc]
             raise mix_error(
                 where, f"got labels_getter={labels_getter!r}, num_classes={num_classes!r}.",
                 "Labels are found by a function of the batch, or 'default'; a Mixer with fields "
-                "says it all.", "Pass for example labels_getter=lambda batch: batch['y'], or only a Mixer.",
+                "says it all.", "Pass labels_getter=lambda batch: batch['y'], or only a Mixer.",
             )  # fmt: skip
         fix = "Call its set_epoch(epoch) before each pass, or mix after the loader."
         self.count = BatchCount(where, fix, strict=replays)
