@@ -132,12 +132,12 @@ def mixes(loader):
 
 @pytest.mark.parametrize(
     ("workers", "persistent", "start"),
-    [(0, False, None), (1, False, "fork"), (2, True, "fork"), (2, True, "spawn"), (4, True, "fork")],
+    [(0, 0, None), (1, False, "fork"), (2, True, "fork"), (2, True, "spawn"), (4, True, "fork")],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # 4 on two cores
 def test_without_set_epoch_no_pass_repeats_another(workers, persistent, start):
     loader = DataLoader(
-        ROWS, 4, collate_fn=collate(), num_workers=workers, persistent_workers=persistent,
+        ROWS, 4, collate_fn=collate(), num_workers=workers, persistent_workers=bool(persistent),
         multiprocessing_context=start,
     )  # fmt: skip
     seen = list(itertools.chain(*(mixes(loader) for _ in range(3))))
