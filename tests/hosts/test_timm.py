@@ -132,6 +132,22 @@ def test_multi_label_is_timms(monkeypatch):
         Mixup(num_classes=C, multi_label=True)(X, Y)
 
 
+@pytest.mark.parametrize("cutmix", [False, True])
+@pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
+@pytest.mark.parametrize("cls", [Mixup, FastCollateMixup])
+def test_labels_that_both_rows_have_stay_whole(monkeypatch, cls, mode, cutmix):
+    """As timm tests of its `multi_label`, for a lam of 0.25 and a box that leaves 0.75."""
+    dense = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    images = torch.stack([torch.zeros(3, 4, 4), torch.full((3, 4, 4), 200.0)])
+    box = [[0, 2], [0, 2]] if cutmix else [[0, 4], [0, 4]]
+    opacity, lam = (1.0, 0.75) if cutmix else (0.75, 0.25)
+    forced(monkeypatch, bm.Plan([1, 0], [box] * 2, [opacity] * 2, "HW", (4, 4)))
+    mix = cls(num_classes=3, multi_label=True, label_smoothing=0.0, mode=mode)
+    rows = [*zip(images.byte(), dense)]
+    _, targets = mix(rows) if cls is FastCollateMixup else mix(images, dense.clone())
+    torch.testing.assert_close(targets, dense * lam + dense.flip(0) * (1 - lam))
+
+
 def test_arguments_and_attributes_are_timms():
     for ours, theirs in ((Mixup, timm.data.Mixup), (FastCollateMixup, timm.data.FastCollateMixup)):
         mine, other = (inspect.signature(cls.__init__).parameters for cls in (ours, theirs))

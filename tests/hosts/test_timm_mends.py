@@ -175,6 +175,10 @@ def test_an_override_without_effect_is_refused(cls, name):
     mixin = type("Mixin", (), {name: lambda self, *_: (0.25, False)})
     with pytest.raises(bm.MixError, match=f"Mine: overrides {name}"):
         type("Mine", (mixin, cls), {})
+    one = cls(num_classes=C)
+    setattr(one, name, lambda *_: (0.25, False))
+    with pytest.raises(bm.MixError, match=f"{cls.__name__}: overrides {name}"):
+        one([(x, 0) for x in X]) if cls is FastCollateMixup else one(X.clone(), Y)
 
 
 def test_a_subclass_may_override_what_is_called():

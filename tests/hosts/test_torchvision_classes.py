@@ -82,6 +82,10 @@ def test_a_subclass(cls):
 def test_an_override_without_effect_is_refused(cls, name):
     with pytest.raises(bm.MixError, match=f"Mine: overrides {name}"):
         type("Mine", (cls,), {name: lambda self, *_: {"lam": 0.25}})
+    one = cls(num_classes=ROWS)
+    setattr(one, name, lambda *_: {"lam": 0.25})
+    with pytest.raises(bm.MixError, match=f"{cls.__name__}: overrides {name}"):
+        one(X, Y)
 
 
 @BOTH

@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
+from batchmix.adapters._overrides import refuse_overrides
 from batchmix.extend import mix_error
 from batchmix.fields import Image, Labels
 from batchmix.pairing import Reverse
@@ -23,7 +24,7 @@ __all__ = ["FastCollateMixup", "Mixup"]
 
 _LAYOUTS = {3: "NHW", 4: "NCHW", 5: "NCTHW"}
 # the methods that timm's `__call__` goes through, and ours does not
-_STEPS = [name for name in dir(timm.data.FastCollateMixup) if name[0] == "_" != name[1]]
+_STEPS = {name for name in dir(timm.data.FastCollateMixup) if name[0] == "_" != name[1]}
 
 
 class Mixup(timm.data.Mixup):  # type: ignore[misc]
@@ -100,16 +101,8 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
             )  # fmt: skip
 
     def __init_subclass__(cls) -> None:
-        """Refuse a subclass whose overrides would be without effect."""
         super().__init_subclass__()
-        theirs = timm.data.FastCollateMixup
-        idle = [n for n in _STEPS if getattr(cls, n, None) not in (None, getattr(theirs, n))]
-        if idle:
-            raise mix_error(
-                cls.__name__, f"overrides {', '.join(idle)}.",
-                "A policy draws here, and one pass over memory mixes: these are not called.",
-                "Override __call__, subclass timm's class, or write a policy for bm.Mixer.",
-            )  # fmt: skip
+        refuse_overrides(cls, _STEPS, (timm.data.Mixup, timm.data.FastCollateMixup))
 
     @property
     def mixup_enabled(self) -> bool:
@@ -135,6 +128,7 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
 
     def _mixer(self, shape: Sequence[int]) -> bm.Mixer:
         """The mixer of what the attributes say now, for images of this shape."""
+        refuse_overrides(self, _STEPS, ())
         layout = _LAYOUTS.get(len(shape))
         if layout is None:
             raise mix_error(

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
+from batchmix.adapters._overrides import refuse_overrides
 from batchmix.extend import mix_error, mixer_of
 from batchmix.fields import Field, Ids, Image, Labels, Video
 from batchmix.pairing import Roll
@@ -26,6 +27,9 @@ except (ImportError, RuntimeError) as problem:  # RuntimeError: built for anothe
     ) from problem
 
 __all__ = ["CutMix", "MixTransform", "MixUp"]
+
+# the methods that torchvision's `forward` goes through, and ours does not
+_STEPS = ("check_inputs", "make_params", "transform")
 
 
 class MixTransform(v2.Transform):  # type: ignore[misc]
@@ -96,19 +100,12 @@ class MixTransform(v2.Transform):  # type: ignore[misc]
         self.count = BatchCount(where, fix, strict=replays)
 
     def __init_subclass__(cls) -> None:
-        """Refuse a subclass whose overrides would be without effect."""
         super().__init_subclass__()
-        known = (v2.Transform, v2.MixUp, v2.CutMix)
-        for name in ("check_inputs", "make_params", "transform"):
-            if not any(getattr(cls, name) is getattr(one, name) for one in known):
-                raise mix_error(
-                    cls.__name__, f"overrides {name}.",
-                    "A policy draws here, and one plan mixes all parts: this is not called.",
-                    "Override forward, subclass torchvision's class, or pass a policy of your own.",
-                )  # fmt: skip
+        refuse_overrides(cls, _STEPS, (v2.Transform, v2.MixUp, v2.CutMix))
 
     def forward(self, *inputs: Any) -> Any:
         """A mixed copy of the inputs: same structure, types, dtypes and devices."""
+        refuse_overrides(self, _STEPS, ())
         batch = inputs if len(inputs) > 1 else inputs[0]
         if self.named:
             epoch, step = self.count.next()
