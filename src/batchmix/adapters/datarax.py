@@ -34,7 +34,8 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
       mode: "mixup" or "cutmix".
       alpha: parameter of Beta(alpha, alpha), > 0.
       data_field: where the images are, float or 8- or 16-bit [B, ...].
-      label_field: where the labels are, probabilities [B, C] or class ids [B]; None: there are none.
+      label_field: where the labels are, probabilities [B, C] or class ids [B]; None where there
+        are none.
       stream_name: of the random stream whose key is the seed.
       policy: any policy, instead of `mode` and `alpha`; None mixes nothing (labels still become
         soft).
