@@ -73,7 +73,8 @@ class MixBatches:
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """`dataset` with mixed batches; its element_spec is known before it runs."""
         length = np.int64(self.steps_per_epoch or np.iinfo(np.int64).max)
-        several_epochs = self.steps_per_epoch is None and _is_repeated(dataset)
+        endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+        several_epochs = self.steps_per_epoch is None and (endless or _is_repeated(dataset))
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def numbered(epoch: Any, element: Any) -> tuple[Any, Any]:
@@ -112,10 +113,9 @@ class MixBatches:
 
 
 def _is_repeated(dataset: tf.data.Dataset) -> bool:
-    """Whether one pass over it is several over the data; what was zipped or mapped is looked at."""
-    endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
-    inputs = dataset._inputs()
-    return bool(endless) or any("Repeat" in type(d).__name__ or _is_repeated(d) for d in inputs)
+    """Whether a pass over it may be several over the data; a zip ends with the shortest part."""
+    name, parts = type(dataset).__name__, map(_is_repeated, dataset._inputs())
+    return "Repeat" in name or (all(parts) if "Zip" in name else any(parts))
 
 
 def _flatten(plan: bm.Plan) -> tuple[Any, tuple[Any, ...]]:
