@@ -210,10 +210,11 @@ def _check_fields(config: BatchMixOperatorConfig, data: Any) -> None:
             f"{config.layout!r}.", "A layout has one letter per axis.",
             "Pass layout='NC' for a table [B, D], 'NHWC' for images, 'NTHWC' for videos.",
         )  # fmt: skip
-    if config.label_field is not None and config.label_field not in data:
+    labels = config.label_field
+    if labels is not None and labels not in data and config.data_field in data:
         raise mix_error(
-            "BatchMixOperator", f"{config.label_field!r} is not in the batch, which has "
-            f"{list(data)}.", "Labels are mixed as the data are.",
+            "BatchMixOperator", f"{labels!r} is not in the batch, which has {list(data)}.",
+            "Labels are mixed as the data are.",
             "Pass label_field=<its name>, or label_field=None where there are no labels.",
         )  # fmt: skip
 
