@@ -75,8 +75,7 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
     def __post_init__(self) -> None:
         """Also check `steps_per_epoch`, which Datarax' own class does not have."""
         super().__post_init__()
-        fix = "Pass ceil(len(source) / batch_size)."
-        checked_length("BatchMixOperatorConfig", self.steps_per_epoch, fix)
+        checked_length("BatchMixOperatorConfig", self.steps_per_epoch)
 
     def mixer(self, seed: int) -> bm.Mixer:
         """The mixer that draws and applies the plans of this stage."""

@@ -50,9 +50,7 @@ class MixBatch(MapWithIndex):  # type: ignore[misc]
 
     def __init__(self, mixer: bm.Mixer, *, steps_per_epoch: int | None = None) -> None:
         self.mixer, _ = mixer_of("MixBatch", mixer)
-        self.steps_per_epoch = checked_length(
-            "MixBatch", steps_per_epoch, "Pass len(ds) of the batched data set."
-        )
+        self.steps_per_epoch = checked_length("MixBatch", steps_per_epoch)
 
     def __getstate__(self) -> dict[str, Any]:
         """What goes to a worker has the rank of this process, which a worker cannot ask for."""

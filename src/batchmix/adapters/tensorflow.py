@@ -64,9 +64,7 @@ class MixBatches:
             mixer, _ = mixer_of("MixBatches", mixer)
         self.mixer, self.two_streams = mixer, two_streams
         self.num_parallel_calls = num_parallel_calls
-        self.steps_per_epoch = checked_length(
-            "MixBatches", steps_per_epoch, "Pass len(data) of the batched data, before it repeats."
-        )
+        self.steps_per_epoch = checked_length("MixBatches", steps_per_epoch)
         self._next = 0
         self._lock = threading.Lock()
 
