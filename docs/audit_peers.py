@@ -218,8 +218,8 @@ def our_peers() -> Iterator[Peer]:
     yield Peer("batchmix for fastai", "batchmix", ":OurFastai", {"policy": both}, {})
     backend = os.environ.get("KERAS_BACKEND", "torch")
     yield Peer(
-        f"batchmix for Keras, {backend}", "batchmix", "batchmix.adapters.keras:BatchMix",
-        {"policy": both, "classes": 10, "data_format": "channels_last"},
+        f"batchmix for Keras, {backend}", "batchmix", "batchmix.adapters.keras:MixLayer",
+        {"given": both, "classes": 10, "data_format": "channels_last"},
         {"call": "pair", "layout": "NHWC"}, backend,
     )  # fmt: skip
     for mode in ("mixup", "cutmix"):
