@@ -36,11 +36,15 @@ LAYERS = {
     "_audit": ["_errors", "backends", "_audit"],
     "_stats": ["_errors", "_plan", "_draw", "pairing", "policies"],
     "recipes": ["_errors", "losses", "pairing", "policies", "recipes"],
+    "_address": ["_errors", "_plan"],
     "_parts": ["_errors", "_mix", "_tree", "backends", "fields"],
     "_mixer": [
-        "_errors", "_plan", "_tree", "_draw", "_parts", "backends", "fields", "pairing", "policies",
+        "_errors", "_plan", "_tree", "_address", "_draw", "_parts", "backends", "fields",
+        "pairing", "policies",
     ],
-    "extend": ["_errors", "_columns", "_tree", "backends"],
+    "extend": [
+        "_errors", "_columns", "_plan", "_address", "_tree", "_mixer", "backends", "policies",
+    ],
     # as those of third parties: public names, and what is meant for them
     "adapters": ["adapters", "extend", "fields", "losses", "pairing", "policies", "recipes"],
 }  # fmt: skip

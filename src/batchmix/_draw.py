@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from batchmix._columns import checked_size, owned
 from batchmix._errors import mix_error
-from batchmix._plan import Key, Plan
+from batchmix._plan import Key, Plan, Untold
 from batchmix.backends import _native
 from batchmix.pairing import Derangement, Pairing, _check_pairing
 from batchmix.policies import Paste, Policy, Request
@@ -122,13 +122,27 @@ def _words(seed: int, use: int) -> _Words:
     return _Words(np.asarray(sequence.generate_state(2, np.uint64), np.uint64))
 
 
+class _UntoldKey(Key):
+    """A key that says its epoch to the stream alone."""
+
+    @property
+    def epoch(self) -> int:
+        raise mix_error(
+            "draw()", "the policy looks at the epoch, and nobody has told it.",
+            "A policy such as a Schedule by epoch follows the number of the pass over the data.",
+            "Call set_epoch(epoch) before each pass, or pass epoch= or steps_per_epoch= where an "
+            "adapter takes them.",
+        )  # fmt: skip
+
+
 def _stream(key: Key, use: int) -> np.random.RandomState:
     """The generator at `key` for one use (0 policy, 1 pairing)."""
     # A counter-based generator needs no hash of its address: each (step, epoch, rank) is a block of
     # 2^64 counts of the stream of its seed. RandomState, not Generator: only its distributions are
     # frozen between NumPy versions (NEP 19).
-    start = np.array([0, key.step, key.epoch, key.rank], np.uint64)
-    words: Any = _words(key.seed, use)  # the stubs of NumPy know SeedSequence only
+    seed, epoch, step, rank = key
+    start = np.array([0, step, epoch, rank], np.uint64)
+    words: Any = _words(seed, use)  # the stubs of NumPy know SeedSequence only
     return np.random.RandomState(np.random.Philox(words, counter=start))
 
 
@@ -137,7 +151,7 @@ def _checked_key(key: Key) -> Key:
     try:
         seed, epoch, step, rank = numbers = Key(*map(operator.index, key))
         if seed >= 0 and min(epoch, step, rank) >= 0 and max(epoch, step, rank) < 2**64:
-            return numbers
+            return _UntoldKey(*numbers) if isinstance(Key(*key).epoch, Untold) else numbers
     except TypeError:
         pass
     raise mix_error(

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import operator
-import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 
+from batchmix._address import checked_epoch, checked_state, copied, counting, number_of, traced
 from batchmix._draw import draw
 from batchmix._errors import MixError, mix_error
 from batchmix._parts import Part, parts_of, sizes_of, with_own_memory
-from batchmix._plan import Key, Plan
+from batchmix._plan import Key, Plan, Untold
 from batchmix._tree import get_at, replaced_at
 from batchmix.backends import backend_of, called_as_is, is_traced
+from batchmix.backends._process import (
+    in_loader_worker,
+    is_spawning,
+    known_rank,
+    process_rank,
+)
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
-
-_counting = threading.Lock()  # of every Mixer; held over a fork, so that no child waits for it
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_counting.acquire,
-        after_in_parent=_counting.release,
-        after_in_child=_counting.release,
-    )
 
 
 @called_as_is
@@ -32,15 +28,18 @@ class Mixer:
     """Draw a plan for each batch and apply it to the fields that are named.
 
     Fields that are not named are kept as they are. The plan depends on (seed, epoch, step, rank)
-    alone: not on the number of workers, not on any global generator.
+    alone: not on the number of workers, not on any global generator. A mixer counts its steps; the
+    epoch it is told, by `set_epoch` or at the call. Without, steps go on from pass to pass, and a
+    policy that looks at the epoch is refused.
 
     Args:
       policy: how much is pasted and where; None mixes nothing (labels still become soft).
       fields: {where in the batch: what it is}. Where: an index of a tuple or list, a key of a dict,
         an attribute of a dataclass, or a tuple of these for a nested place.
       pairing: who is whose partner.
-      seed: of the run.
-      rank: of this process.
+      seed: of the run; left out, 0, or that of a state that is loaded.
+      rank: of this process; left out, asked of it at each draw: torch.distributed or JAX where they
+        are initialised, else the launcher's variable RANK; 0 only where there is one process.
       axes: letters of the axes that boxes lie on. Left out: the letters that all fields with a
         layout share, without N and C, and without T where space remains (a box in a video spans
         all of its frames).
@@ -52,7 +51,7 @@ class Mixer:
 
     Raises:
       MixError: something that is not a field; at the call, a field that is missing or does not
-        fit, before anything is written.
+        fit, before anything is written; a policy that looks at an epoch that nobody told.
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -73,14 +72,15 @@ class Mixer:
         fields: Mapping[Any, Field],
         *,
         pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-        rank: int = 0,
+        seed: int = Untold(0),
+        rank: int | None = None,
         axes: str | None = None,
         inplace: bool = False,
     ) -> None:
         self.policy, self.fields, self.pairing = policy, dict(fields), pairing
         self.seed, self.rank, self.axes, self.inplace = seed, rank, axes, inplace
-        self.epoch = self.step = 0
+        self.epoch: int = Untold(0)
+        self.step = 0
         for place, field in self.fields.items():
             if isinstance(field, type) or not callable(field):
                 raise mix_error(
@@ -99,12 +99,14 @@ class Mixer:
           step: number of the batch in its epoch; left out, the mixer counts. In a graph of
             TensorFlow, as in `Dataset.map`, or a jitted function of JAX it may be a traced number:
             each run then draws on the host.
-          epoch: number of the pass over the data; left out, the one set last.
+          epoch: number of the pass over the data; left out, the one set last. Needed with a traced
+            step, as a compiled function would keep the one that was set when it was traced.
           other: a second batch of the same form, to take the partners from.
 
         Raises:
-          MixError: a field that is missing or does not fit; no step in a function that is being
-            traced, where the count would be read once and every call would repeat one mix.
+          MixError: a field that is missing or does not fit; no step, or no epoch, in a function
+            that is being traced, where Python's count would be read once and repeated; no step in
+            a worker of a DataLoader, where every copy of the mixer would count alone.
         """
         parts = parts_of(batch, self.fields)
         rows, size, x = sizes_of(parts, self.axes)
@@ -132,11 +134,15 @@ class Mixer:
     def _address(self, x: Any, step: Any, epoch: Any) -> tuple[Any, Any]:
         """Epoch and step of this batch; the mixer's own count where no step is given."""
         if step is not None:
-            return _number(self.epoch if epoch is None else epoch), _number(step)
+            if epoch is None and is_traced(step):
+                raise traced("a traced `step` and no `epoch`.")
+            return number_of(self.epoch if epoch is None else epoch), number_of(step)
         if is_traced(x) or (epoch is not None and is_traced(epoch)):
-            raise _traced("no `step`, in a function that is traced once and run many times.")
-        epoch = self.epoch if epoch is None else _checked_epoch(epoch)
-        with _counting:
+            raise traced("no `step`, in a function that is traced once and run many times.")
+        if in_loader_worker():
+            raise copied()
+        epoch = self.epoch if epoch is None else checked_epoch(epoch)
+        with counting:
             if epoch != self.epoch:
                 self.epoch, self.step = epoch, 0
             self.step += 1
@@ -144,13 +150,14 @@ class Mixer:
 
     def _give_back(self, now: tuple[int, int], before: tuple[int, int]) -> None:
         """This batch was not mixed: the next one has its number, unless another was begun."""
-        with _counting:
+        with counting:
             if (self.epoch, self.step) == now:
                 self.epoch, self.step = before
 
     def _drawn(self, rows: int | None, size: dict[str, int], x: Any, step: Any, epoch: Any) -> Plan:
         def make(epoch: int, step: int, rows: int) -> Plan:
-            key = Key(self.seed, epoch, step, self.rank)
+            rank = process_rank() if self.rank is None else self.rank
+            key = Key(int(self.seed), epoch, step, rank)
             return draw(self.policy, key, rows, size, pairing=self.pairing)
 
         try:
@@ -158,7 +165,7 @@ class Mixer:
         except MixError:  # a shape alone: rows that are stacked while they are mixed, a spec
             return make(epoch, step, rows or 0)
         if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
-            raise _traced(f"step={step!r}, which has no value yet.")
+            raise traced(f"step={step!r}, which has no value yet.")
         return b.drawn(make, [epoch, step], rows, x)
 
     def _mixed(self, batch: Any, parts: list[Part], plan: Plan, other: Any) -> Any:
@@ -181,52 +188,36 @@ class Mixer:
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the start of an epoch, an integer >= 0."""
-        self.epoch, self.step = _checked_epoch(epoch), 0
+        self.epoch, self.step = checked_epoch(epoch), 0
+
+    def but(self, **arguments: Any) -> Mixer:
+        """A mixer with other arguments, and the others as they are here; its count starts anew.
+
+        Example:
+          >>> import batchmix as bm
+          >>> mixer = Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NCHW")}, seed=7)
+          >>> mixer.but(rank=1).seed
+          7
+        """
+        names = ("policy", "fields", "pairing", "seed", "rank", "axes", "inplace")
+        return Mixer(**{name: getattr(self, name) for name in names} | arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A worker that is spawned has the rank of its process, which it cannot ask there."""
+        return vars(self) | ({"rank": known_rank()} if self.rank is None and is_spawning() else {})
 
     def state_dict(self) -> dict[str, int]:
         """Where the mixer is in its stream; the rank is the process's own and not in it."""
-        return {"seed": self.seed, "epoch": self.epoch, "step": self.step}
+        return {"seed": int(self.seed), "epoch": int(self.epoch), "step": self.step}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from where `state_dict` was called."""
-        if sorted(state) != ["epoch", "seed", "step"]:
-            raise mix_error(
-                "Mixer.load_state_dict()",
-                f"got the entries {sorted(state)}.",
-                "The state has seed, epoch and step.",
-                "Pass what state_dict() returned.",
-            )
-        numbers = {name: _number(value) for name, value in state.items()}
-        if not all(isinstance(n, int) and n >= 0 for n in numbers.values()):
-            raise mix_error(
-                "Mixer.load_state_dict()", f"got {dict(state)}.", "Each entry is an integer >= 0.",
-                "Pass what state_dict() returned.",
-            )  # fmt: skip
-        self.seed, self.epoch, self.step = (numbers[k] for k in ("seed", "epoch", "step"))
+        """Go on from where `state_dict` was called.
 
-
-def _traced(got: str) -> MixError:
-    """What Python counts or draws in a traced function happens once, and is repeated."""
-    return mix_error(
-        "Mixer", f"got {got}", "A plan is drawn on the host, by the number of the batch.",
-        "Draw outside and pass the plan: mixer.apply(batch, plan). In a data pipeline of "
-        "TensorFlow pass its index: data.enumerate().map(lambda i, batch: mixer(batch, step=i)).",
-    )  # fmt: skip
-
-
-def _checked_epoch(epoch: Any) -> int:
-    number = _number(epoch)
-    if not isinstance(number, int) or number < 0:
-        raise mix_error(
-            "Mixer", f"got epoch={epoch!r}.", "It is the number of the pass over the data, from 0.",
-            "Pass an integer.",
-        )  # fmt: skip
-    return number
-
-
-def _number(n: Any) -> Any:
-    """An integer of any framework as Python's; what is none is left for `draw` to refuse."""
-    try:
-        return operator.index(n)
-    except TypeError:
-        return n
+        Raises:
+          MixError: a state of another kind, or of another seed than the one that was given.
+        """
+        numbers = checked_state("Mixer.load_state_dict()", state, self.seed)
+        self.seed, epoch, self.step = (numbers[name] for name in ("seed", "epoch", "step"))
+        # a state of epoch 0 does not say whether anybody told it
+        untold = not epoch and isinstance(self.epoch, Untold)
+        self.epoch = Untold(0) if untold else epoch

@@ -39,6 +39,14 @@ class Key(NamedTuple):
     rank: int = 0
 
 
+class Untold(int):
+    """A number that stands in for one that nobody told.
+
+    As the epoch of a key it tells passes over the data apart, and a policy that looks at it is
+    refused (see `draw`). As a seed it gives way to that of a state.
+    """
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """What happens to each row: paste `source` of row `partner` over `box` at `opacity`.

@@ -1,4 +1,4 @@
-"""Counts batches for a collate function: the (epoch, step) of this call, also in a worker."""
+"""Counts batches for what a DataLoader calls: the (epoch, step) of this call, also in a worker."""
 
 from __future__ import annotations
 
@@ -7,50 +7,59 @@ import os
 import torch
 from torch.utils.data import get_worker_info
 
-from batchmix.extend import mix_error
+from batchmix.extend import Untold, mix_error
 
 
 class BatchCount:
-    """Epoch and number of each batch.
+    """Epoch and number of each batch: a loader gives its batches to its workers in turn.
 
-    `where` and `fix` are parts of the error that says that `set_epoch` is missing. Without
-    `needs_epoch` it is an error only once `set_epoch` was called; before, all is epoch 0.
+    In the process of the loader the count goes on until `set_epoch` begins a pass. A worker that
+    starts knows no earlier pass. Where nobody tells it the epoch, the pass has the number that
+    torch seeds its workers with, another one in each pass; if `strict`, that is an error.
+
+    `where` and `fix` are parts of the errors that say that `set_epoch` is missing.
     """
 
-    def __init__(self, where: str, fix: str, *, needs_epoch: bool = True) -> None:
-        self.where, self.fix, self.needs_epoch = where, fix, needs_epoch
-        # [epoch, first step, number of set_epoch calls, call at which worker 0 last started]
-        self.shared = torch.zeros(4, dtype=torch.int64)
-        if not needs_epoch:  # workers may start before the first set_epoch
+    def __init__(self, where: str, fix: str, *, strict: bool = False) -> None:
+        self.where, self.fix, self.strict = where, fix, strict
+        # [set_epoch calls, epoch, first step, seed of the workers that started since, of those that
+        # started before]; shared, so that workers which run already see it
+        self.shared = torch.zeros(5, dtype=torch.int64)
+        if get_worker_info() is None:
             self.shared.share_memory_()
-        self.count, self.counted_for = 0, (0, 0)  # number of set_epoch calls, process
+        self.count, self.counted_for = 0, (0, 0)  # calls of set_epoch, process
 
     @property
     def was_set(self) -> bool:
         """Whether an epoch was ever set."""
-        return bool(self.shared[2])
+        return bool(self.shared[0])
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
-        self.shared.share_memory_()  # so that workers that are kept from pass to pass see it
-        self.shared[:3] = torch.tensor([epoch, step, int(self.shared[2]) + 1])
+        calls, _, _, seed, _ = self.shared.tolist()
+        self.shared[:] = torch.tensor([calls + 1, epoch, step, 0, seed])
 
     def next(self) -> tuple[int, int]:
-        """(epoch, step) of this call; a loader gives its batches to its workers in turn."""
-        epoch, first, times_set, started = self.shared.tolist()
-        if self.counted_for != (times_set, os.getpid()):
-            self.count, self.counted_for = 0, (times_set, os.getpid())
-        count, worker = self.count, get_worker_info()
+        """(epoch, step) of this call."""
+        calls, epoch, first, now, earlier = self.shared.tolist()
+        worker, process, before = get_worker_info(), os.getpid(), self.counted_for[1]
+        if self.counted_for != (calls, process):
+            self.count, self.counted_for = 0, (calls, process)
+        count = self.count
         self.count += 1
         if worker is None:
-            return epoch, first + count
-        starts_again = times_set > 0 and count == worker.id == 0 and started == times_set
-        if starts_again or (self.needs_epoch and not times_set):
-            raise mix_error(
-                self.where,
-                "a worker of a DataLoader begins a pass without a `set_epoch` of its own.",
-                "A new worker knows no earlier pass, and would repeat its mixes.",
-                self.fix,
-            )
-        if worker.id == 0:
-            self.shared[3] = times_set
-        return epoch, first + count * worker.num_workers + worker.id
+            return epoch if calls else Untold(0), first + count
+        seed = worker.seed - worker.id  # that of the pass
+        if before != process and seed != earlier:  # it has just started, for this pass
+            if calls and now not in (0, seed):
+                raise self._missing("new workers begin a second pass after one `set_epoch`.")
+            self.shared[3] = seed
+        if not calls and self.strict:
+            raise self._missing("a worker of a DataLoader begins a pass without a `set_epoch`.")
+        at = first + count * worker.num_workers + worker.id
+        return epoch if calls else Untold(seed), at
+
+    def _missing(self, got: str) -> Exception:
+        return mix_error(
+            self.where, got, "A new worker knows no earlier pass, and would repeat its mixes.",
+            self.fix,
+        )  # fmt: skip

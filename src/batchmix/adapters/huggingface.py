@@ -71,6 +71,7 @@ class MixCollator:
         self.count = BatchCount(
             "MixCollator",
             "Call set_epoch(epoch) before each pass; MixTraining does so for a Trainer.",
+            strict=True,
         )
 
     def __call__(self, rows: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import timm.data
 import torch
-from torch.utils.data import default_collate, get_worker_info
+from torch.utils.data import default_collate
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
@@ -75,9 +75,8 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
     ) -> None:
         self._enabled = torch.ones(1).share_memory_()  # so that workers see a change
         self._count = BatchCount(
-            type(self).__name__, "Call set_epoch(epoch) before each pass, or never.",
-            needs_epoch=False,
-        )  # fmt: skip
+            type(self).__name__, "Call set_epoch(epoch) before each pass, or never."
+        )
         self.off_epoch, self.seed, self.rank = off_epoch, seed, rank
         super().__init__(
             mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob, mode, correct_lam,
@@ -137,10 +136,7 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
                 "Which epoch it is must be said.", "Call set_epoch(epoch) before each pass.",
             )  # fmt: skip
         epoch, step = self._count.next()
-        worker, seed = get_worker_info(), self.seed
-        if worker is not None and not self._count.was_set:
-            seed += worker.seed - worker.id  # so that new workers do not repeat an earlier pass
-        return bm.Key(seed, epoch, step, self.rank)
+        return bm.Key(self.seed, epoch, step, self.rank)
 
     def _targets(self, target: torch.Tensor, plan: bm.Plan) -> Any:
         if not self.multi_label:

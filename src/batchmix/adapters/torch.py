@@ -161,7 +161,9 @@ class MixCollate:
     ) -> None:
         self.mixed = Collate(bm.Mixer(policy, fields, **options), collate_fn)
         self.count = BatchCount(
-            "MixCollate", "Call mix.set_epoch(epoch) before each pass, or use MixLoader."
+            "MixCollate",
+            "Call mix.set_epoch(epoch) before each pass, or use MixLoader.",
+            strict=True,
         )
 
     def __call__(self, rows: list[Any]) -> Any:

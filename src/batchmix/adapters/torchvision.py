@@ -86,7 +86,9 @@ class Mix(v2.Transform):  # type: ignore[misc]
         self.fields, self.labels_getter = fields, labels_getter
         self.labels = Labels(num_classes, smoothing)
         self.count = BatchCount(
-            "Mix", "Call mix.set_epoch(epoch) before each pass, or mix after the loader."
+            "Mix",
+            "Call mix.set_epoch(epoch) before each pass, or mix after the loader.",
+            strict=True,
         )
 
     def forward(self, *inputs: Any) -> Any:
