@@ -5,6 +5,7 @@ from __future__ import annotations
 from ignite.engine import Engine, Events
 
 import batchmix as bm
+from batchmix.extend import mixer_of
 
 __all__ = ["MixHandler"]
 
@@ -20,7 +21,7 @@ class MixHandler:
       mixer: a `batchmix.Mixer`; its fields are keys of the batch, such as "image" and "label".
 
     Raises:
-      MixError: at the first batch, a field that is missing or does not fit.
+      MixError: no mixer; at the first batch, a field that is missing or does not fit.
 
     Example:
       >>> import torch
@@ -38,7 +39,7 @@ class MixHandler:
     """
 
     def __init__(self, mixer: bm.Mixer) -> None:
-        self.mixer = mixer
+        self.mixer, _ = mixer_of("MixHandler", mixer)
 
     def attach(self, engine: Engine) -> None:
         """Mix what this engine iterates over, before handlers of its iterations that come later."""

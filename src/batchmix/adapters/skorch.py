@@ -8,7 +8,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 import batchmix as bm
-from batchmix.extend import mix_error
+from batchmix.extend import mix_error, mixer_of
 
 __all__ = ["MixCallback"]
 
@@ -24,8 +24,8 @@ class MixCallback(Callback):  # type: ignore[misc]
       mixer: a `batchmix.Mixer`; of its fields 0 is X and 1 is y, or ``(0, "image")`` if X is a dict.
 
     Raises:
-      MixError: at the first batch, a field that is missing or does not fit; a `collate_fn` that
-        makes a tuple, in which nothing can be replaced.
+      MixError: no mixer; at the first batch, a field that is missing or does not fit, or a
+        `collate_fn` that makes a tuple, in which nothing can be replaced.
 
     Example:
       >>> import numpy as np, torch
@@ -42,7 +42,7 @@ class MixCallback(Callback):  # type: ignore[misc]
     """
 
     def __init__(self, mixer: bm.Mixer) -> None:
-        self.mixer = mixer
+        self.mixer, _ = mixer_of("MixCallback", mixer)
 
     def on_batch_begin(
         self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
