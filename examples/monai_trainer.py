@@ -1,4 +1,4 @@
-"""Volumes that hold a ball, a cube or a bar, with MONAI's trainer; cuboids are pasted and blended.
+"""Volumes that hold a ball, a bar or a plate, with MONAI's trainer; cuboids are pasted and blended.
 
 python examples/monai_trainer.py         needs batchmix, monai, pytorch-ignite
 """
@@ -28,8 +28,8 @@ def volume(rng):
     away = np.abs(np.indices((SIDE,) * 3) - centre)
     inside = [
         (away**2).sum(0) < radius**2,
-        away.max(0) < radius * 0.8,
         away[:2].max(0) < radius * 0.5,
+        away[0] < radius * 0.4,
     ]
     image = inside[kind] + rng.normal(0, 0.1, (SIDE,) * 3)
     return {"image": torch.tensor(image[None], dtype=torch.float32), "label": kind}
