@@ -68,7 +68,9 @@ def main():
         found = list(loaded(kind(), checkpoint).batches)
         pairs = zip(found, expected, strict=True)
         same = all(torch.equal(x, y) for a, b in pairs for x, y in zip(a, b))
-        print(f"{kind.__name__}: {len(found)} batches,", "as if it had not stopped" if same else "NO")
+        print(
+            f"{kind.__name__}: {len(found)} batches,", "as if it had not stopped" if same else "NO"
+        )
 
 
 if __name__ == "__main__":

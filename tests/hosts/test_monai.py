@@ -133,9 +133,7 @@ def test_a_run_that_is_resumed_goes_on():
     whole, first, rest = [], [], []
     trainer(whole, data=alike).run()
     stopped = trainer(first, data=alike)
-    stopped.add_event_handler(
-        Events.ITERATION_COMPLETED(once=4), lambda engine: engine.terminate()
-    )
+    stopped.add_event_handler(Events.ITERATION_COMPLETED(once=4), lambda engine: engine.terminate())
     stopped.run()
     resumed = trainer(rest, data=alike)
     resumed.load_state_dict({"iteration": 4, "max_epochs": 2, "epoch_length": 3})

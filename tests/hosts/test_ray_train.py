@@ -22,4 +22,3 @@ def test_workers_differ_and_go_on_after_a_failure():
     *found, accuracy = done.stdout.splitlines()[-4:]
     assert found == LINES
     assert float(accuracy.split(":")[1]) > 0.8
-
