@@ -93,12 +93,13 @@ class Parts(StatefulDataLoader):
         self.set_epoch = made.set_epoch
 
 
+OPTIONS = {"batch_size": BATCH, "shuffle": True}
 MAKE = {
-    "MixLoader": lambda n: MixLoader(SAMPLES, mixer(), batch_size=BATCH, shuffle=True, num_workers=n),
+    "MixLoader": lambda n: MixLoader(SAMPLES, mixer(), num_workers=n, **OPTIONS),
     "Mixer": lambda n: Mixed(SAMPLES, n),
     "Mixer, iterable": lambda n: Mixed(Stream(), n),
     "parts": Parts,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -21,7 +21,8 @@ class MixNet(NeuralNet):  # type: ignore[misc]
 
     Args:
       args, options: those of the net. Its `criterion` has to take soft targets.
-      mixer: a `batchmix.Mixer`; of its fields 0 is X and 1 is y, or ``(0, "image")`` if X is a dict.
+      mixer: a `batchmix.Mixer`; of its fields 0 is X and 1 is y. A part of a dict X is at a path,
+        such as ``(0, "image")``.
 
     Raises:
       MixError: no mixer; at the first batch, a field that is missing or does not fit.
