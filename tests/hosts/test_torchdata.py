@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
@@ -15,19 +14,19 @@ from torchdata.stateful_dataloader import Stateful, StatefulDataLoader
 
 import batchmix as bm
 from batchmix.adapters.torch import MixCollate, MixLoader
-from batchmix.fields import Image, Labels
-from batchmix.policies import CutMix, MixUp, Switch
+from hosts.stream import BATCH, COUNT, FIELDS, POLICY, ROWS, Adapter, contract
 
 ROOT = Path(__file__).parents[2]
-# torchdata 0.11 calls what newer PyTorch has deprecated
-pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
-ROWS, BATCH, SIDE = 22, 4, 8  # 6 batches, the last of 2 rows
-FIELDS = {0: Image("NHWC"), 1: Labels(ROWS)}
-SAMPLES = [(np.full((SIDE, SIDE, 3), 10 * k, np.uint8), k) for k in range(ROWS)]
+pytestmark = [
+    # torchdata 0.11 calls what newer PyTorch has deprecated
+    pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning"),
+    # four workers on a machine of two cores
+    pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning"),
+]
 
 
 def mixer():
-    return bm.Mixer(Switch([MixUp(1.0), CutMix(1.0)]), FIELDS, seed=3)
+    return bm.Mixer(POLICY, FIELDS, seed=3)
 
 
 def assert_same(a, b):
@@ -46,8 +45,8 @@ class Stream(IterableDataset):
         worker = get_worker_info()
         first, every = (worker.id, worker.num_workers) if worker else (0, 1)
         start, self.at = self.at, 0
-        for self.at in range(start, len(range(first, ROWS, every))):
-            row = SAMPLES[first + every * self.at]
+        for self.at in range(start, len(range(first, COUNT, every))):
+            row = ROWS[first + every * self.at]
             self.at += 1
             yield row
         self.at = 0
@@ -86,17 +85,41 @@ class Mixed:
 class Parts(StatefulDataLoader):
     """A StatefulDataLoader that mixes in its workers, of the three parts of a MixLoader."""
 
-    def __init__(self, workers, rows=SAMPLES):
-        made = MixLoader(rows, mixer(), batch_size=BATCH, shuffle=True)
+    def __init__(self, workers=0, rows=ROWS, mix=None, shuffle=True, **options):
+        made = MixLoader(rows, mix or mixer(), batch_size=BATCH, shuffle=shuffle)
         parts = {"batch_sampler": made.batch_sampler, "collate_fn": made.collate_fn}
-        super().__init__(made.dataset, num_workers=workers, **parts)
+        super().__init__(made.dataset, **{"num_workers": workers} | parts | options)
         self.set_epoch = made.set_epoch
+
+
+def of_parts(policy, seed, rank, **options):
+    options |= {"mix": bm.Mixer(policy, FIELDS, seed=seed, rank=rank), "shuffle": False}
+    made = Parts(**options)
+
+    def run(epoch=None, start=0):
+        if start:
+            first = Parts(**options)
+            first.set_epoch(epoch)
+            given = iter(first)
+            for _ in range(start):
+                next(given)
+            made.load_state_dict(first.state_dict())
+        if epoch is not None:
+            made.set_epoch(epoch)
+        return list(made)
+
+    return run
+
+
+@contract(parts=Adapter(of_parts, in_workers=True))
+def test_stream(check, adapter):
+    check(adapter)
 
 
 OPTIONS = {"batch_size": BATCH, "shuffle": True}
 MAKE = {
-    "MixLoader": lambda n: MixLoader(SAMPLES, mixer(), num_workers=n, **OPTIONS),
-    "Mixer": lambda n: Mixed(SAMPLES, n),
+    "MixLoader": lambda n: MixLoader(ROWS, mixer(), num_workers=n, **OPTIONS),
+    "Mixer": lambda n: Mixed(ROWS, n),
     "Mixer, iterable": lambda n: Mixed(Stream(), n),
     "parts": Parts,
 }
@@ -130,26 +153,17 @@ def test_resume_in_the_middle_of_an_epoch(way, workers, stop):
     assert_same(list(resumed), whole)
 
 
-@pytest.mark.parametrize("way", ["MixLoader", "parts"])
-def test_workers_do_not_matter(way):
-    alone, two = MAKE[way](0), MAKE[way](2)
-    for epoch in range(2):
-        alone.set_epoch(epoch)
-        two.set_epoch(epoch)
-        assert_same(list(alone), list(two))
-
-
 def test_a_collate_function_that_counts_without_workers():
     """With two workers and an odd number of batches its count would be off, as the page says."""
     mix = MixCollate(mixer())
-    first = StatefulDataLoader(SAMPLES, BATCH, collate_fn=mix)
+    first = StatefulDataLoader(ROWS, BATCH, collate_fn=mix)
     mix.set_epoch(1)
     passing = iter(first)
     for _ in range(3):
         next(passing)
     state, rest = copy.deepcopy(first.state_dict()), list(passing)
     mix = MixCollate(mixer())
-    resumed = StatefulDataLoader(SAMPLES, BATCH, collate_fn=mix)
+    resumed = StatefulDataLoader(ROWS, BATCH, collate_fn=mix)
     resumed.load_state_dict(state)
     mix.set_epoch(1, step=3)
     assert_same(list(resumed), rest)
@@ -176,15 +190,15 @@ def test_the_state_of_a_data_set_is_kept():
         def load_state_dict(self, state):
             self.reads = state["reads"]
 
-    first = Parts(0, Counted(SAMPLES))
+    first = Parts(0, Counted(ROWS))
     first.set_epoch(0)
     passing = iter(first)
     next(passing), next(passing)
-    resumed = Parts(0, Counted(SAMPLES))
+    resumed = Parts(0, Counted(ROWS))
     resumed.load_state_dict(first.state_dict())
     resumed.set_epoch(0)
     assert len(list(resumed)) == 4
-    assert resumed.dataset.dataset.reads == ROWS
+    assert resumed.dataset.dataset.reads == COUNT
 
 
 def test_example():
