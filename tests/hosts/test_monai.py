@@ -150,6 +150,18 @@ def test_a_schedule_by_epoch():
     assert hard == [False] * 3 + [True] * 3
 
 
+def test_processes_differ(monkeypatch):
+    batches = []
+    for rank in (0, 1):
+        monkeypatch.setenv("RANK", str(rank))
+        seen = []
+        trainer(seen, epochs=1).run()
+        batch = next(iter(loader()))
+        assert torch.equal(seen[0][0], mixer(rank=rank)(batch, step=0, epoch=0)["label"])
+        batches.append(seen)
+    assert not any(torch.equal(a, b) for (a, _), (b, _) in zip(*batches))
+
+
 def test_a_loader_without_length():
     class Stream:
         def __iter__(self):

@@ -121,6 +121,14 @@ def test_a_net_from_a_checkpoint_goes_on(tmp_path):
     assert_trained_on(resumed, expected([1]))
 
 
+def test_processes_differ(monkeypatch):
+    targets = []
+    for rank in "01":
+        monkeypatch.setenv("RANK", rank)
+        targets.append(net().fit(X, Y).criterion_.seen)
+    assert not any(torch.equal(a, b) for a, b in zip(*targets))
+
+
 def test_a_schedule_by_epoch():
     fitted = net(Schedule.off_after(MixUp(1.0), epoch=1)).fit(X, Y)
     hard = [bool((soft.amax(1) == 1).all()) for soft in fitted.criterion_.seen]
