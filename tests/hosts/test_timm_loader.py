@@ -170,7 +170,7 @@ def test_numpys_and_torchs_seed_replay_a_run(workers):
 def test_a_second_pass_of_new_workers_needs_an_epoch_of_its_own():
     """Else it would repeat every mix of the first one in silence."""
     mix = collate()
-    loader = DataLoader(ROWS, 4, collate_fn=mix, num_workers=2)
+    loader = DataLoader(ROWS, 4, collate_fn=mix, num_workers=1)
     mix.set_epoch(0)
     first = mixes(loader)
     with pytest.raises(bm.MixError, match="Call set_epoch"):
