@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def collate(**options):
 @pytest.mark.parametrize("options", [{}, {"persistent_workers": False}, {"workers": 0}])
 def test_the_off_switch_of_timms_loader(options):
     """With timm's own class and persistent workers, its default, mixing goes on."""
-    loader = timms_loader(collate(), **options)
+    loader = timms_loader(copy.deepcopy(collate()), **options)
     assert loader.mixup_enabled
     assert hard(loader) == [False] * 6
     loader.mixup_enabled = False

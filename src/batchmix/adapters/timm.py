@@ -104,6 +104,10 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         super().__init_subclass__()
         refuse_overrides(cls, _STEPS, (timm.data.Mixup, timm.data.FastCollateMixup))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._enabled.share_memory_()  # that of a copy too
+
     @property
     def mixup_enabled(self) -> bool:
         """Whether to mix; a change reaches workers that run already. Labels are smoothed anyway."""
