@@ -108,6 +108,12 @@ class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
       told: what has `set_epoch`: `MixDataset`, `MixLayer`, `Mixer`, and `MixBatches` and
         `MixLoader` of `batchmix.adapters`. What Keras reads before the first epoch, to know its
         form, is of epoch 0.
+
+    Example:
+      >>> mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NHWC")})
+      >>> TellEpoch(mixer).on_epoch_begin(3)
+      >>> mixer.epoch
+      3
     """
 
     def __init__(self, *told: Any) -> None:
