@@ -32,6 +32,7 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     Example:
       >>> import numpy as np
+      >>> from batchmix.adapters.keras import MixLayer
       >>> from batchmix.policies import MixUp
       >>> class Batches(keras.utils.PyDataset):
       ...     def __len__(self):
