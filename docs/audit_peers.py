@@ -69,18 +69,15 @@ class OurFastai:
 
     def __init__(self, policy: Any) -> None:
         module = importlib.import_module("batchmix.adapters.fastai")
-        self.callback, self.count = module.BatchMix(policy), 0
+        self.callback, self.count = module.MixCallback(policy), 0
 
     def __call__(self, x: Any, y: Any) -> tuple[Any, ...]:
         """Images, and both labels with the weight that the loss gives them."""
         callback = self.callback
-        callbacks = SimpleNamespace(sorted=lambda _: [callback])
-        callback.learn = SimpleNamespace(
-            xb=(x,), yb=(y,), iter=self.count, epoch=0, cbs=callbacks
-        )  # fmt: skip
+        callback.learn = SimpleNamespace(xb=(x,), yb=(y,), iter=self.count, epoch=0)
         self.count += 1
         callback.before_batch()
-        return callback.learn.xb[0], bm.pairs(y, callback.batch_plan)
+        return callback.learn.xb[0], bm.pairs(y, callback.plan)
 
 
 class KerasMasks:
