@@ -267,7 +267,7 @@ def test_metrics_are_those_of_numpy():
     assert metrics.fit_temperature(logits, y) == metrics.fit_temperature(LOGITS, IDS)
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "keras"])
+@pytest.mark.parametrize("name", ["tensorflow", "keras", "_keras_fit"])
 def test_examples_of_the_docstrings(name):
     result = doctest.testmod(importlib.import_module(f"batchmix.adapters.{name}"))
     assert result.attempted > 0

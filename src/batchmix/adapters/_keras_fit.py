@@ -32,6 +32,7 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     Example:
       >>> import numpy as np
+      >>> from batchmix.adapters.keras import MixLayer
       >>> from batchmix.policies import MixUp
       >>> class Batches(keras.utils.PyDataset):
       ...     def __len__(self):
@@ -108,6 +109,12 @@ class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
       told: what has `set_epoch`: `MixDataset`, `MixLayer`, `Mixer`, and `MixBatches` and
         `MixLoader` of `batchmix.adapters`. What Keras reads before the first epoch, to know its
         form, is of epoch 0.
+
+    Example:
+      >>> mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NHWC")})
+      >>> TellEpoch(mixer).on_epoch_begin(3)
+      >>> mixer.epoch
+      3
     """
 
     def __init__(self, *told: Any) -> None:

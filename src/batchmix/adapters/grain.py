@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from grain.transforms import MapWithIndex
 
 import batchmix as bm
 from batchmix.adapters._epochs import checked_length, epoch_and_step
-from batchmix.extend import mixer_of, process_rank
+from batchmix.extend import get_at, mixer_of, path_of, process_rank, replaced_at
 
 __all__ = ["MixBatch"]
 
@@ -65,20 +64,11 @@ class MixBatch(MapWithIndex):  # type: ignore[misc]
 
     def output_spec(self, input_spec: Any) -> Any:
         """Shapes and dtypes of a mixed batch, made from those of a batch. Grain calls it."""
-        fields = {path: _OfSpec(field) for path, field in self.mixer.fields.items()}
-        return bm.Mixer(None, fields, axes=self.mixer.axes)(input_spec, step=0, epoch=0)
-
-
-class _OfSpec(NamedTuple):
-    """A field that maps shape and dtype of a value to those of the mixed value."""
-
-    field: Callable[..., Any]
-
-    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        mixed = self.field(np.zeros(value.shape, value.dtype), plan)
-        return type(value)(shape=mixed.shape, dtype=mixed.dtype)
-
-    @property
-    def layout(self) -> str | None:
-        layout: str | None = getattr(self.field, "layout", None)
-        return layout
+        paths = [path_of(place) for place in self.mixer.fields]
+        specs = [get_at(input_spec, path) for path in paths]
+        mixer = self.mixer.but(policy=None, fields=dict(enumerate(self.mixer.fields.values())))
+        mixed = mixer([np.zeros(spec.shape, spec.dtype) for spec in specs], step=0)
+        for path, spec, value in zip(paths, specs, mixed):
+            made = type(spec)(shape=value.shape, dtype=value.dtype)
+            input_spec = replaced_at(input_spec, path, made)
+        return input_spec
