@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 
-from batchmix.adapters.torchvision import Mix
+from batchmix.adapters.torchvision import MixTransform
 from batchmix.policies import CutMix, MixUp, Switch
 
 EPOCHS = 12
@@ -16,7 +16,7 @@ images, labels = load_digits(return_X_y=True)
 images = torch.tensor(images, dtype=torch.float32).view(-1, 1, 8, 8) / 16
 labels = torch.tensor(labels)
 data = TensorDataset(images[:1200], labels[:1200])
-mix = Mix(Switch([MixUp(0.2), CutMix(1.0)]), num_classes=10, seed=0)
+mix = MixTransform(Switch([MixUp(0.2), CutMix(1.0)]), num_classes=10, seed=0)
 
 
 def collate(rows):

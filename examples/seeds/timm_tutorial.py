@@ -56,7 +56,7 @@ def figure(mode, batch, names, out):
     rows = {"as loaded": (images, torch.eye(len(names))[ids])}
     for name, alphas in {"MixUp": MIXUP, "CutMix": CUTMIX, "both": BOTH}.items():
         mix = Mixup(**alphas, mode=mode, label_smoothing=0.0, num_classes=len(names), seed=4)
-        rows[name] = mix(images, ids)
+        rows[name] = mix(images.clone(), ids)  # it mixes in place, as timm does
     fig, axes = plt.subplots(len(rows), ROWS, figsize=(1.5 * ROWS, 8.2), layout="constrained")
     for line, (name, (pictures, targets)) in zip(axes, rows.items(), strict=True):
         for ax, picture, target in zip(line, pictures, targets, strict=True):

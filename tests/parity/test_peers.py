@@ -1,9 +1,8 @@
-"""The same pixels and labels as timm, torchvision and kornia, on parameters that they drew.
+"""The same pixels and labels as timm and torchvision, on parameters that they drew.
 
 Each library draws and mixes by itself; what it drew is read off and written as a plan.
 """
 
-import kornia.augmentation as ka
 import numpy as np
 import pytest
 import torch
@@ -126,40 +125,3 @@ def noted_params(monkeypatch, transform):
 
     monkeypatch.setattr(transform, "make_params", noted)
     return seen
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_kornia_mixup(seed):
-    """kornia's number is the partner's weight."""
-    torch.manual_seed(seed)
-    transform = ka.RandomMixUpV2(data_keys=["input", "class"])
-    images, target = transform(X, Y)
-    pairs, weight = transform._params["mixup_pairs"], transform._params["mixup_lambdas"]
-    plan = plan_of(pairs.numpy(), [WHOLE] * B, weight.numpy())
-    torch.testing.assert_close(bm.mix(X, plan, "NCHW"), images, **CLOSE)
-    assert_same_triple(plan, target, 1 - target[:, 2])
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_kornia_cutmix(seed):
-    torch.manual_seed(seed)
-    transform = ka.RandomCutMixV2(data_keys=["input", "class"], use_correct_lambda=True)
-    images, target = transform(X, Y)
-    params = transform._params
-    corners = params["crop_src"][0].numpy().astype(int)  # [B, 4, (x, y)], both ends included
-    boxes = [
-        [[c[0, 1], c[2, 1] + 1], [c[0, 0], c[2, 0] + 1]] if (c[2] >= c[0]).all() else NOTHING
-        for c in corners
-    ]
-    plan = plan_of(params["mix_pairs"][0].numpy(), boxes, [1] * B)
-    assert torch.equal(bm.mix(X, plan, "NCHW"), images)
-    assert_same_triple(plan, target[0], target[0][:, 2])
-
-
-def assert_same_triple(plan, target, own_weight):
-    """kornia's columns (y, y_partner, weight) are our pairs; rows paired with themselves aside."""
-    own, partner, lam = bm.pairs(Y, plan)
-    assert target[:, 0].tolist() == own.tolist()
-    assert target[:, 1].tolist() == partner.tolist()
-    mixed = torch.from_numpy(plan.partner != np.arange(B))
-    torch.testing.assert_close(own_weight[mixed], lam[mixed], rtol=0, atol=1e-6)

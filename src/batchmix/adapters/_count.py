@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from torch.utils.data import get_worker_info
@@ -29,10 +30,11 @@ class BatchCount:
             self.shared.share_memory_()
         self.count, self.counted_for = 0, (0, 0)  # calls of set_epoch, process
 
-    @property
-    def was_set(self) -> bool:
-        """Whether an epoch was ever set."""
-        return bool(self.shared[0])
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy can tell its workers too."""
+        vars(self).update(state)
+        if get_worker_info() is None:
+            self.shared.share_memory_()
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         calls, _, _, seed, _ = self.shared.tolist()

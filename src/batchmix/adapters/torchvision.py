@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
-from batchmix.extend import mix_error
+from batchmix.adapters._overrides import refuse_overrides
+from batchmix.extend import mix_error, mixer_of
 from batchmix.fields import Field, Ids, Image, Labels, Video
-from batchmix.pairing import Derangement, Pairing, Roll
+from batchmix.pairing import Roll
 from batchmix.policies import PerBatch, Policy
 
 try:
@@ -25,14 +26,17 @@ except (ImportError, RuntimeError) as problem:  # RuntimeError: built for anothe
         "Install both from the same index."
     ) from problem
 
-__all__ = ["CutMix", "Mix", "MixUp"]
+__all__ = ["CutMix", "MixTransform", "MixUp"]
+
+# the methods that torchvision's `forward` goes through, and ours does not
+_STEPS = ("check_inputs", "make_params", "transform")
 
 
-class Mix(v2.Transform):  # type: ignore[misc]
+class MixTransform(v2.Transform):  # type: ignore[misc]
     """Mix a batch of any structure: after a loader, in a collate function, in `v2.Compose`.
 
-    Without `fields` the type of a part says what it is: `tv_tensors.Image` [B, C, H, W] and every
-    plain tensor with 4 axes are images, `Video` is [B, T, C, H, W], `Mask` holds ids (pasted, never
+    Given a policy, the type of a part says what it is: `tv_tensors.Image` [B, C, H, W] and plain
+    tensors with 4 axes are images, `Video` is [B, T, C, H, W], `Mask` holds ids (pasted, never
     averaged). One plan mixes all of them and the labels. Other tensors of up to two axes are kept.
 
     The plan of a batch is that of ``Key(seed, epoch, step, rank)``. The step is counted, also in
@@ -40,24 +44,23 @@ class Mix(v2.Transform):  # type: ignore[misc]
     batches do not depend on the number of workers.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `batchmix.Mixer`, instead of the types.
+      policy_or_mixer: how much is pasted and where; None mixes nothing (labels still become soft).
+        Or a `Mixer`, whose fields then say what is mixed, instead of the types.
       num_classes: C; may be left out for labels [B, C].
-      labels_getter: callable batch -> its labels. "default": the second of a tuple or list, the
-        entry "labels" of a dict, or its only entry with "label" in its name.
-      pairing: who is whose partner.
+      labels_getter: callable batch -> its labels. "default": the second of a tuple or list; if that
+        is a dict, or the batch is one, its entry "labels" or its only one with "label" in the name.
       smoothing: share of the label that is spread over all classes, 0 <= s < 1.
-      seed: of the run.
-      rank: of this process.
-      axes: letters of the axes that boxes lie on, as for `batchmix.Mixer`.
+      options: beside a policy `pairing`, `seed`, `rank`, `axes`, as for `Mixer`. A seed that is
+        left out is drawn from torch's global generator, now, as torchvision's draws are.
 
     Raises:
-      MixError: at the call: boxes, keypoints, PIL images; a plain tensor of 3, 5 or more axes; no
-        labels, or labels below 0; in a worker, a pass without a `set_epoch` of its own.
+      MixError: at the call: boxes, keypoints, PIL images; a plain tensor of 3, 5 or more axes, or
+        one of integers that is unlike the other images; no images; no labels, or labels below 0;
+        in a worker, where a `Mixer` or a seed was given, a pass without a `set_epoch` of its own.
 
     Example:
       >>> from batchmix.policies import CutMix, MixUp, Switch
-      >>> mix = Mix(Switch([MixUp(0.8), CutMix(1.0)]), num_classes=10, seed=0)
+      >>> mix = MixTransform(Switch([MixUp(0.8), CutMix(1.0)]), num_classes=10, seed=0)
       >>> images = tv_tensors.Image(torch.zeros(4, 3, 8, 8, dtype=torch.uint8))
       >>> images, targets = mix(images, torch.arange(4))
       >>> type(images).__name__, images.dtype, tuple(targets.shape)
@@ -70,64 +73,102 @@ class Mix(v2.Transform):  # type: ignore[misc]
 
     def __init__(
         self,
-        policy: Policy | None,
-        fields: Mapping[Any, Field] | None = None,
+        policy_or_mixer: Policy | bm.Mixer | None,
         *,
         num_classes: int | None = None,
-        labels_getter: Callable[[Any], Any] | Literal["default"] = "default",
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
+        labels_getter: Callable[[Any], Any] | str = "default",
         smoothing: float = 0.0,
-        seed: int = 0,
-        rank: int = 0,
-        axes: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.mixer = bm.Mixer(policy, {}, pairing=pairing, seed=seed, rank=rank, axes=axes)
-        self.fields, self.labels_getter = fields, labels_getter
-        self.labels = Labels(num_classes, smoothing)
-        self.count = BatchCount(
-            "Mix",
-            "Call mix.set_epoch(epoch) before each pass, or mix after the loader.",
-            strict=True,
-        )
+        where = type(self).__name__
+        replays = isinstance(policy_or_mixer, bm.Mixer) or options.get("seed") is not None
+        if not replays:
+            options["seed"] = int(torch.randint(2**62, (), device="cpu"))
+        self.mixer, self.named = mixer_of(where, policy_or_mixer, names="types", **options)
+        self.num_classes, self.smoothing = num_classes, smoothing
+        self.labels_getter = labels_getter
+        if not (callable(labels_getter) or labels_getter == "default") or (
+            self.named and (num_classes, smoothing, labels_getter) != (None, 0.0, "default")
+        ):
+            raise mix_error(
+                where, f"got labels_getter={labels_getter!r}, num_classes={num_classes!r}.",
+                "Labels are found by a function of the batch, or 'default'; a Mixer with fields "
+                "says it all.", "Pass labels_getter=lambda batch: batch['y'], or only a Mixer.",
+            )  # fmt: skip
+        fix = "Call its set_epoch(epoch) before each pass, or mix after the loader."
+        self.count = BatchCount(where, fix, strict=replays)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        refuse_overrides(cls, _STEPS, (v2.Transform, v2.MixUp, v2.CutMix))
 
     def forward(self, *inputs: Any) -> Any:
         """A mixed copy of the inputs: same structure, types, dtypes and devices."""
+        refuse_overrides(self, _STEPS, ())
         batch = inputs if len(inputs) > 1 else inputs[0]
-        if self.fields is not None:
-            return self._mixed(batch, self.fields)
+        if self.named:
+            epoch, step = self.count.next()
+            return self.mixer(batch, step=step, epoch=epoch)
         parts, spec = tree_flatten(batch)
-        labels = _labels(batch) if self.labels_getter == "default" else self.labels_getter(batch)
-        if not any(part is labels for part in parts if isinstance(part, torch.Tensor)):
-            raise _no_labels(labels)
-        named = {k: self.labels if part is labels else _field(part) for k, part in enumerate(parts)}
-        kept = {k: field for k, field in named.items() if field is not None}
-        return tree_unflatten(self._mixed(parts, kept), spec)
+        fields = self._fields(parts, self._labels(batch))
+        epoch, step = self.count.next()
+        mixed = self.mixer.but(fields=fields)(parts, step=step, epoch=epoch)
+        return tree_unflatten(mixed, spec)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Begin the pass `epoch`; call it before the loader is iterated."""
-        self.count.set_epoch(epoch)
+    def set_epoch(self, epoch: int, step: int = 0) -> None:
+        """Begin the pass `epoch`, before the loader is iterated; `step` is its first batch."""
+        self.count.set_epoch(epoch, step)
 
     def extra_repr(self) -> str:
         """The arguments in `print(mix)`."""
-        return f"{self.mixer.policy}, num_classes={self.labels.classes}, seed={self.mixer.seed}"
+        return f"{self.mixer.policy}, num_classes={self.num_classes}, seed={self.mixer.seed}"
 
-    def _mixed(self, batch: Any, fields: Mapping[Any, Field]) -> Any:
-        """Mix; tv_tensors stay tv_tensors."""
-        self.mixer.fields = {path: _Typed(field) for path, field in fields.items()}
-        epoch, step = self.count.next()
-        return self.mixer(batch, step=step, epoch=epoch)
+    def _labels(self, batch: Any) -> Any:
+        """The labels, where torchvision looks for them; None where several might be meant."""
+        if callable(self.labels_getter):
+            return self.labels_getter(batch)
+        if isinstance(batch, tuple | list) and len(batch) > 1:
+            batch = batch[1]
+            if not isinstance(batch, Mapping):
+                return batch
+        names = [*batch] if isinstance(batch, Mapping) else []
+        names = [name for name in names if "label" in str(name).lower()]
+        exact = [name for name in names if str(name).lower() == "labels"] or names
+        return batch[exact[0]] if len(exact) == 1 else None
+
+    def _fields(self, parts: list[Any], labels: Any) -> dict[Any, Field]:
+        """What is mixed: {number of the part: what it is}."""
+        where = type(self).__name__
+        tensor = isinstance(labels, torch.Tensor)
+        places = [k for k, part in enumerate(parts) if tensor and part is labels]
+        if len(places) != 1:
+            raise mix_error(
+                where, "found the labels twice in the batch." if places else
+                f"found no labels in the batch, but {type(labels).__name__}.",
+                "It looks for one tensor: second of a tuple or list, or a dict's one entry with "
+                "'label' in its name.",
+                "Clone what is to be kept." if places else
+                "Pass labels_getter=lambda batch: ..., or a Mixer with fields.",
+            )  # fmt: skip
+        found = {k: _field(where, part) for k, part in enumerate(parts) if k not in places}
+        grids = {k: field for k, field in found.items() if field is not None}
+        if not grids:
+            raise mix_error(
+                where, "found no images in the batch.", "Labels are not mixed alone.",
+                "Images are [B, C, H, W]; name others in a Mixer: {0: Features('NC'), 1: ...}.",
+            )  # fmt: skip
+        _check_integers(where, [parts[k] for k, field in grids.items() if type(field) is Image])
+        return {**grids, places[0]: Labels(self.num_classes, self.smoothing)}
 
 
-def MixUp(*, alpha: float = 1.0, **options: Any) -> Mix:
+class MixUp(MixTransform, v2.MixUp):  # type: ignore[misc]
     """torchvision's `MixUp`: one lam for the batch, row i with row i - 1.
 
     Args:
       alpha: parameter of Beta(alpha, alpha), > 0.
-      options: `num_classes`, `labels_getter`, and the others of `Mix`.
-
-    Returns:
-      A `Mix`.
+      options: `num_classes`, `labels_getter`, and the others of `MixTransform`. In a worker without
+        `set_epoch`, draws follow the seed that torch gives the workers, also where one was given.
 
     Example:
       >>> images, targets = MixUp(num_classes=4)(torch.rand(4, 3, 8, 8), torch.arange(4))
@@ -136,18 +177,18 @@ def MixUp(*, alpha: float = 1.0, **options: Any) -> Mix:
 
     Source: Zhang et al., mixup, 2018, https://arxiv.org/abs/1710.09412
     """
-    return Mix(PerBatch(bm.policies.MixUp(alpha)), **{"pairing": Roll(1), **options})
+
+    def __init__(self, *, alpha: float = 1.0, **options: Any) -> None:
+        super().__init__(PerBatch(bm.policies.MixUp(alpha)), **{"pairing": Roll(1), **options})
+        self.alpha, self.count.strict = float(alpha), False
 
 
-def CutMix(*, alpha: float = 1.0, **options: Any) -> Mix:
+class CutMix(MixTransform, v2.CutMix):  # type: ignore[misc]
     """torchvision's `CutMix`: one box for the batch, row i with row i - 1.
 
     Args:
       alpha: parameter of Beta(alpha, alpha), > 0.
       options: as for `MixUp`.
-
-    Returns:
-      A `Mix`.
 
     Example:
       >>> images, targets = CutMix(num_classes=4)(torch.rand(4, 3, 8, 8), torch.arange(4))
@@ -159,30 +200,20 @@ def CutMix(*, alpha: float = 1.0, **options: Any) -> Mix:
 
     Source: Yun et al., CutMix, 2019, https://arxiv.org/abs/1905.04899
     """
-    return Mix(PerBatch(bm.policies.CutMix(alpha)), **{"pairing": Roll(1), **options})
+
+    def __init__(self, *, alpha: float = 1.0, **options: Any) -> None:
+        super().__init__(PerBatch(bm.policies.CutMix(alpha)), **{"pairing": Roll(1), **options})
+        self.alpha, self.count.strict = float(alpha), False
 
 
-class _Typed:
-    """A field that returns a tv_tensor for a tv_tensor."""
-
-    def __init__(self, field: Field) -> None:
-        self.field, self.layout = field, getattr(field, "layout", None)
-
-    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        if not isinstance(value, tv_tensors.TVTensor):
-            return self.field(value, plan, other)
-        mixed = self.field(value.as_subclass(torch.Tensor), plan, other)
-        return tv_tensors.wrap(mixed, like=value)
-
-
-def _field(part: Any) -> Field | None:
+def _field(where: str, part: Any) -> Field | None:
     """The field of a part of a batch, by its type; None if it is kept."""
     refused = (tv_tensors.BoundingBoxes, getattr(tv_tensors, "KeyPoints", ()))
     if isinstance(part, refused) or type(part).__module__.startswith("PIL."):
         raise mix_error(
-            "Mix", f"got a {type(part).__name__}.",
+            where, f"got a {type(part).__name__}.",
             "It mixes batches of images, videos, masks and labels; boxes would no longer match.",
-            "Make tensors with v2.ToImage() and collate them, or name the fields to mix.",
+            "Make tensors with v2.ToImage() and collate them, or pass a Mixer with fields.",
         )  # fmt: skip
     if not isinstance(part, torch.Tensor):
         return None
@@ -193,25 +224,20 @@ def _field(part: Any) -> Field | None:
         return Video("NTCHW") if isinstance(part, tv_tensors.Video) else Image("NCHW")
     if part.ndim == 3 or part.ndim > 4:
         raise mix_error(
-            "Mix", f"got a plain tensor of shape {tuple(part.shape)}.",
+            where, f"got a plain tensor of shape {tuple(part.shape)}.",
             "Plain tensors of 4 axes are images; the shape of others does not say what they are.",
-            "Wrap it, for example in tv_tensors.Video or Mask, or name it: Mix(policy, fields).",
+            "Wrap it, for example in tv_tensors.Video or Mask, or pass a Mixer with fields.",
         )  # fmt: skip
     return Image("NCHW") if part.ndim == 4 else None
 
 
-def _labels(batch: Any) -> Any:
-    """The labels, where torchvision looks for them; None where there is more than one candidate."""
-    if isinstance(batch, Mapping):
-        names = [name for name in batch if "label" in str(name).lower()]
-        exact = [name for name in names if str(name).lower() == "labels"] or names
-        return batch[exact[0]] if len(exact) == 1 else None
-    return batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
-
-
-def _no_labels(got: Any) -> bm.MixError:
-    return mix_error(
-        "Mix", f"found no labels in the batch, but {type(got).__name__}.",
-        "It looks for a tensor: second of a tuple or list, or a dict's one entry named 'label'.",
-        "Pass labels_getter=lambda batch: ..., or name the fields: Mix(policy, fields).",
-    )  # fmt: skip
+def _check_integers(where: str, images: list[torch.Tensor]) -> None:
+    """Plain integers that are unlike the other images may be a mask: these are not averaged."""
+    kinds = {(str(x.dtype).removeprefix("torch."), *x.shape[1:2]) for x in images}
+    plain = (x for x in images if not isinstance(x, tv_tensors.TVTensor))
+    if len(kinds) > 1 and any(not x.is_floating_point() for x in plain):
+        raise mix_error(
+            where, f"got plain tensors of 4 axes with (dtype, C) {sorted(kinds)}.",
+            "Integers that are unlike the images may be ids, which are never averaged.",
+            "Wrap each in tv_tensors.Image or Mask, or pass a Mixer with fields.",
+        )  # fmt: skip

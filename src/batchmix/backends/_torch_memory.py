@@ -77,7 +77,8 @@ def addressable(*tensors: Any) -> bool:
 
 def _only_a_name(cls: type) -> bool:
     """Whether a subclass does nothing but tell what its tensors are."""
-    return cls is torch.nn.Parameter or cls.__module__.startswith("torchvision.tv_tensors.")
+    known = "torchvision.tv_tensors.", "monai.data.meta_tensor"
+    return cls is torch.nn.Parameter or cls.__module__.startswith(known)
 
 
 def allocated(x: Any) -> bool:
@@ -188,6 +189,5 @@ def written(out: Any, mixed: Any) -> Any:
 
 def named(mixed: Any, x: Any) -> Any:
     """As a tv_tensor of torchvision if `x` is one: its operations answer with plain tensors."""
-    if type(x) is torch.Tensor or not type(x).__module__.startswith("torchvision.tv_tensors."):
-        return mixed
-    return sys.modules["torchvision.tv_tensors"].wrap(mixed, like=x)
+    kinds = None if type(x) is torch.Tensor else sys.modules.get("torchvision.tv_tensors")
+    return kinds.wrap(mixed, like=x) if kinds and isinstance(x, kinds.TVTensor) else mixed
