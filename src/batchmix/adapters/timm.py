@@ -105,7 +105,7 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         refuse_overrides(cls, _STEPS, (timm.data.Mixup, timm.data.FastCollateMixup))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self.__dict__.update(state)
         self._enabled.share_memory_()  # that of a copy too
 
     @property
