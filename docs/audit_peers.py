@@ -69,18 +69,15 @@ class OurFastai:
 
     def __init__(self, policy: Any) -> None:
         module = importlib.import_module("batchmix.adapters.fastai")
-        self.callback, self.count = module.BatchMix(policy), 0
+        self.callback, self.count = module.MixCallback(policy), 0
 
     def __call__(self, x: Any, y: Any) -> tuple[Any, ...]:
         """Images, and both labels with the weight that the loss gives them."""
         callback = self.callback
-        callbacks = SimpleNamespace(sorted=lambda _: [callback])
-        callback.learn = SimpleNamespace(
-            xb=(x,), yb=(y,), iter=self.count, epoch=0, cbs=callbacks
-        )  # fmt: skip
+        callback.learn = SimpleNamespace(xb=(x,), yb=(y,), iter=self.count, epoch=0)
         self.count += 1
         callback.before_batch()
-        return callback.learn.xb[0], bm.pairs(y, callback.batch_plan)
+        return callback.learn.xb[0], bm.pairs(y, callback.plan)
 
 
 class KerasMasks:
@@ -221,8 +218,8 @@ def our_peers() -> Iterator[Peer]:
     yield Peer("batchmix for fastai", "batchmix", ":OurFastai", {"policy": both}, {})
     backend = os.environ.get("KERAS_BACKEND", "torch")
     yield Peer(
-        f"batchmix for Keras, {backend}", "batchmix", "batchmix.adapters.keras:BatchMix",
-        {"policy": both, "classes": 10, "data_format": "channels_last"},
+        f"batchmix for Keras, {backend}", "batchmix", "batchmix.adapters.keras:MixLayer",
+        {"given": both, "classes": 10, "data_format": "channels_last"},
         {"call": "pair", "layout": "NHWC"}, backend,
     )  # fmt: skip
     for mode in ("mixup", "cutmix"):

@@ -1,4 +1,4 @@
-"""A training loop with Accelerate: the mixer is told its process, and nothing else is needed.
+"""A training loop with Accelerate: the mixer asks for its rank, and is told the epoch.
 
 python examples/accelerate_loop.py         needs batchmix, accelerate, scikit-learn
 torchrun --nproc_per_node 2 examples/accelerate_loop.py
@@ -31,7 +31,7 @@ def main():
 
     fields = {0: Image("NCHW"), 1: Labels(10)}
     policy = Switch([MixUp(0.2), CutMix(1.0)])
-    mixer = bm.Mixer(policy, fields, seed=0, rank=accelerator.process_index)
+    mixer = bm.Mixer(policy, fields, seed=0)
     for epoch in range(12):
         for step, batch in enumerate(loader):
             x, targets = mixer(batch, step=step, epoch=epoch)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from batchmix import policies
-from batchmix.adapters.composer import BatchMix, CutMix, MixUp
+from batchmix.adapters.composer import CutMix, MixAlgorithm, MixUp
 
 TRAIN = 300
 
@@ -39,7 +39,7 @@ def network():
 def main(epochs):
     """Train four times; prints the accuracy on digits that were held out."""
     both = policies.Switch([policies.MixUp(0.2), policies.CutMix(1.0)])
-    arms = {"nothing": [], "MixUp": MixUp(0.2), "CutMix": CutMix(1.0), "both": BatchMix(both)}
+    arms = {"nothing": [], "MixUp": MixUp(0.2), "CutMix": CutMix(1.0), "both": MixAlgorithm(both)}
     for name, algorithms in arms.items():
         model = ComposerClassifier(network(), num_classes=10)
         train, held_out = data()

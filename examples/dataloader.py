@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+import batchmix as bm
 from batchmix.adapters.torch import MixLoader
 from batchmix.fields import Image, Labels
 from batchmix.losses import soft_cross_entropy
@@ -18,9 +19,9 @@ EPOCHS = 12
 
 def make_loader(rows, workers):
     policy = Schedule.off_after(Switch([MixUp(0.4), CutMix(1.0)]), epoch=EPOCHS - 2)
-    fields = {0: Image("NHWC"), 1: Labels(10)}
+    mixer = bm.Mixer(policy, {0: Image("NHWC"), 1: Labels(10)}, seed=0)
     options = {"batch_size": 64, "shuffle": True, "persistent_workers": workers > 0}
-    return MixLoader(rows, policy, fields, seed=0, num_workers=workers, **options)
+    return MixLoader(rows, mixer, num_workers=workers, **options)
 
 
 def same(one, two):

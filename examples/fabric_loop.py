@@ -1,4 +1,4 @@
-"""A training loop with Fabric: the mixer is told its rank, and nothing else is needed.
+"""A training loop with Fabric: the mixer asks for its rank, and is told the epoch.
 
 python examples/fabric_loop.py             needs batchmix, lightning, scikit-learn
 fabric run --accelerator=cpu --devices=2 --strategy=ddp examples/fabric_loop.py
@@ -30,7 +30,7 @@ def main():
     net, optimizer = fabric.setup(net, torch.optim.AdamW(net.parameters(), 3e-3))
     fields = {0: Image("NCHW"), 1: Labels(10)}
     policy = Switch([MixUp(0.2), CutMix(1.0)])
-    mixer = bm.Mixer(policy, fields, seed=0, rank=fabric.global_rank)
+    mixer = bm.Mixer(policy, fields, seed=0)
     for epoch in range(12):
         for step, batch in enumerate(loader):
             x, targets = mixer(batch, step=step, epoch=epoch)

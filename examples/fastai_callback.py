@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from batchmix import policies
-from batchmix.adapters.fastai import BatchMix, CutMix, MixUp
+from batchmix.adapters.fastai import CutMix, MixCallback, MixUp
 
 TRAIN = 300
 
@@ -39,7 +39,7 @@ def network():
 def main(epochs):
     """Train four times; prints the accuracy on the digits that were held out."""
     both = policies.Switch([policies.MixUp(0.4), policies.CutMix(1.0)])
-    arms = {"nothing": None, "MixUp": MixUp(0.4), "CutMix": CutMix(1.0), "both": BatchMix(both)}
+    arms = {"nothing": None, "MixUp": MixUp(0.4), "CutMix": CutMix(1.0), "both": MixCallback(both)}
     for name, callback in arms.items():
         set_seed(0)
         learn = Learner(data(), network(), CrossEntropyLossFlat(), cbs=callback, metrics=accuracy)

@@ -8,6 +8,7 @@ import numpy as np
 from absl import flags
 from sklearn.datasets import load_digits
 
+import batchmix as bm
 from batchmix.adapters.grain import MixBatch
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp, Switch
@@ -17,7 +18,8 @@ def pipeline(images, labels, epochs, workers):
     rows = [{"image": x, "label": y} for x, y in zip(images, labels)]
     fields = {"image": Image("NHWC"), "label": Labels(10)}
     batches = grain.MapDataset.source(rows).seed(0).shuffle().batch(64)
-    mix = MixBatch(Switch([MixUp(0.4), CutMix(1.0)]), fields, seed=0, steps_per_epoch=len(batches))
+    mixer = bm.Mixer(Switch([MixUp(0.4), CutMix(1.0)]), fields, seed=0)
+    mix = MixBatch(mixer, steps_per_epoch=len(batches))
     dataset = batches.map_with_index(mix).repeat(epochs).to_iter_dataset()
     return dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
 

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import batchmix as bm
 from batchmix.adapters.lightning import MixCallback
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp, Switch
@@ -39,7 +40,7 @@ def main():
     data = TensorDataset(images, torch.tensor(labels))
     train, test = torch.utils.data.random_split(data, [1400, 397])
     policy = Switch([MixUp(0.2), CutMix(1.0)])
-    mix = MixCallback(policy, {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+    mix = MixCallback(bm.Mixer(policy, {0: Image("NCHW"), 1: Labels(10)}, seed=0))
     trainer = L.Trainer(
         max_epochs=12, callbacks=[mix], accelerator="cpu", logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

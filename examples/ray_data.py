@@ -15,6 +15,7 @@ from ray.data import TaskPoolStrategy
 from sklearn.datasets import load_digits
 from torch import nn
 
+import batchmix as bm
 from batchmix.adapters.ray import MixBatch
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp, Switch
@@ -23,7 +24,8 @@ from batchmix.policies import CutMix, MixUp, Switch
 def mixed(dataset, epoch, workers):
     """One pass over the data; a block is a batch."""
     fields = {"image": Image("NHWC"), "label": Labels(10)}
-    mix = MixBatch(Switch([MixUp(0.2), CutMix(1.0)]), fields, seed=0, epoch=epoch)
+    mixer = bm.Mixer(Switch([MixUp(0.2), CutMix(1.0)]), fields, seed=0)
+    mix = MixBatch(mixer, epoch=epoch)
     return dataset.map_batches(mix, batch_size=None, compute=TaskPoolStrategy(size=workers))
 
 

@@ -15,6 +15,7 @@ FILES = sorted(SRC.rglob("*.py"))
 FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvision", "timm"}
 FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "gradio", "grain"}
 FRAMEWORKS |= {"playwright", "ray", "scipy", "transformers"}
+FRAMEWORKS |= {"ignite", "monai", "skorch", "torchdata", "ultralytics", "webdataset"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
 # what each part may import of the package; a name stands for itself and all below it
 LAYERS = {

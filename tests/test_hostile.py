@@ -504,8 +504,7 @@ def test_a_mixer_without_a_step_is_not_recorded(way):
     x = torch.tensor(PIXELS)
     with pytest.raises(bm.MixError, match="no `step`, in a function that is traced once"):
         RECORDERS[way](lambda x: mixer((x,))[0], x)
-    if "symbolic" not in way and way != "jit.trace":  # sizes are numbers
-        step = RECORDERS[way](lambda x: mixer((x,), 3)[0], x)
-        torch.testing.assert_close(step(x), mixer((x,), 3)[0])
+    step = RECORDERS[way](lambda x: mixer((x,), 3)[0], x)  # sizes may be no numbers there
+    torch.testing.assert_close(step(x), mixer((x,), 3)[0])
     with FlopCounterMode(display=False):  # it only looks on
         torch.testing.assert_close(mixer((x,))[0], mixer((x,), 0)[0])

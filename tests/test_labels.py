@@ -32,6 +32,20 @@ def test_ids_of_any_integer_type(xp, dtype):
     np.testing.assert_allclose(soft, oracle.labels(y, plan, 2), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+def test_ids_in_a_column(xp, dtype):
+    """As the data sets of Keras have them; with one class they are probabilities."""
+    plan, y = plan_of(), np.arange(B) % C
+    soft = bm.mix_labels(xp.array(y[:, None], dtype), plan, C)
+    np.testing.assert_allclose(xp.numpy(soft), oracle.labels(y, plan, C), atol=1e-6)
+    other = bm.mix_labels(xp.array(y[:, None], dtype), plan, C, other=xp.array(y[:, None], dtype))
+    np.testing.assert_array_equal(xp.numpy(other), xp.numpy(soft))
+    binary = bm.mix_labels(xp.array([[1], [0]] * 3, dtype), plan, 1)
+    assert binary.shape == (B, 1)
+    with pytest.raises(bm.MixError, match="with classes=3"):
+        bm.mix_labels(xp.array(y[:, None], dtype), plan, 3)
+
+
 def test_rows_sum_to_one_when_both_labels_are_equal(xp):
     soft = xp.numpy(bm.mix_labels(xp.ids([3] * B), plan_of(), C))
     assert (soft[:, 3] == 1).all()

@@ -168,7 +168,7 @@ def batch_figure(dls, callback, out):
     """What the Learner sees of its first batch, with the labels that go with it."""
     set_seed(SEED)
     x, y = dls.one_batch()
-    mixer = callback.batch_mixer
+    mixer = callback.mixer
     plan = bm.draw(
         mixer.policy, bm.Key(0), len(x), dict(zip("HW", x.shape[2:])), pairing=mixer.pairing
     )

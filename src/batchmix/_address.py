@@ -27,11 +27,12 @@ def traced(got: str) -> MixError:
     )  # fmt: skip
 
 
-def checked_epoch(epoch: Any) -> int:
+def checked_epoch(epoch: Any, where: str = "Mixer") -> int:
+    """The number of a pass as Python's integer."""
     number = number_of(epoch)
     if not isinstance(number, int) or number < 0:
         raise mix_error(
-            "Mixer", f"got epoch={epoch!r}.", "It is the number of the pass over the data, from 0.",
+            where, f"got epoch={epoch!r}.", "It is the number of the pass over the data, from 0.",
             "Pass an integer.",
         )  # fmt: skip
     return number
@@ -55,11 +56,16 @@ def copied() -> MixError:
     )  # fmt: skip
 
 
-def checked_state(where: str, state: Mapping[str, Any], seed: int) -> dict[str, int]:
-    """The seed, epoch and step of a state; a seed that was given here is that of the state."""
-    if sorted(state) != ["epoch", "seed", "step"]:
+def checked_state(where: str, state: Mapping[str, Any], seed: int, **alike: int) -> dict[str, int]:
+    """The seed, epoch and step of a state; a seed that was given here is that of the state.
+
+    `alike` are more entries, which have to be these where the state is in the middle of an epoch.
+    """
+    names = ["seed", "epoch", "step", *alike]
+    if sorted(state) != sorted(names):
         raise mix_error(
-            where, f"got the entries {sorted(state)}.", "The state has seed, epoch and step.",
+            where, f"got the entries {sorted(state)}.",
+            f"The state has {', '.join(names[:-1])} and {names[-1]}.",
             "Pass what state_dict() returned.",
         )  # fmt: skip
     numbers = {name: number_of(value) for name, value in state.items()}
@@ -72,5 +78,12 @@ def checked_state(where: str, state: Mapping[str, Any], seed: int) -> dict[str, 
         raise mix_error(
             where, f"got a state of seed={numbers['seed']}; seed={seed} is set here.",
             "Mixes belong to a seed.", "Make it with the seed of the state, or do not load it.",
+        )  # fmt: skip
+    other = {name: numbers[name] for name, here in alike.items() if numbers[name] != here}
+    if numbers["step"] and other:
+        raise mix_error(
+            where, f"got a state of {other} in the middle of an epoch; here it is {alike}.",
+            "Steps count batches, which would be others.",
+            "Make it as it was, or load a state of the end of an epoch.",
         )  # fmt: skip
     return numbers

@@ -24,7 +24,8 @@ def mix_labels(
     where the box was clipped at the border.
 
     Args:
-      y: class ids, integers [B], or probabilities (one-hot, multi-label) [B, C].
+      y: class ids, integers [B] or a column [B, 1] where C > 1, or probabilities (one-hot,
+        multi-label) [B, C].
       plan: as given to `mix`.
       classes: C; needed for ids.
       smoothing: share s of the label that is spread over all C classes, 0 <= s < 1: the own class
@@ -54,6 +55,8 @@ def mix_labels(
     check_batch(b, "mix_labels()", "y", y, plan, other)
     check_options("mix_labels()", classes, smoothing)
     others = y if other is None else other
+    if b.is_integer(y) and tuple(y.shape)[1:] == (1,) and classes not in (None, 1):
+        y, others = y[:, 0], others[:, 0]  # a column of ids, as in the data sets of Keras
     own_weight = plan.lam if plan.label_lam is None else plan.label_lam
     if len(y.shape) == 1 and b.is_integer(y):
         if classes is None:

@@ -143,7 +143,7 @@ class Mixer:
             raise copied()
         epoch = self.epoch if epoch is None else checked_epoch(epoch)
         with counting:
-            if epoch != self.epoch:
+            if (epoch, type(epoch)) != (self.epoch, type(self.epoch)):  # 0 told is not 0 untold
                 self.epoch, self.step = epoch, 0
             self.step += 1
             return self.epoch, self.step - 1
@@ -158,7 +158,8 @@ class Mixer:
         def make(epoch: int, step: int, rows: int) -> Plan:
             rank = process_rank() if self.rank is None else self.rank
             key = Key(int(self.seed), epoch, step, rank)
-            return draw(self.policy, key, rows, size, pairing=self.pairing)
+            cells = {axis: number_of(n) for axis, n in size.items()}  # torch traces sizes, too
+            return draw(self.policy, key, number_of(rows), cells, pairing=self.pairing)
 
         try:
             b = backend_of(x, "Mixer")

@@ -8,7 +8,8 @@ gets a `batchmix.policies.Request` and gives a `batchmix.policies.Paste`.
 
 - `mixer_of(where, given, ...)`: the Mixer that an adapter is to use.
 - `Untold(n)`: the epoch of a pass, where nobody told the adapter which it is.
-- `checked_state(where, state, seed)`: seed, epoch and step of a state, of an adapter that counts.
+- `checked_epoch(epoch, where)` and `checked_state(where, state, seed, ...)`: what an adapter that
+  counts is told.
 - `process_rank()`: what a Mixer of ``rank=None`` asks; an adapter that knows better says so.
 - `mix_error(where, got, rule, fix)`: the one way in which messages are built.
 - `COLUMNS`, `Plan.columns()` and `Plan.unchecked()`: the arrays of a plan, to move it row by row or
@@ -21,7 +22,7 @@ gets a `batchmix.policies.Request` and gives a `batchmix.policies.Paste`.
 
 from typing import Any
 
-from batchmix._address import checked_state
+from batchmix._address import checked_epoch, checked_state
 from batchmix._columns import COLUMNS, Column
 from batchmix._errors import mix_error
 from batchmix._mixer import Mixer
@@ -37,6 +38,7 @@ __all__ = [
     "Untold",
     "backend_of",
     "called_as_is",
+    "checked_epoch",
     "checked_state",
     "get_at",
     "mix_error",

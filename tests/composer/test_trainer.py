@@ -1,4 +1,4 @@
-"""BatchMix, MixUp and CutMix in Composer's real Trainer.
+"""MixAlgorithm, MixUp and CutMix in Composer's real Trainer.
 
 The oracle for labels needs no plan: row i is an image that is 1 in channel i and 0 elsewhere, so
 the mean of channel j is the share of row j.
@@ -17,20 +17,21 @@ from torch.utils.data import DataLoader
 
 import batchmix as bm
 from batchmix.fields import Features, Image, Labels, Mask
-from batchmix.policies import PerBatch, Switch
+from batchmix.policies import PerBatch, Schedule, Switch
 
 with warnings.catch_warnings():
     # what Composer imports is older than what it runs with
     warnings.simplefilter("ignore")
-    from composer import Algorithm, Callback, ComposerModel, Trainer
+    from composer import Algorithm, Callback, ComposerModel, Event, State, Trainer
     from composer import algorithms as theirs
     from composer.callbacks import CheckpointSaver
+    from composer.devices import DeviceCPU
     from composer.loss import soft_cross_entropy
     from composer.models import ComposerClassifier
     from composer.utils import dist
 
     import batchmix.adapters.composer as adapter
-    from batchmix.adapters.composer import BatchMix, CutMix, MixUp
+    from batchmix.adapters.composer import CutMix, MixAlgorithm, MixUp
 
 pytestmark = [
     # its loss counts a sum of 0.9999999 as less than 1, for its own soft labels too
@@ -96,7 +97,7 @@ def trained(algorithms, rows=None, model=None, epochs=1, bs=B, **options):
     """The trainer after its fit, and what it saw."""
     rows = rows_of(SHARES, Y) if rows is None else rows
     model = model or ComposerClassifier(Net(), num_classes=B)
-    seen = Seen()
+    seen, options = Seen(), {"seed": 0} | options
     trainer = Trainer(
         model=model,
         train_dataloader=DataLoader(rows, batch_size=bs) if isinstance(rows, list) else rows,
@@ -133,8 +134,8 @@ ALGORITHMS = {
     "mixup": lambda **k: MixUp(ALPHA, **k),
     "cutmix": lambda **k: CutMix(ALPHA, **k),
     "uniform": lambda **k: CutMix(ALPHA, uniform_sampling=True, **k),
-    "batch": lambda **k: BatchMix(PerBatch(SWITCH), **k),
-    "rows": lambda **k: BatchMix(SWITCH, **k),
+    "batch": lambda **k: MixAlgorithm(PerBatch(SWITCH), **k),
+    "rows": lambda **k: MixAlgorithm(SWITCH, **k),
 }
 
 
@@ -156,6 +157,20 @@ def test_interpolated_losses_match_the_pixels(name):
         x, y = part["batch"]
         assert torch.equal(y, Y)
         torch.testing.assert_close(part["loss"], cross_entropy(part["out"], shares(x)))
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+def test_labels_that_are_not_those_of_the_area(interpolate):
+    """As timm with correct_lam=False: labels by the share before the box is clipped."""
+    policy = bm.recipes.timm_policy(0, 1.0, correct_lam=False)
+    algorithm = MixAlgorithm(
+        policy, pairing=bm.pairing.Reverse(), seed=1, interpolate_loss=interpolate
+    )
+    model = ComposerClassifier(Net(), num_classes=B, loss_fn=F.cross_entropy)
+    _, (part,) = trained([algorithm], model=model)
+    soft = bm.mix_labels(Y, algorithm.plan, B)
+    assert not torch.allclose(soft, shares(part["batch"][0]), atol=0.01)
+    torch.testing.assert_close(part["loss"], cross_entropy(part["out"], soft))
 
 
 @pytest.mark.parametrize("interpolate", [False, True])
@@ -211,23 +226,23 @@ def test_mixup_and_cutmix_together(interpolate):
 
 def test_two_that_cut_are_refused():
     with pytest.raises(bm.MixError, match="2 of which paste boxes"):
-        trained([CutMix(seed=1), BatchMix(bm.policies.CutMix(), seed=2)])
+        trained([CutMix(seed=1), MixAlgorithm(bm.policies.CutMix(), seed=2)])
 
 
 def test_one_that_interpolates_and_one_that_does_not_are_refused():
-    with pytest.raises(bm.MixError, match="all must interpolate the loss or none"):
+    with pytest.raises(bm.MixError, match="or interpolate it, or none"):
         trained([MixUp(interpolate_loss=True), CutMix()])
 
 
 def test_interpolated_losses_need_one_weight():
     with pytest.raises(bm.MixError, match="all rows of a batch need one weight"):
-        trained([BatchMix(SWITCH, interpolate_loss=True)])
+        trained([MixAlgorithm(SWITCH, interpolate_loss=True)])
 
 
 @pytest.mark.parametrize("interpolate", [False, True])
 def test_microbatches(interpolate):
     """Each has draws of its own, partners of its own, and the loss of what it holds."""
-    algorithm = MixUp(ALPHA, interpolate)
+    algorithm = MixUp(ALPHA, interpolate, seed=0)
     plans = []
 
     class Plans(Callback):
@@ -240,7 +255,7 @@ def test_microbatches(interpolate):
         weights = shares(part["batch"][0])
         torch.testing.assert_close(part["loss"], cross_entropy(part["out"], weights))
         assert len(plan) == len(weights)
-    policy, pairing = algorithm.policy, algorithm.pairing
+    policy, pairing = algorithm.mixer.policy, algorithm.mixer.pairing
     for k, plan in enumerate(plans):
         key = bm.Key(0, epoch=k // 3, step=0, rank=k % 3)
         drawn = bm.draw(policy, key, len(plan), {"H": 6, "W": 10}, pairing=pairing)
@@ -270,7 +285,8 @@ def test_a_batch_of_one():
     assert soft.argmax(1).tolist() == [7]
 
 
-def test_evaluation_and_metrics_are_of_clean_rows():
+def test_evaluation_is_of_clean_rows_and_metrics_of_training_are_not():
+    """Composer hands the outputs on the mixed rows to its metrics, with the ids of the rows."""
     clean = []
 
     class Eval(Callback):
@@ -278,14 +294,32 @@ def test_evaluation_and_metrics_are_of_clean_rows():
             clean.append(state.batch)
 
     rows = rows_of(SHARES, Y)
-    trainer, seen = trained(
+    trainer, (part,) = trained(
         [MixUp(ALPHA)], eval_dataloader=DataLoader(rows, batch_size=B), callbacks=[Eval()]
     )
     assert torch.equal(clean[0][0], SHARES)
     assert torch.equal(clean[0][1], Y)
+    assert not torch.equal(part["batch"][0], SHARES)
     accuracy = trainer.state.train_metrics["MulticlassAccuracy"].compute()
-    assert accuracy == (Net()(SHARES).argmax(1) == Y).float().mean()
-    assert not torch.equal(seen[0]["batch"][0], SHARES)
+    assert accuracy == (part["out"].argmax(1) == Y).float().mean()
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", [MixUp, CutMix])
+@pytest.mark.parametrize("interpolate", [False, True])
+def test_beside_label_smoothing(kind, interpolate, last):
+    """With interpolate_loss Composer's leave the label of the partner as it is."""
+    model = ComposerClassifier(Net(), num_classes=B, loss_fn=F.cross_entropy)
+    both = [kind(ALPHA, interpolate), theirs.LabelSmoothing(0.1)]
+    _, (part,) = trained(both[:: 1 if last else -1], model=model)
+    weights = shares(part["batch"][0]) * 0.9 + 0.1 / B
+    torch.testing.assert_close(part["loss"], cross_entropy(part["out"], weights))
+
+
+def test_a_schedule_sees_the_trainers_epochs():
+    policy = Schedule.off_after(SWITCH, epoch=1)
+    _, seen = trained([MixAlgorithm(policy)], epochs=2)
+    assert [torch.equal(part["batch"][0], SHARES) for part in seen] == [False, True]
 
 
 def test_a_run_goes_on_from_a_checkpoint(tmp_path):
@@ -313,6 +347,33 @@ def test_a_run_goes_on_from_a_checkpoint(tmp_path):
     assert dict(state)["MixUp"]["repr"] == repr(mixing())
 
 
+def test_without_a_seed_they_have_the_trainers(tmp_path):
+    """As Composer's draws do; two that mix a batch draw apart, and a checkpoint keeps the seed."""
+
+    def run(seed, **options):
+        mixup, cutmix = MixUp(ALPHA), CutMix()
+        _, seen = trained([mixup, cutmix], seed=seed, epochs=2, **options)
+        assert not np.array_equal(mixup.plan.partner, cutmix.plan.partner)
+        return [part["batch"][0] for part in seen]
+
+    saved = {"save_folder": str(tmp_path), "save_interval": "1ep", "save_filename": "{epoch}.pt"}
+    one = run(1, **saved, save_latest_filename=None)
+    again, two = run(1), run(2)
+    rest = run(None, load_path=str(tmp_path / "1.pt"))
+    assert all(map(torch.equal, one, again))
+    assert not any(map(torch.equal, one, two))
+    assert len(rest) == 1
+    assert torch.equal(rest[0], one[1])
+
+
+def test_a_trainers_seed_is_the_keys():
+    algorithm = MixUp(ALPHA)
+    trained([algorithm], seed=17)
+    policy, pairing = algorithm.mixer.policy, algorithm.mixer.pairing
+    drawn = bm.draw(policy, bm.Key(17), B, {"H": 6, "W": 10}, pairing=pairing)
+    assert np.array_equal(algorithm.plan.opacity, drawn.opacity)
+
+
 def test_no_global_generator_is_used():
     states = []
 
@@ -331,30 +392,18 @@ def test_ranks_draw_apart(monkeypatch):
     seen = []
     for rank in (0, 1):
         monkeypatch.setattr(dist, "get_global_rank", lambda rank=rank: rank)
-        algorithm = MixUp(ALPHA)
-        state = StandIn((SHARES, Y), algorithm)
-        algorithm._mix(state)
+        state = state_of((SHARES, Y))
+        MixUp(ALPHA).apply(Event.BEFORE_FORWARD, state, None)
         seen.append(state.batch[0])
     assert not torch.equal(*seen)
 
 
-class StandIn:
-    """As much of a State as mixing reads."""
-
-    def __init__(self, batch, algorithm):
-        self.batch, self.algorithms, self.timestamp = batch, [algorithm], self
-        self.batch_in_epoch = self.epoch = 0
-
-    def batch_get_item(self, key):
-        return self.batch[key]
-
-    def batch_set_item(self, key, value):
-        if isinstance(self.batch, dict):
-            self.batch[key] = value
-            return
-        parts = list(self.batch)
-        parts[key] = value
-        self.batch = tuple(parts)
+def state_of(batch):
+    """A State as Composer's own tests have it: no Trainer, no list of algorithms."""
+    model = ComposerClassifier(nn.Flatten(), num_classes=B)
+    state = State(model=model, rank_zero_seed=0, run_name="alone", device=DeviceCPU())
+    state.batch = batch
+    return state
 
 
 @pytest.mark.parametrize("kind", ["dict", "list"])
@@ -385,8 +434,8 @@ def test_a_microbatch_may_come_again():
     """As where an optimizer has a closure: a dict that was mixed in place would be mixed twice."""
     batch = {"image": SHARES.clone(), "label": Y}
     algorithm = MixUp(ALPHA, input_key="image", target_key="label")
-    state = StandIn(batch, algorithm)
-    algorithm._mix(state)
+    state = state_of(batch)
+    algorithm.apply(Event.BEFORE_FORWARD, state, None)
     assert not torch.equal(state.batch["image"], SHARES)
     assert torch.equal(batch["image"], SHARES)
 
@@ -428,12 +477,12 @@ def test_segmentation():
     ids = (Y % 3)[:, None, None].expand(B, 6, 10).clone()
     rows = rows_of(SHARES, ids)
     fields = {0: Image("NCHW"), 1: Mask("NHW")}
-    _, seen = trained([BatchMix(bm.policies.CutMix(), fields=fields)], rows, Segmenter())
+    _, seen = trained([MixAlgorithm(bm.Mixer(bm.policies.CutMix(), fields))], rows, Segmenter())
     x, mask = seen[0]["batch"]
     assert torch.equal(mask, ids[:, 0, 0][x.argmax(1)])
     assert not torch.equal(mask, ids)
     assert torch.equal(seen[0]["loss"], F.cross_entropy(seen[0]["out"], mask))
-    with pytest.raises(bm.MixError, match=r"shapes \(8, 8, 6, 10\) and \(8, 6, 10\)"):
+    with pytest.raises(bm.MixError, match=r"of shape \(8, 6, 10\)"):
         trained([CutMix()], rows, Segmenter())
 
 
@@ -442,13 +491,13 @@ def test_other_fields():
     fields = {0: Features("NC"), 1: Labels(B, smoothing=0.1)}
     model = ComposerClassifier(Net(B), num_classes=B)
     policy = bm.policies.MixUp(1.0)
-    _, seen = trained([BatchMix(policy, fields=fields)], rows_of(torch.eye(B), Y), model)
+    _, seen = trained([MixAlgorithm(bm.Mixer(policy, fields))], rows_of(torch.eye(B), Y), model)
     x, soft = seen[0]["batch"]
     torch.testing.assert_close(soft, 0.9 * x + 0.1 / B, rtol=1e-5, atol=1e-5)
 
     rows = [{"image": x, "other": x.flip(1), "label": y} for x, y in zip(SHARES, Y)]
     fields = {"image": Image("NCHW"), "other": Image("NCHW")}
-    mixing = BatchMix(SWITCH, fields=fields, target_key="label")
+    mixing = MixAlgorithm(bm.Mixer(SWITCH, fields), target_key="label")
     _, seen = trained([mixing], rows, OnDict())
     batch = seen[0]["batch"]
     torch.testing.assert_close(shares(batch["other"]), shares(batch["image"]))
@@ -462,7 +511,7 @@ def test_targets_that_are_not_ids(kind):
     model = OnDict(loss)
     rows = [{"image": one, "label": two} for one, two in zip(SHARES, y)]
     keys = {"input_key": "image", "target_key": "label"}
-    _, seen = trained([BatchMix(SWITCH, **keys)], rows, model)
+    _, seen = trained([MixAlgorithm(SWITCH, **keys)], rows, model)
     batch = seen[0]["batch"]
     expected = (shares(batch["image"]) @ y.float().view(B, -1)).view(y.shape)
     torch.testing.assert_close(batch["label"], expected, rtol=1e-5, atol=1e-5)
@@ -484,7 +533,7 @@ def test_bfloat16(interpolate):
 @pytest.mark.parametrize("interpolate", [False, True])
 def test_parity_with_composer(kind, interpolate):
     """Given the draws of ours: the same batch, loss and step."""
-    ours = {"MixUp": MixUp, "CutMix": CutMix}[kind](ALPHA, interpolate)
+    ours = {"MixUp": MixUp, "CutMix": CutMix}[kind](ALPHA, interpolate, seed=0)
     one, seen = trained([ours])
     plan = ours.plan
     (top, bottom), (left, right) = plan.box[0].tolist()
@@ -515,14 +564,94 @@ def test_parity_with_composer(kind, interpolate):
 
 
 def test_they_are_composers_algorithms():
-    for algorithm in (MixUp(), CutMix(), BatchMix(None)):
+    for algorithm in (MixUp(), CutMix(), MixAlgorithm(None)):
         assert isinstance(algorithm, Algorithm)
         assert not algorithm.required_on_load()
-    assert MixUp(0).policy is None
-    assert CutMix(0).policy is None
-    _, seen = trained([BatchMix(None)])
+    assert MixUp(0).mixer.policy is None
+    assert CutMix(0).mixer.policy is None
+    _, seen = trained([MixAlgorithm(None)])
     assert torch.equal(seen[0]["batch"][0], SHARES)
     assert torch.equal(seen[0]["batch"][1], torch.eye(B))
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_mixup_is_applied_by_hand(alpha, interpolate):
+    """What Composer's own tests of it assert: a direct apply, and the attributes after it."""
+    x, y = torch.rand(7, 11, 3, 5), torch.arange(7)
+    state, algorithm = state_of((x, y)), MixUp(alpha, interpolate)
+    algorithm.apply(Event.BEFORE_FORWARD, state, None)
+    mixing, indices = algorithm.mixing, algorithm.indices
+    assert 0 <= mixing <= 0.5
+    assert sorted(indices.tolist()) == list(range(7))
+    torch.testing.assert_close(state.batch[0], (1 - mixing) * x + mixing * x[indices])
+    assert torch.equal(algorithm.permuted_target, y[indices])
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+@pytest.mark.parametrize("uniform", [False, True])
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_cutmix_is_applied_by_hand(alpha, uniform, interpolate):
+    x, y = torch.rand(7, 11, 3, 5), torch.arange(7)
+    state, algorithm = state_of((x, y)), CutMix(alpha, interpolate, uniform)
+    algorithm.apply(Event.BEFORE_FORWARD, state, None)
+    (x1, x2), (y1, y2) = algorithm.plan.box[0]
+    expected = x.clone()
+    expected[..., x1:x2, y1:y2] = x[algorithm.plan.partner][..., x1:x2, y1:y2]
+    assert torch.equal(state.batch[0], expected)
+    if not interpolate:
+        state.outputs = torch.zeros(7, 9)
+        algorithm.apply(Event.BEFORE_LOSS, state, None)
+        torch.testing.assert_close(state.batch[1], bm.mix_labels(y, algorithm.plan, 9))
+
+
+class Within(Algorithm):
+    """Hands on to another algorithm, in the first epochs only, what that one asks for."""
+
+    def __init__(self, inner, epochs=9):
+        self.inner, self.epochs = inner, epochs
+
+    def match(self, event, state):
+        return int(state.timestamp.epoch) < self.epochs and self.inner.match(event, state)
+
+    def apply(self, event, state, logger):
+        return self.inner.apply(event, state, logger)
+
+
+@pytest.mark.parametrize("interpolate", [False, True])
+def test_within_another_algorithm(interpolate):
+    """Two of them, which Composer's list of algorithms does not show, and both act on every row."""
+    two = [Within(MixUp(ALPHA, interpolate), 2), Within(CutMix(ALPHA, interpolate), 1)]
+    _, seen = trained(two, epochs=3)
+    held = []
+    for part in seen:
+        weights = shares(part["batch"][0])
+        held.append(int((weights > 1e-6).sum(1).max()))
+        torch.testing.assert_close(
+            part["loss"], cross_entropy(part["out"], weights), rtol=1e-4, atol=1e-5
+        )
+    assert held[1:] == [2, 1]
+    with pytest.raises(bm.MixError, match="2 of which paste boxes"):
+        trained([Within(CutMix(seed=1)), CutMix(seed=2)])
+
+
+def test_a_key_that_the_batch_does_not_have_is_refused():
+    rows = [{"image": x, "label": y} for x, y in zip(SHARES, Y)]
+    for mixing in (MixUp(), MixAlgorithm(bm.Mixer(SWITCH, {"image": Image("NCHW")}))):
+        with pytest.raises(bm.MixError, match="target_key='label'"):
+            trained([mixing], rows, OnDict())
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "words"),
+    [
+        (0.4, {}, "policy"),
+        (bm.Mixer(SWITCH, {0: Image("NCHW")}), {"seed": 1}, "got a Mixer and seed"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(given, options, words):
+    with pytest.raises(bm.MixError, match=words):
+        MixAlgorithm(given, **options)
 
 
 def test_labels_below_zero_are_refused():
@@ -533,7 +662,7 @@ def test_labels_below_zero_are_refused():
 @SMALL
 def test_several_input_tensors_are_refused():
     rows = rows_of(rows_of(SHARES, SHARES), Y)
-    with pytest.raises(bm.MixError, match=r"shapes (list|tuple) and"):
+    with pytest.raises(bm.MixError, match=r"a (list|tuple) of shape \(\)"):
         trained([MixUp()], rows)
 
 
@@ -561,7 +690,7 @@ def test_models_that_return_no_tensor(what):
     with pytest.raises(bm.MixError, match="the model returned a dict"):
         trained([MixUp(**keys)], rows, Odd(what))
     fields = {"image": Image("NCHW"), "label": Labels(B)}
-    mixing, model = BatchMix(SWITCH, fields=fields, target_key="label"), Odd(what)
+    mixing, model = MixAlgorithm(bm.Mixer(SWITCH, fields), target_key="label"), Odd(what)
     before = model.net.linear.weight.clone()
     trainer = Trainer(
         model=model, train_dataloader=DataLoader(rows, B), algorithms=[mixing], device="cpu",

@@ -22,7 +22,7 @@ from flax import nnx
 import batchmix as bm
 from batchmix.adapters.datarax import BatchMixOperator, BatchMixOperatorConfig
 from batchmix.fields import Image
-from batchmix.policies import MixUp
+from batchmix.policies import MixUp, Schedule
 
 ROWS, BATCH, HEIGHT, WIDTH = 24, 8, 7, 5
 
@@ -75,7 +75,6 @@ def test_tables_and_a_batch_of_one():
     ("settings", "message"),
     [
         ({"data_field": "imag"}, "Did you mean 'image'"),
-        ({"label_field": "target"}, "'target' is not in the batch"),
         ({"layout": "NHW"}, "layout 'NHW'"),
         ({"policy": MixUp(1.0), "pairing": "reverse"}, "A pairing is a value"),
     ],
@@ -83,6 +82,35 @@ def test_tables_and_a_batch_of_one():
 def test_what_does_not_fit_is_an_error(settings, message):
     with pytest.raises(bm.MixError, match=message):
         pipeline(**settings).step()
+
+
+def test_a_policy_of_none_mixes_nothing():
+    batch, plain = pipeline(policy=None).step(), data()
+    np.testing.assert_array_equal(batch["image"], plain["image"][:BATCH])
+    np.testing.assert_array_equal(batch["label"], np.eye(ROWS)[:BATCH])
+    assert not np.array_equal(pipeline().step()["image"], plain["image"][:BATCH])
+
+
+def test_images_without_labels():
+    rows = {"image": data()["image"]}
+    got, want = pipeline(rows, label_field=None).step(), pipeline().step()
+    np.testing.assert_allclose(got["image"], want["image"], rtol=1e-6)
+
+
+def test_an_epoch_that_nobody_told_is_refused():
+    policy = Schedule.off_after(MixUp(1.0), epoch=1)
+    with pytest.raises(bm.MixError, match=r"(?s)nobody has told.*steps_per_epoch"):
+        pipeline(policy=policy).step()
+    pipe = pipeline(policy=policy, steps_per_epoch=2)
+    softest = [float(pipe.step()["label"].max(1).min()) for _ in range(3)]
+    assert max(softest[:2]) < 1
+    assert softest[2] == 1
+
+
+def test_the_rank_is_asked_of_the_process(monkeypatch):
+    want = pipeline(rank=3).step()["label"]
+    monkeypatch.setenv("RANK", "3")
+    np.testing.assert_array_equal(pipeline().step()["label"], want)
 
 
 def test_class_ids_need_classes():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from torch.utils.data import (
     DataLoader,
     DistributedSampler,
     IterableDataset,
+    Subset,
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
@@ -26,22 +28,84 @@ from torch.utils.data import (
 import batchmix as bm
 from batchmix.adapters.torch import MixCollate, MixLoader, MixModule
 from batchmix.fields import Features, Ids, Image, Labels, Mask
-from batchmix.pairing import Roll
-from batchmix.policies import CutMix, MixUp, Schedule, Switch
+from batchmix.policies import CutMix, MixUp, Schedule
+from hosts.stream import BATCH, COUNT, FIELDS, POLICY, ROWS, SIDE, Adapter, contract
 
 ROOT = Path(__file__).parents[2]
 # four workers on a machine of two cores: torch advises against it, and batches must not differ
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 
-ROWS, BATCH, SIDE = 22, 4, 8  # 6 batches, the last of 2 rows
-POLICY = Switch([MixUp(1.0), CutMix(1.0)])
-FIELDS = {0: Image("NHWC"), 1: Labels(ROWS)}
-# row k is filled with k, so that pixels say whose they are
-SAMPLES = [(np.full((SIDE, SIDE, 3), 10 * k, np.uint8), k) for k in range(ROWS)]
+
+def of_mix_loader(policy, seed, rank, **options):
+    mixer = bm.Mixer(policy, FIELDS, seed=seed, rank=rank)
+    made = MixLoader(ROWS, mixer, batch_size=BATCH, **options)
+
+    def run(epoch=None, start=0):
+        if start:
+            first = MixLoader(ROWS, mixer, batch_size=BATCH)
+            first.set_epoch(epoch)
+            given = iter(first)
+            for _ in range(start):
+                next(given)
+            made.load_state_dict(first.state_dict())
+        elif epoch is not None:
+            made.set_epoch(epoch)
+        return list(made)
+
+    return run
 
 
-def loader(policy=POLICY, rows=SAMPLES, fields=FIELDS, **options):
-    return MixLoader(rows, policy, fields, **{"batch_size": BATCH, "seed": 3} | options)
+def of_mix_collate(policy, seed, rank, **options):
+    mix = MixCollate(bm.Mixer(policy, FIELDS, seed=seed, rank=rank))
+    made = DataLoader(ROWS, BATCH, collate_fn=mix, **options)
+
+    def run(epoch=None, start=0):
+        if epoch is not None:
+            mix.set_epoch(epoch, start)
+        rest = DataLoader(ROWS[start * BATCH :], BATCH, collate_fn=mix, **options)
+        return list(rest if start else made)
+
+    return run
+
+
+def counting(make):
+    """Of what is called with a batch, counts, and has a state."""
+
+    def of_one(policy, seed, rank, **options):
+        mixer = bm.Mixer(policy, FIELDS, seed=seed, rank=rank)
+        mix = make(mixer)
+        made = DataLoader(ROWS, BATCH, **options)
+
+        def run(epoch=None, start=0):
+            if start:
+                first = make(mixer)
+                first.set_epoch(epoch)
+                for _, batch in zip(range(start), made):
+                    first(batch)
+                mix.load_state_dict(first.state_dict())
+            elif epoch is not None:
+                mix.set_epoch(epoch)
+            return [mix(batch) for k, batch in enumerate(made) if k >= start]
+
+        return run
+
+    return of_one
+
+
+@contract(
+    MixLoader=Adapter(of_mix_loader, in_workers=True),
+    MixCollate=Adapter(of_mix_collate, in_workers=True, counts=False),
+    MixModule=Adapter(counting(MixModule)),
+    Mixer=Adapter(counting(bm.Mixer.but)),
+)
+def test_stream(check, adapter):
+    check(adapter)
+
+
+def loader(policy=POLICY, rows=ROWS, fields=FIELDS, **options):
+    said = {name: options.pop(name) for name in ("seed", "rank", "pairing") if name in options}
+    mixer = bm.Mixer(policy, fields, **{"seed": 3} | said)
+    return MixLoader(rows, mixer, **{"batch_size": BATCH} | options)
 
 
 def assert_same(a, b):
@@ -53,82 +117,16 @@ def assert_same(a, b):
             assert torch.equal(x, y)
 
 
-@pytest.mark.parametrize("count", [1, 2, 4])
-@pytest.mark.parametrize("persistent", [False, True])
-def test_workers_do_not_matter(count, persistent):
-    alone, workers = (
-        loader(shuffle=True),
-        loader(shuffle=True, num_workers=count, persistent_workers=persistent),
-    )
-    for _ in range(2):
-        assert_same(workers, alone)
-
-
-@pytest.mark.parametrize("count", [1, 2, 4])
-@pytest.mark.parametrize("persistent", [False, True])
-def test_a_collate_function_of_a_plain_loader(count, persistent):
-    """The batches of MixLoader, with any number of workers, and others in each epoch."""
-    mix = MixCollate(POLICY, FIELDS, seed=3)
-    plain = DataLoader(
-        SAMPLES, BATCH, collate_fn=mix, num_workers=count, persistent_workers=persistent
-    )
-    passes = []
-    for epoch in (0, 1, 1):
-        mix.set_epoch(epoch)
-        passes.append(list(plain))
-        expected = loader()
-        expected.set_epoch(epoch)
-        assert_same(passes[-1], expected)
-    assert not torch.equal(passes[0][0][0], passes[1][0][0])
-
-
-def test_a_collate_function_goes_on_within_an_epoch():
-    mix = MixCollate(POLICY, FIELDS, seed=3)
-    mix.set_epoch(2, step=4)
-    expected = loader()
-    expected.set_epoch(2)
-    assert_same(DataLoader(SAMPLES[16:], BATCH, collate_fn=mix), list(expected)[4:])
-
-
-def test_a_worker_is_not_to_guess_its_epoch():
-    plain = DataLoader(SAMPLES, BATCH, collate_fn=MixCollate(POLICY, FIELDS), num_workers=1)
-    with pytest.raises(bm.MixError, match=r"MixCollate.*set_epoch"):
-        list(plain)
-
-
 def test_a_collate_function_of_your_own_runs_first():
     def collate(samples):
         images, labels = default_collate(samples)
         return {"image": images, "label": labels}
 
-    fields = {"image": Image("NHWC"), "label": Labels(ROWS)}
-    mix = MixCollate(POLICY, fields, collate_fn=collate, seed=3)
-    for batch, (images, targets) in zip(DataLoader(SAMPLES, BATCH, collate_fn=mix), loader()):
+    fields = {"image": Image("NHWC"), "label": Labels(COUNT)}
+    mix = MixCollate(bm.Mixer(POLICY, fields, seed=3), collate)
+    for batch, (images, targets) in zip(DataLoader(ROWS, BATCH, collate_fn=mix), loader()):
         assert torch.equal(batch["image"], images)
         assert torch.equal(batch["label"], targets)
-
-
-def test_workers_that_are_spawned():
-    data = TensorDataset(
-        torch.arange(10, dtype=torch.uint8)[:, None, None, None].expand(10, 4, 4, 3).contiguous(),
-        torch.arange(10),
-    )
-    spawned = loader(
-        rows=data, fields={0: Image("NHWC"), 1: Labels(10)}, shuffle=True, num_workers=2,
-        multiprocessing_context="spawn", persistent_workers=True,
-    )  # fmt: skip
-    alone = loader(rows=data, fields={0: Image("NHWC"), 1: Labels(10)}, shuffle=True)
-    for _ in range(2):
-        assert_same(spawned, alone)
-
-
-def test_the_plan_is_that_of_every_other_framework():
-    mixer = bm.Mixer(POLICY, FIELDS, pairing=Roll(1), seed=3, rank=2)
-    mixed = loader(pairing=Roll(1), rank=2, num_workers=2)
-    mixed.set_epoch(5)
-    plain = DataLoader(SAMPLES, BATCH)
-    expected = [mixer(batch, step=k, epoch=5) for k, batch in enumerate(plain)]
-    assert_same(mixed, expected)
 
 
 def test_labels_match_pixels_and_bytes_stay_bytes():
@@ -136,19 +134,9 @@ def test_labels_match_pixels_and_bytes_stay_bytes():
         assert images.dtype == torch.uint8
         assert images.is_contiguous()
         content = images.double().mean((1, 2, 3))
-        assert torch.allclose(content, targets.double() @ (10.0 * torch.arange(ROWS)).double(),
+        assert torch.allclose(content, targets.double() @ (10.0 * torch.arange(COUNT)).double(),
                               atol=0.51)  # fmt: skip
         assert torch.allclose(targets.sum(1), torch.ones(len(targets)))
-
-
-def test_epochs_batches_and_ranks_differ():
-    """Lightning #20412: with seeded workers the same lams came back in every epoch."""
-    same = [(np.zeros((SIDE, SIDE, 1), np.uint8), k % BATCH) for k in range(ROWS - 2)]
-    seen = set()
-    for rank in (0, 1):
-        mixed = loader(MixUp(1.0), same, num_workers=2, rank=rank)
-        seen |= {targets.numpy().tobytes() for _ in range(3) for _, targets in mixed}
-    assert len(seen) == 2 * 3 * 5
 
 
 def test_global_generators_are_neither_read_nor_moved():
@@ -172,28 +160,43 @@ def test_set_epoch_reaches_workers_that_persist():
     assert not any(hard(mixed))
     mixed.set_epoch(7)
     assert all(hard(mixed))
-    assert mixed.epoch == 8
+    assert mixed.state_dict()["epoch"] == 8
     mixed.set_epoch(0)
     assert not any(hard(mixed))
 
 
-def test_without_set_epoch_each_pass_is_the_next():
-    counted, told = loader(shuffle=True), loader(shuffle=True)
-    for epoch in range(3):
-        assert counted.epoch == epoch
-        told.set_epoch(epoch)
-        assert_same(counted, told)
+def state(epoch, step, batches=6, size=BATCH, seed=3):
+    return {"seed": seed, "epoch": epoch, "step": step, "batches": batches, "batch_size": size}
 
 
-def test_a_pass_that_was_broken_off_is_over():
-    mixed = loader(shuffle=True, num_workers=2, persistent_workers=True)
-    for _ in zip(range(2), mixed):
-        pass
-    second = loader(shuffle=True)
+def taken(batches, count):
+    given = iter(batches)
+    return [next(given) for _ in range(count)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_pass_that_was_broken_off_is_over(workers):
+    """The next one has another number, of which nobody knows whether it is that of an epoch."""
+    mixed = loader(shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    taken(mixed, 2)
+    second, first = loader(shuffle=True), loader(shuffle=True)
     second.set_epoch(1)
     assert_same(mixed, second)
     mixed.set_epoch(0)  # and may be repeated from its start
-    assert_same(mixed, loader(shuffle=True))
+    assert_same(mixed, first)
+    assert mixed.state_dict() == state(1, 0)
+
+
+def test_a_look_at_a_batch_does_not_move_a_schedule_in_silence():
+    mixed = loader(Schedule.off_after(MixUp(1.0), epoch=1))
+    look = taken(mixed, 1)
+    with pytest.raises(bm.MixError, match="nobody has told"):
+        list(mixed)
+    mixed.set_epoch(0)
+    assert_same(taken(mixed, 1), look)
+    mixed.set_epoch(0)
+    assert len(list(mixed)) == 6
+    assert all((targets.max(1).values == 1).all() for _, targets in mixed)  # the next, by its count
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -204,8 +207,8 @@ def test_resume_in_the_middle_of_an_epoch(workers, told):
     passing = iter(first)
     for _ in range(2):
         next(passing)
-    state = copy.deepcopy(first.state_dict())
-    assert state == {"seed": 3, "epoch": 1, "step": 2}
+    saved = copy.deepcopy(first.state_dict())
+    assert saved == state(1, 2)
     rest = list(passing)
     read = []
 
@@ -214,29 +217,211 @@ def test_resume_in_the_middle_of_an_epoch(workers, told):
             read.append(row)
             return super().__getitem__(row)
 
-    resumed = loader(rows=Noted(SAMPLES), shuffle=True, num_workers=0)
-    resumed.load_state_dict(state)
+    resumed = loader(rows=Noted(ROWS), shuffle=True, num_workers=0)
+    resumed.load_state_dict(saved)
     if told:  # as a loop over the epochs that are left would do
         resumed.set_epoch(1)
-    assert resumed.state_dict() == state
+    assert resumed.state_dict() == saved
     assert_same(resumed, rest)
     assert len(rest) == 4
-    assert len(read) == ROWS - 2 * BATCH  # what came before is not read
+    assert len(read) == COUNT - 2 * BATCH  # what came before is not read
     assert_same(resumed, list(first))  # the epoch after it, from its start
-    assert resumed.state_dict() == {"seed": 3, "epoch": 3, "step": 0}
+    assert resumed.state_dict() == state(3, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_state_after_the_last_batch_is_the_next_epoch(workers):
+    """A host that knows the length takes no more, and saves while the pass is suspended."""
+    mixed = loader(shuffle=True, num_workers=workers)
+    passing = iter(mixed)
+    for step in range(6):
+        assert mixed.state_dict() == state(0, step)
+        next(passing)
+    assert mixed.state_dict() == state(1, 0)
+    resumed = loader(shuffle=True)
+    resumed.load_state_dict(mixed.state_dict())
+    assert_same(resumed, mixed)
+
+
+def test_a_place_to_go_on_at_is_not_lost_by_a_look():
+    whole = loader(shuffle=True)
+    whole.set_epoch(2)
+    expected = list(whole)
+    resumed = loader(shuffle=True)
+    resumed.load_state_dict(state(2, 4))
+    assert_same(taken(resumed, 1), expected[4:5])
+    with pytest.raises(bm.MixError, match=r"\(2, 4\) was broken off.*\n?.*set_epoch\(2\)"):
+        list(resumed)
+    resumed.set_epoch(2)
+    assert_same(resumed, expected[4:])
+    assert_same(resumed, whole)  # epoch 3
+    resumed.load_state_dict(state(2, 4))
+    taken(resumed, 1)
+    resumed.set_epoch(3)
+    assert len(list(resumed)) == 6
+
+
+def test_two_passes_at_once():
+    mixed = loader(shuffle=True)
+    one, two = iter(mixed), iter(mixed)
+    next(one), next(two), next(one)
+    assert mixed.state_dict() == state(1, 1)
+    list(one)
+    assert mixed.state_dict() == state(1, 1)
+    list(two)
+    third = loader(shuffle=True)
+    third.set_epoch(2)
+    assert_same(mixed, third)
 
 
 def test_a_state_of_another_run_is_refused():
-    with pytest.raises(bm.MixError, match="this loader has seed=3"):
-        loader().load_state_dict({"seed": 4, "epoch": 0, "step": 0})
-    with pytest.raises(bm.MixError, match="seed, epoch and step"):
-        loader().load_state_dict({"seed": 3})
+    for wrong, message in [
+        (state(0, 0, seed=4), "seed=4; seed=3 is set"),
+        ({"seed": 3}, "seed, epoch, step, batches and batch_size"),
+        (state(0, 2, 3, 8), "batches': 3"),  # would be other rows
+        (state(0, 6), "step=6 of an epoch of 6"),
+        (state(0, 700), "step=700"),
+        (state(0, -1), ">= 0"),
+    ]:
+        with pytest.raises(bm.MixError, match=message):
+            loader().load_state_dict(wrong)
+    loader().load_state_dict(state(1, 0, 3, 8))  # between epochs other batches may follow
+    left_out = MixLoader(ROWS, bm.Mixer(POLICY, FIELDS), batch_size=BATCH, shuffle=True)
+    left_out.load_state_dict(state(2, 3))
+    given = loader(shuffle=True)
+    given.load_state_dict(state(2, 3))
+    assert_same(left_out, given)
+    assert left_out.state_dict()["seed"] == 3
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, "2", None])
+def test_a_wrong_epoch_is_refused(epoch):
+    mixed = loader()
+    for told in (mixed, mixed.sampler, mixed.batch_sampler):
+        with pytest.raises(bm.MixError, match="set_epoch"):
+            told.set_epoch(epoch)
+    assert mixed.state_dict() == state(0, 0)
+
+
+def test_the_first_argument_is_a_mixer_and_is_left_alone():
+    mixer = bm.Mixer(POLICY, FIELDS, seed=3)
+    for made in (MixCollate, MixModule, lambda wrong: MixLoader(ROWS, wrong)):
+        for wrong in (POLICY, FIELDS, None, bm.Mixer(POLICY, {})):
+            with pytest.raises(bm.MixError, match=r"Mixer\(CutMix"):
+                made(wrong)
+        made(mixer)
+    taken(MixLoader(ROWS, mixer, sampler=DistributedSampler(ROWS, 2, 1)), 1)
+    assert vars(mixer) == vars(bm.Mixer(POLICY, FIELDS, seed=3, pairing=mixer.pairing))
+
+
+WAYS = ["shards", "split", "uneven", "dispatched", "seedable"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_prepared_by_accelerate(processes, tmp_path):
+    """It cuts and joins the batches of the loader, and tells them the epoch."""
+    script = str(Path(__file__).parent / "scripts" / "accelerate_loader.py")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    words = [sys.executable, *(launch if processes == 2 else []), script, str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    for way in WAYS:
+        found = [json.loads((tmp_path / f"{way}{k}").read_text()) for k in range(processes)]
+        told = found[0][1]
+        assert all(passes[1] == passes[2] for passes in found), way  # counted as it is told
+        orders = [[rows for rows, _ in passes] for passes in found[0]]
+        assert orders[0] != orders[1]
+        assert not any(a == b for (_, a), (_, b) in zip(found[0][0], told))  # weights
+        for at in range(2):  # each row is met, in one process or the other
+            rows = [row for passes in found for batch, _ in passes[at] for row in batch]
+            assert set(rows) == set(range(18))
+        if processes == 2:
+            assert not any(a == b for (_, a), (_, b) in zip(found[0][1], found[1][1]))
+        elif way != "seedable":  # whose order is Accelerate's
+            mixer = bm.Mixer(MixUp(1.0), {0: Image("NCHW"), 1: Labels(18)}, seed=0)
+            rows = [(torch.ones(1, 2, 2), k, k) for k in range(18)]
+            whole = MixLoader(rows, mixer, batch_size=4, shuffle=True)
+            for at in range(2):
+                assert orders[at] == [ids.tolist() for *_, ids in whole]
+
+
+# memory ----------------------------------------------------------------------------------------
+
+
+class Views(torch.utils.data.Dataset):
+    """Rows and masks that are views of one array each."""
+
+    def __init__(self):
+        self.images = np.arange(8 * 6 * 6 * 3, dtype=np.float32).reshape(8, 6, 6, 3)
+        self.masks = np.arange(8 * 6 * 6, dtype=np.int64).reshape(8, 6, 6)
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, row):
+        return self.images[row], self.masks[row], row
+
+
+class Batches(Views):
+    def __getitems__(self, rows):
+        return [torch.utils.data.default_convert(self[row]) for row in rows]
+
+
+def views_of(rows):
+    """A batch that is the data set's own memory, as a collate function may make it."""
+    images, masks, labels = zip(*rows)
+    at = slice(labels[0], labels[-1] + 1)
+    own = (parts[0].base.reshape(-1, *parts[0].shape)[at] for parts in (images, masks))
+    return *own, np.array(labels)
+
+
+THREE = {0: Image("NHWC"), 1: Ids("NHW"), 2: Labels(8)}
+
+
+@pytest.mark.parametrize(
+    ("rows", "collate"),
+    [(Views, None), (Batches, None), (Views, views_of), (Views, default_collate)],
+)
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("made", [MixLoader, MixCollate])
+def test_memory_of_the_data_set_is_never_written_to(rows, collate, inplace, made):
+    data = rows()
+    if inplace and collate is views_of:
+        return  # its user says that he may
+    mixer = bm.Mixer(MixUp(1.0), THREE, seed=3, inplace=inplace)
+    before = data.images.copy(), data.masks.copy()
+    if made is MixLoader:
+        batches = list(MixLoader(data, mixer, batch_size=4, collate_fn=collate))
+    else:
+        batches = list(DataLoader(data, 4, collate_fn=MixCollate(mixer, collate)))
+    assert (data.images == before[0]).all()
+    assert (data.masks == before[1]).all()
+    for step, batch in enumerate(batches):
+        at = slice(4 * step, 4 * step + 4)
+        plain = data.images[at], data.masks[at], np.arange(8)[at]
+        for got, expected in zip(batch, mixer.but(inplace=False)(plain, step=step)):
+            assert np.array_equal(np.asarray(got), expected)
+
+
+def test_what_was_stacked_here_is_mixed_in_place(monkeypatch):
+    """A mask is stacked by PyTorch, and needs no second copy; what you collate is yours."""
+    written = []
+
+    class Noted(Ids):
+        def __call__(self, value, plan, other=None, out=None):
+            written.append(out is value)
+            return super().__call__(value, plan, other, out)
+
+    fields = THREE | {1: Noted("NHW")}
+    list(MixLoader(Views(), bm.Mixer(MixUp(1.0), fields), batch_size=4))
+    list(MixLoader(Views(), bm.Mixer(MixUp(1.0), fields), batch_size=4, collate_fn=views_of))
+    assert written == [True, True, False, False]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_data_set_is_not_written_to(workers):
     """timm's FastCollateMixup writes to the arrays of the data set in two modes."""
-    frozen = [(image.copy(), label) for image, label in SAMPLES]
+    frozen = [(image.copy(), label) for image, label in ROWS]
     for image, _ in frozen:
         image.flags.writeable = False
     for _ in range(2):
@@ -245,7 +430,7 @@ def test_the_data_set_is_not_written_to(workers):
     before = tensors.tensors[0].clone()
     list(loader(rows=tensors, fields={0: Image("NCHW"), 1: Labels(8)}))
     assert torch.equal(tensors.tensors[0], before)
-    assert all((a == b).all() for (a, _), (b, _) in zip(frozen, SAMPLES))
+    assert all((a == b).all() for (a, _), (b, _) in zip(frozen, ROWS))
 
 
 def sampled(**options):
@@ -256,36 +441,107 @@ def test_every_way_of_choosing_rows():
     generator = torch.Generator()
     assert [len(b) for b in sampled()] == [4, 4, 4, 4, 4, 2]
     assert [len(b) for b in sampled(drop_last=True)] == [4] * 5
-    assert sampled(sampler=range(ROWS - 1, -1, -1))[0] == [21, 20, 19, 18]
-    batches = BatchSampler(range(0, ROWS, 2), 5, drop_last=True)
-    given = MixLoader(SAMPLES, None, FIELDS, batch_sampler=batches)
+    assert sampled(sampler=range(COUNT - 1, -1, -1))[0] == [21, 20, 19, 18]
+    batches = BatchSampler(range(0, COUNT, 2), 5, drop_last=True)
+    given = MixLoader(ROWS, bm.Mixer(None, FIELDS), batch_sampler=batches)
     assert [b[1].argmax(1).tolist() for b in given] == [[0, 2, 4, 6, 8], [10, 12, 14, 16, 18]]
     assert len(given) == 2
     seeded = sampled(shuffle=True, generator=generator.manual_seed(5))
     assert seeded == sampled(shuffle=True, generator=generator.manual_seed(5))
-    plain = DataLoader(SAMPLES, BATCH, shuffle=True, generator=generator.manual_seed(5))
+    plain = DataLoader(ROWS, BATCH, shuffle=True, generator=generator.manual_seed(5))
     assert seeded == [batch[1].tolist() for batch in plain]  # a generator of your own decides
-    weighted = WeightedRandomSampler([1.0] + [0.0] * (ROWS - 1), 8)
+    weighted = WeightedRandomSampler([1.0] + [0.0] * (COUNT - 1), 8)
     assert sampled(sampler=weighted) == [[0] * 4] * 2
     orders = {str(sampled(shuffle=True, seed=seed)) for seed in range(3)}
     assert len(orders) == 3
-    assert sorted(row for rows in sampled(shuffle=True) for row in rows) == list(range(ROWS))
+    assert sorted(row for rows in sampled(shuffle=True) for row in rows) == list(range(COUNT))
 
 
-def test_a_distributed_sampler_is_told_the_epoch():
+def ids(batches):
+    return [k for batch in batches for k in batch[1].argmax(1).tolist()]
+
+
+@pytest.mark.parametrize("told", ["loader", "its sampler", "sampler", "nobody"])
+def test_a_distributed_sampler_and_the_numbers_go_together(told):
     """Forgetting its set_epoch is a classic: all epochs have one order."""
-    parts = [
-        loader(None, sampler=DistributedSampler(SAMPLES, 2, rank, seed=1), rank=rank)
-        for rank in (0, 1)
-    ]
+    samplers = [DistributedSampler(ROWS, 2, rank, seed=1) for rank in (0, 1)]
+    parts = [loader(None, sampler=sampler) for sampler in samplers]
     orders = []
-    for epoch in (0, 1):
-        for part in parts:
-            part.set_epoch(epoch)
-        rows = [[k for _, y in part for k in y.argmax(1).tolist()] for part in parts]
-        assert sorted(rows[0] + rows[1]) == list(range(ROWS))
+    for epoch in (0, 1, 2) if told == "nobody" else (0, 1, 4):
+        for part, sampler in zip(parts, samplers):
+            if told == "its sampler":
+                assert hasattr(part.sampler, "set_epoch")  # as scripts ask
+            if told != "nobody":
+                {"loader": part, "its sampler": part.sampler, "sampler": sampler}[told].set_epoch(
+                    epoch
+                )
+        rows = [ids(part) for part in parts]
+        assert [sampler.epoch for sampler in samplers] == [epoch] * 2
+        assert [part.state_dict()["epoch"] for part in parts] == [epoch + 1] * 2
+        assert sorted(rows[0] + rows[1]) == list(range(COUNT))
         orders.append(rows)
-    assert orders[0] != orders[1]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_the_rank_is_that_of_the_sampler_where_none_was_given():
+    parts = [
+        loader(MixUp(1.0), sampler=DistributedSampler(ROWS, 2, rank, shuffle=False), **given)
+        for rank, given in [(0, {"rank": None}), (1, {"rank": None}), (0, {"rank": 1})]
+    ]
+    first, second, told = [[targets.max(1).values for _, targets in part] for part in parts]
+    assert not any(torch.equal(a, b) for a, b in zip(first, second))
+    lam = [
+        bm.draw(MixUp(1.0), bm.Key(3, 0, k, 1), len(t), {"H": 8, "W": 8}).lam
+        for k, t in enumerate(told)
+    ]
+    for mixed in (second, told):
+        assert all(np.allclose(np.maximum(v, 1 - v), t) for v, t in zip(lam, mixed))
+
+
+def test_what_hosts_look_for():
+    sampler = DistributedSampler(ROWS, 2, 0)
+    mixed = loader(sampler=sampler, drop_last=True)
+    assert isinstance(mixed.sampler, DistributedSampler)
+    assert (mixed.sampler.num_replicas, list(mixed.sampler)) == (2, list(sampler))
+    assert len(mixed.sampler) == len(sampler)
+    assert (mixed.batch_size, mixed.drop_last) == (BATCH, True)
+    assert (mixed.batch_sampler.batch_size, mixed.batch_sampler.drop_last) == (BATCH, True)
+    for copied in (copy.deepcopy(mixed), pickle.loads(pickle.dumps(mixed))):
+        copied.sampler.set_epoch(2)
+        assert copied.state_dict()["epoch"] == copied.sampler.epoch == 2
+    assert mixed.state_dict()["epoch"] == 0
+
+    class Named(list):
+        classes = ("cat", "dog")
+
+    named = loader(rows=Named(ROWS))
+    assert named.dataset.classes == ("cat", "dog")
+    with pytest.raises(AttributeError):
+        _ = named.dataset.nothing
+
+
+def test_a_batch_sampler_of_your_own():
+    """It may count epochs, and need not know its length."""
+
+    class Own:
+        told = None
+
+        def __iter__(self):
+            yield from ([0, 1], [2, 3, 4])
+
+        def set_epoch(self, epoch):
+            self.told = epoch
+
+    own = Own()
+    given = MixLoader(ROWS, bm.Mixer(POLICY, FIELDS, seed=3), batch_sampler=own)
+    assert [len(images) for images, _ in given] == [2, 3]
+    assert own.told == 0
+    assert given.state_dict() == state(1, 0, 0, 0)
+    passing = iter(given)
+    next(passing)
+    resumed = MixLoader(ROWS, bm.Mixer(POLICY, FIELDS, seed=3), batch_sampler=Own())
+    resumed.load_state_dict(given.state_dict())
+    assert_same(resumed, passing)
 
 
 class Fetched(TensorDataset):
@@ -304,6 +560,7 @@ def test_data_sets_that_fetch_batches_and_the_data_set_inside():
     assert mixed.dataset.dataset is data
     assert len(mixed.dataset) == 10
     assert mixed.dataset[3][1] == 3
+    assert [k for _, k in Subset(mixed.dataset, [3, 5]).__getitems__([1, 0])] == [5, 3]
 
 
 def test_any_structure_masks_and_what_is_not_named():
@@ -350,7 +607,7 @@ def test_bare_rows_numbers_and_a_collate_of_your_own():
         return default_collate(rows[::-1])
 
     mixed = loader(collate_fn=reversed_rows)
-    plain = DataLoader(SAMPLES, BATCH, collate_fn=reversed_rows)
+    plain = DataLoader(ROWS, BATCH, collate_fn=reversed_rows)
     mixer = bm.Mixer(POLICY, FIELDS, seed=3)
     assert_same(mixed, [mixer(batch, step=k) for k, batch in enumerate(plain)])
 
@@ -374,10 +631,10 @@ def test_batches_can_be_normalised_after_the_workers():
 def test_what_has_no_numbered_batches_is_refused():
     class Stream(IterableDataset):
         def __iter__(self):
-            return iter(SAMPLES)
+            return iter(ROWS)
 
     with pytest.raises(bm.MixError, match="Batches are numbered where their indices are chosen"):
-        MixLoader(Stream(), POLICY, FIELDS)
+        MixLoader(Stream(), bm.Mixer(POLICY, FIELDS))
     with pytest.raises(bm.MixError, match="batch_size=None"):
         loader(batch_size=None)
 
@@ -449,7 +706,7 @@ def test_pairs_travel_from_the_workers():
 
 def module(**options):
     fields = {0: Image("NCHW"), 1: Labels(10, smoothing=0.1)}
-    return MixModule(POLICY, fields, **{"seed": 3} | options)
+    return MixModule(bm.Mixer(POLICY, fields, **{"seed": 3} | options))
 
 
 def batch():
@@ -477,10 +734,22 @@ def test_a_checkpoint_resumes_in_the_middle_of_an_epoch(tmp_path):
     torch.save(model.state_dict(), tmp_path / "model.pt")
     expected = [model["mix"](given) for _ in range(2)]
 
-    again = torch.nn.ModuleDict({"mix": module(seed=0), "net": torch.nn.Linear(2, 2)})
+    left_out = MixModule(bm.Mixer(POLICY, model["mix"].mixer.fields))
+    again = torch.nn.ModuleDict({"mix": left_out, "net": torch.nn.Linear(2, 2)})
     again.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
     assert_same([again["mix"](given) for _ in range(2)], expected)
     assert again["mix"].mixer.state_dict() == {"seed": 3, "epoch": 4, "step": 5}
+
+
+def test_weights_of_another_run_do_not_bring_its_mixes():
+    trained, tuned = torch.nn.Sequential(module()), torch.nn.Sequential(module(seed=99))
+    trained[0](batch())
+    with pytest.raises(RuntimeError, match="MixModule of seed=3, where seed=99 is set"):
+        tuned.load_state_dict(trained.state_dict())
+    (passed_over,) = tuned.load_state_dict(trained.state_dict(), strict=False).unexpected_keys
+    assert "seed=3" in passed_over
+    tuned.load_state_dict({})  # weights that were saved without it
+    assert tuned[0].mixer.state_dict() == {"seed": 99, "epoch": 0, "step": 0}
 
 
 def test_module_survives_pickle_copy_and_other_structures():
@@ -490,7 +759,8 @@ def test_module_survives_pickle_copy_and_other_structures():
     expected = mix(given)
     for other in copies:
         assert_same([other(given)], [expected])
-    tree = MixModule(MixUp(1.0), {("x", "image"): Image("NCHW"), "seg": Ids("NHW")})
+    fields = {("x", "image"): Image("NCHW"), "seg": Ids("NHW")}
+    tree = MixModule(bm.Mixer(MixUp(1.0), fields))
     out = tree({"x": {"image": given[0]}, "seg": given[0][:, 0].mul(9).long(), "id": "a"})
     assert out["seg"].dtype == torch.int64
     assert out["id"] == "a"

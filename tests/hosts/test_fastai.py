@@ -1,4 +1,4 @@
-"""fastai: BatchMix, MixUp and CutMix in a real Learner.
+"""fastai: MixCallback, MixUp and CutMix in a real Learner.
 
 What fastai's own callbacks get wrong has a test each. The oracle for labels needs no plan: row i is
 an image that is 1 in channel i and 0 elsewhere, so the mean of channel j is the share of row j.
@@ -36,7 +36,7 @@ with warnings.catch_warnings():
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader
     from fastai.interpret import Interpretation
-    from fastai.learner import load_learner
+    from fastai.learner import AvgMetric, load_learner
     from fastai.losses import (
         BCEWithLogitsLossFlat,
         CrossEntropyLossFlat,
@@ -45,7 +45,7 @@ with warnings.catch_warnings():
         MSELossFlat,
     )
 
-    from batchmix.adapters.fastai import BatchMix, CutMix, MixUp
+    from batchmix.adapters.fastai import CutMix, MixCallback, MixUp
 
 pytestmark = [
     # fastai names numpy.core where it loads a model
@@ -54,8 +54,13 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 B = 8  # rows, channels and classes
 PLAIN = bm.policies.MixUp(1.0)
-POLICIES = [MixUp(1.0), CutMix(), BatchMix(Switch([PLAIN, bm.policies.CutMix()]))]
+POLICIES = [MixUp(1.0, seed=0), CutMix(seed=0), MixCallback(Switch([PLAIN, bm.policies.CutMix()]))]
 SHARES = torch.eye(B)[:, :, None, None].expand(B, B, 6, 10).clone()  # row i is 1 in channel i
+
+
+@pytest.fixture(autouse=True)
+def _same_draws():
+    torch.manual_seed(0)
 
 
 class Seen(Callback):
@@ -149,6 +154,7 @@ LOSSES = {
     "function": F.cross_entropy,
     "partial": partial(F.cross_entropy, label_smoothing=0.1),
     "weights": nn.CrossEntropyLoss(weight=torch.linspace(0.5, 2, B)),
+    "ignored": nn.CrossEntropyLoss(ignore_index=3),
     "sum": nn.CrossEntropyLoss(reduction="sum"),
     "sum_partial": partial(F.cross_entropy, reduction="sum"),
     "smooth": LabelSmoothingCrossEntropyFlat(),
@@ -327,7 +333,7 @@ def test_two_that_cut_are_refused():
 
 
 def test_two_that_disagree_about_a_target_are_refused():
-    soft = BatchMix(PLAIN, fields={0: Image("NCHW"), 1: Labels(B)}, seed=2)
+    soft = MixCallback(bm.Mixer(PLAIN, {0: Image("NCHW"), 1: Labels(B)}, seed=2))
     learn = learner(rows_of(SHARES, torch.arange(B)), [MixUp(seed=1), soft], nn.CrossEntropyLoss())
     with pytest.raises(bm.MixError, match="the same targets"), learn.no_bar():
         learn.fit(1)
@@ -366,7 +372,9 @@ def test_integers_that_are_multi_hot():
 def test_soft_labels_from_a_field():
     fields = {0: Image("NCHW"), 1: Labels(B, smoothing=0.1)}
     learn = learner(
-        rows_of(SHARES, torch.arange(B)), BatchMix(PLAIN, fields=fields), nn.CrossEntropyLoss()
+        rows_of(SHARES, torch.arange(B)),
+        MixCallback(bm.Mixer(PLAIN, fields)),
+        nn.CrossEntropyLoss(),
     )
     (batch,) = fit(learn)
     expected = shares(batch["xb"][0]) * 0.9 + 0.1 / B
@@ -388,9 +396,10 @@ class Pixels(nn.Module):
 def test_segmentation():
     """The mask of a pasted box comes with it; fastai has none of this."""
     ids = torch.tensor([3, 0, 1, 2, 0, 1, 2, 1])[:, None, None].expand(B, 6, 10).clamp(max=2)
-    mixing = BatchMix(bm.policies.CutMix(), fields={0: Image("NCHW"), 1: Mask("NHW")})
-    loss = CrossEntropyLossFlat(axis=1)
-    (batch,) = fit(learner(rows_of(SHARES, ids), mixing, loss, Pixels()))
+    mixer = bm.Mixer(bm.policies.CutMix(), {0: Image("NCHW"), 1: Mask("NHW")})
+    before, loss = dict(vars(mixer)), CrossEntropyLossFlat(axis=1)
+    (batch,) = fit(learner(rows_of(SHARES, ids), MixCallback(mixer), loss, Pixels()))
+    assert vars(mixer) == before  # it may be another loader's too
     x, mask = torch.Tensor(batch["xb"][0]), batch["yb"][0]
     assert torch.equal(mask, ids[:, 0, 0][x.argmax(1)])
     assert not torch.equal(mask, ids)
@@ -400,7 +409,7 @@ def test_segmentation():
 def test_a_mask_that_is_not_named_is_refused():
     ids = torch.zeros(B, 6, 10).long()
     learn = learner(rows_of(SHARES, ids), CutMix(), CrossEntropyLossFlat(axis=1), Pixels())
-    with pytest.raises(bm.MixError, match=r"target 1 has shape \(8, 6, 10\)"):
+    with pytest.raises(bm.MixError, match=r"of shape \(8, 6, 10\)"):
         fit(learn)
 
 
@@ -429,7 +438,7 @@ def test_columns_of_ids_are_named_or_refused():
     rows = rows_of(torch.arange(B)[:, None], torch.eye(B), torch.arange(B))
     with pytest.raises(bm.MixError, match="cannot"):
         fit(learner(rows, MixUp(), model=Net(B + 1), n_inp=2))
-    mixing = BatchMix(PLAIN, fields={1: Features("NC")})
+    mixing = MixCallback(bm.Mixer(PLAIN, {1: Features("NC")}))
     (batch,) = fit(learner(rows, mixing, model=Net(B + 1), n_inp=2))
     assert torch.equal(batch["xb"][0], torch.arange(B)[:, None])
     assert (batch["xb"][1].diagonal() < 1).any()
@@ -451,7 +460,7 @@ def test_two_targets():
 
 def test_layouts_that_are_not_clear_are_refused():
     learn = learner(rows_of(SHARES[..., None], torch.arange(B)), MixUp())
-    with pytest.raises(bm.MixError, match=r"images \[B, C, H, W\] or tables"):
+    with pytest.raises(bm.MixError, match=r"an image \[B, C, H, W\], a table"):
         fit(learn)
 
 
@@ -473,7 +482,7 @@ def test_the_plan_is_that_of_its_key():
         plans = {}  # noqa: RUF012
 
         def after_batch(self):
-            self.plans[self.epoch, self.iter] = self.learn.cut_mix.batch_plan
+            self.plans[self.epoch, self.iter] = self.learn.cut_mix.plan
 
     torch.manual_seed(5)
     fit(learner(rows_of(SHARES, torch.arange(B)), [CutMix(seed=9), Plans()], bs=4), 2)
@@ -488,9 +497,146 @@ def test_ranks_draw_apart(monkeypatch):
     seen = []
     for rank in "01":
         monkeypatch.setenv("RANK", rank)
-        learn = learner(rows_of(SHARES, torch.arange(B)), MixUp(1.0))
+        learn = learner(rows_of(SHARES, torch.arange(B)), MixUp(1.0, seed=0))
         seen.append(fit(learn)[0]["xb"][0])
     assert not torch.equal(*seen)
+
+
+class Keys(Callback):
+    """(epoch, step) of each plan that is drawn."""
+
+    run_valid = False
+
+    def before_fit(self):
+        self.found = getattr(self, "found", [])
+
+    def after_loss(self):
+        self.found.append(self.learn.mixed_by[0])
+
+
+def keys_of(learn):
+    return [epoch for epoch, step in learn.keys.found if step == 0]
+
+
+def test_epochs_are_counted_over_all_fits():
+    """The frozen and the first unfrozen epoch of `fine_tune` had the same plans."""
+    learn = learner(rows_of(SHARES, torch.arange(B)), [MixUp(1.0, seed=0), Keys()])
+    with learn.no_bar(), learn.no_logging():
+        learn.fine_tune(2, freeze_epochs=1)
+        first = list(learn.seen.batches)
+        assert keys_of(learn) == [0, 1, 2]
+        learn.fit(1)
+    assert keys_of(learn) == [0, 1, 2, 3]
+    assert not torch.equal(first[0]["xb"][0], first[1]["xb"][0])
+
+
+def test_a_fit_that_is_resumed_equals_one_that_was_not():
+    rows, seen = rows_of(SHARES, torch.arange(B)), {}
+    for start in (0, 1, 2):
+        learn = learner(rows, [MixUp(1.0, seed=0)])
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(3, start_epoch=start)
+        seen[start] = [batch["xb"][0] for batch in learn.seen.batches]
+        assert len(seen[start]) == 3 - start
+        assert all(map(torch.equal, seen[start], seen[0][start:]))
+
+
+def test_a_fit_that_stopped_goes_on_in_the_same_learner():
+    learn = learner(rows_of(SHARES, torch.arange(B)), [MixUp(1.0, seed=0), Keys()])
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+        learn.fit(3, cbs=StopsAt(1))
+        learn.fit(3, start_epoch=1)
+        learn.fit(1)
+    assert keys_of(learn) == [0, 1, 2, 2, 3, 4]
+
+
+class StopsAt(Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.at = epoch
+
+    def after_batch(self):
+        if self.epoch == self.at:
+            raise CancelFitException
+
+
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
+def test_a_learner_counts_its_own_epochs_and_not_those_of_lr_find(tmp_path):
+    mixing = MixUp(1.0, seed=0)
+    for _ in range(2):
+        learn = learner(rows_of(SHARES, torch.arange(B)), [mixing, Keys()])
+        learn.path = tmp_path
+        with learn.no_bar(), learn.no_logging():
+            learn.lr_find(num_it=9, show_plot=False)
+            learn.keys.found.clear()
+            learn.fit(2)
+        assert keys_of(learn) == [0, 1]
+
+
+def test_a_schedule_sees_the_epochs_of_all_fits():
+    policy = bm.policies.Schedule.off_after(PLAIN, epoch=2)
+    learn = learner(rows_of(SHARES, torch.arange(B)), MixCallback(policy))
+    mixed = []
+    with learn.no_bar(), learn.no_logging():
+        for _ in range(2):
+            learn.fit(2)
+            mixed += [not torch.equal(batch["xb"][0], SHARES) for batch in learn.seen.batches]
+    assert mixed == [True, True, False, False]
+
+
+@pytest.mark.parametrize("kind", [MixUp, CutMix])
+def test_what_is_seeded_like_fastais_draws_like_it(kind):
+    """Left out, the seed is of the generator that fastai's callbacks draw from."""
+    seeds = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        seeds.append([kind().mixer.seed for _ in range(2)])
+    assert seeds[0] == seeds[1]
+    assert len({*seeds[0], *seeds[2]}) == 4
+    assert kind(seed=5).mixer.seed == 5
+
+
+@pytest.mark.parametrize("cb", [MixUp(1.0), CutMix(1.0)], ids=repr)
+def test_a_batch_is_shown_outside_of_a_fit(cb):
+    """The cell of fastai's documentation: a Learner that has no number of a batch yet."""
+    torch.manual_seed(3)
+    dls = images()
+    with Learner(dls, Net(48, 3), loss_func=CrossEntropyLossFlat(), cbs=cb) as learn:
+        learn.epoch, learn.training, learn.dl = 0, True, dls.train
+        x, y = dls.one_batch()
+        learn._split((x, y))
+        learn("before_train")
+        learn("before_batch")
+        assert not torch.equal(cb.x, x)
+        assert torch.equal(cb.y, y)
+        assert cb.lam.shape == cb.yb1[0].shape == (8,)
+    other = on_images(None)
+    with other.no_bar(), other.no_logging():
+        other.fit_one_cycle(1, cbs=cb)
+    assert other.mixed_by[0] == (0, 1)
+
+
+def test_metrics_of_training_compare_mixed_rows_with_their_own_ids():
+    learn = learner(rows_of(SHARES, torch.arange(B)), MixUp(1.0))
+    learn.metrics = [AvgMetric(lambda pred, y: (pred.argmax(1) == y).float().mean())]
+    learn.recorder.train_metrics = True
+    (batch,) = fit(learn)
+    expected = (batch["pred"].argmax(1) == torch.arange(B)).float().mean()
+    assert learn.recorder.metric_names[2].startswith("train_")
+    assert learn.recorder.values[0][1] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "words"),
+    [
+        (0.4, {}, "policy"),
+        (bm.Mixer(PLAIN, {0: Image("NCHW")}), {"seed": 1}, "got a Mixer and seed"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(given, options, words):
+    with pytest.raises(bm.MixError, match=words):
+        MixCallback(given, **options)
 
 
 def test_no_global_generator_is_used():
@@ -534,7 +680,7 @@ NO_CUDA = ["ignore:CUDA is not available", "ignore:.*GradScaler is enabled, but 
 def test_mixed_precision(mode):
     losses = []
     for extra in ([], [MixedPrecision(amp_mode=mode)]):
-        learn = learner(rows_of(SHARES, torch.arange(B)), [MixUp(1.0), *extra])
+        learn = learner(rows_of(SHARES, torch.arange(B)), [MixUp(1.0, seed=0), *extra])
         losses.append(fit(learn)[0]["loss"])
     torch.testing.assert_close(*losses)
 
@@ -552,8 +698,8 @@ def test_half_precision(dtype):
 def test_accumulated_gradients():
     """The loss is replaced before it is divided by the number of batches."""
     rows = rows_of(SHARES, torch.arange(B))
-    plain = fit(learner(rows, MixUp(1.0), bs=4))
-    parts = fit(learner(rows, [MixUp(1.0), GradientAccumulation(n_acc=B)], bs=4))
+    plain = fit(learner(rows, MixUp(1.0, seed=0), bs=4))
+    parts = fit(learner(rows, [MixUp(1.0, seed=0), GradientAccumulation(n_acc=B)], bs=4))
     torch.testing.assert_close(parts[0]["loss"], plain[0]["loss"] / 2)
 
 
@@ -566,7 +712,7 @@ def test_a_class_is_enough_and_it_can_be_exported(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that pickle can run code
         again = load_learner(tmp_path / "learner.pkl")
-    assert again.mix_up.batch_mixer.policy == bm.policies.MixUp(0.4, dominant=True)
+    assert again.mix_up.mixer.policy == bm.policies.MixUp(0.4, dominant=True)
 
 
 @dataclass(frozen=True)
@@ -612,17 +758,21 @@ def test_parity_with_fastai(kind, target, monkeypatch):
         left, top, right, bottom = (int(v) for v in drawn["box"])
         box, lam = np.tile([[top, bottom], [left, right]], (B, 1, 1)), np.zeros(B)
     draws = Recorded(drawn["partner"].numpy(), box, 1 - lam)
-    two = learner(rows_of(x, y), BatchMix(draws, pairing=draws), loss())
+    two = learner(rows_of(x, y), MixCallback(draws, pairing=draws), loss())
     (got,) = fit(two)
     torch.testing.assert_close(got["xb"][0], expected["xb"][0])
     torch.testing.assert_close(got["yb"][0], expected["yb"][0])
     torch.testing.assert_close(got["loss"], expected["loss"])
     weights = two.model.linear.weight, one.model.linear.weight
     torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-4)
+    mixing = two.mix
+    moved = drawn["partner"] != torch.arange(B)  # a row that is its own partner is all its own here
+    torch.testing.assert_close(mixing.lam[moved], theirs.lam.expand(B)[moved])
+    torch.testing.assert_close(mixing.yb1[0], theirs.yb1[0])
 
 
 def test_the_defaults_mean_what_fastai_means():
-    mix, cut = MixUp().batch_mixer, CutMix().batch_mixer
+    mix, cut = MixUp().mixer, CutMix().mixer
     assert mix.pairing == cut.pairing == bm.pairing.Permutation()
     plan = bm.draw(mix.policy, bm.Key(0), 4096, {})
     assert plan.lam.min() >= 0.5

@@ -41,8 +41,13 @@ def plain():
     return grain.MapDataset.source(SOURCE).shuffle(seed=1).batch(BATCH)
 
 
+def mixing(policy=POLICY, fields=FIELDS, steps_per_epoch=None, **options):
+    mixer = bm.Mixer(policy, fields, **{"seed": 3, **options})
+    return MixBatch(mixer, steps_per_epoch=steps_per_epoch)
+
+
 def mixed(policy=POLICY, **options):
-    return plain().map_with_index(MixBatch(policy, FIELDS, seed=3, **options))
+    return plain().map_with_index(mixing(policy, **options))
 
 
 def workers(dataset, count):
@@ -71,7 +76,7 @@ def test_workers_do_not_matter(count):
 
 def test_mixing_after_the_workers_gives_the_same_batches():
     """The index of an IterDataset counts what comes out of it, so it belongs after the workers."""
-    mix = MixBatch(POLICY, FIELDS, seed=3)
+    mix = mixing()
     iterator = iter(workers(plain().to_iter_dataset(), 2).map_with_index(mix))
     assert_same(iterator, [mixed()[i] for i in range(BATCHES)])
     iterator.close()
@@ -89,7 +94,7 @@ def test_any_order_and_threads():
 def test_all_batches_differ_and_so_do_epochs():
     dataset = plain().map(lambda batch: {**batch, "image": np.ones((4, 8, 8, 1), np.float32)})
     dataset = dataset.map(lambda batch: {**batch, "label": np.arange(4)})  # the plan alone differs
-    dataset = dataset.map_with_index(MixBatch(MixUp(1.0), FIELDS, seed=3)).repeat(3)
+    dataset = dataset.map_with_index(mixing(MixUp(1.0))).repeat(3)
     labels = {dataset[i]["label"].tobytes() for i in range(3 * BATCHES)}
     assert len(labels) == 3 * BATCHES
 
@@ -101,7 +106,7 @@ def test_resume_in_the_middle_of_an_epoch(count, where):
         if where == "map":
             return workers(mixed().repeat(2).to_iter_dataset(), count)
         dataset = workers(plain().repeat(2).to_iter_dataset(), count)
-        return dataset.map_with_index(MixBatch(POLICY, FIELDS, seed=3))
+        return dataset.map_with_index(mixing())
 
     first = iter(stream())
     for _ in range(8):  # two batches into the second epoch
@@ -144,7 +149,7 @@ def test_what_is_not_named_is_left_alone():
 def test_the_last_batch_is_short_and_filtered_rows_are_grains_business():
     assert mixed()[BATCHES - 1]["label"].shape == (2, ROWS)
     sparse = plain().filter(lambda batch: 0 not in batch["id"])
-    dataset = sparse.map_with_index(MixBatch(POLICY, FIELDS, seed=3))
+    dataset = sparse.map_with_index(mixing())
     kept = [i for i in range(BATCHES) if 0 not in plain()[i]["id"]]
     assert [i for i in range(BATCHES) if dataset[i] is not None] == kept
     assert_same(dataset.to_iter_dataset(), [mixed()[i] for i in kept])  # still keyed by its index
@@ -165,13 +170,32 @@ def test_a_policy_may_look_at_the_epoch():
     assert (dataset[BATCHES]["label"].max(1) < 1).any()
 
 
+def test_a_policy_that_looks_at_an_epoch_that_nobody_told_is_refused():
+    dataset = mixed(Schedule.off_after(MixUp(1.0), epoch=1)).repeat(2)
+    with pytest.raises(bm.MixError, match=r"(?s)nobody has told.*steps_per_epoch"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_processes_with_slices_of_their_own_differ(count, monkeypatch):
+    """A worker of Grain has the rank of the process that started it, which it cannot ask."""
+    expected = [mixed(rank=1)[i] for i in range(BATCHES)]
+    dataset = mixed()
+    monkeypatch.setattr("batchmix.adapters.grain.process_rank", lambda: 1)
+    monkeypatch.setattr("batchmix._mixer.process_rank", lambda: 1)
+    iterator = iter(workers(dataset.to_iter_dataset(), count))
+    assert_same(iterator, expected)
+    iterator.close()
+    assert not np.array_equal(expected[0]["label"], mixed(rank=0)[0]["label"])
+
+
 def test_tuples_masks_and_eight_bits():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8)
     mask = rng.integers(0, 200, (8, SIDE, SIDE), dtype=np.uint8)
     fields = {0: Image("NHWC"), 1: Mask("NHW")}
     ds = grain.MapDataset.source(list(zip(image, mask))).batch(4)
-    ds = ds.apply(MixBatch(CutMix(1.0), fields))  # as one of the transformations of a list
+    ds = ds.apply(mixing(CutMix(1.0), fields, seed=0))  # as one of the transformations of a list
     got = ds[1]
     plan = bm.draw(CutMix(1.0), bm.Key(0, 0, 1), 4, {"H": SIDE, "W": SIDE})
     np.testing.assert_array_equal(got[0], bm.mix(image[4:], plan, "NHWC"))
@@ -193,7 +217,7 @@ class Specified:
 
 def test_the_element_spec_is_known_without_a_read():
     ds = grain.MapDataset.range(8).map(Specified()).batch(4, drop_remainder=True)
-    ds = ds.map_with_index(MixBatch(POLICY, {"image": Image("NHWC"), "label": Labels(8)}))
+    ds = ds.map_with_index(mixing(POLICY, {"image": Image("NHWC"), "label": Labels(8)}))
     spec = get_element_spec(ds)
     for name, value in ds[0].items():
         assert (spec[name].shape, spec[name].dtype) == (value.shape, value.dtype)
@@ -201,7 +225,7 @@ def test_the_element_spec_is_known_without_a_read():
 
 
 def test_it_is_small_when_pickled():
-    mix = MixBatch(POLICY, FIELDS, seed=3, steps_per_epoch=BATCHES)
+    mix = mixing(steps_per_epoch=BATCHES)
     assert len(pickle.dumps(mix)) < 1000
     assert_same([pickle.loads(pickle.dumps(mix)).map_with_index(7, plain()[1])],
                 [mix.map_with_index(7, plain()[1])])  # fmt: skip
@@ -210,11 +234,11 @@ def test_it_is_small_when_pickled():
 @pytest.mark.parametrize("bad", [0, -1, 2.5, "6"])
 def test_steps_per_epoch_counts_batches(bad):
     with pytest.raises(bm.MixError, match="steps_per_epoch"):
-        MixBatch(POLICY, FIELDS, steps_per_epoch=bad)
+        mixing(steps_per_epoch=bad)
 
 
 def test_a_missing_field_is_an_error_also_from_a_worker():
-    dataset = plain().map_with_index(MixBatch(POLICY, {"image": Image("NHWC"), "lable": Labels(2)}))
+    dataset = plain().map_with_index(mixing(POLICY, {"image": Image("NHWC"), "lable": Labels(2)}))
     with pytest.raises(bm.MixError, match="Did you mean 'label'"):
         dataset[0]
     iterator = iter(workers(dataset.to_iter_dataset(), 1))

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 import batchmix as bm
+import batchmix.adapters.huggingface as adapter
 from batchmix.adapters.huggingface import MixCollator, MixTraining, soft_cross_entropy
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp, Schedule, Switch
@@ -252,6 +253,44 @@ def test_a_collator_that_mixes_is_refused_as_the_trainers(tmp_path):
         run.train()
 
 
+def test_smoothing_that_would_not_reach_the_labels_is_refused(tmp_path):
+    run = trainer(tmp_path, label_smoothing_factor=0.1)
+    with pytest.raises(bm.MixError, match=r"smoothing=\.\.\."):
+        run.train()
+
+
+@pytest.mark.parametrize(("given", "rank"), [(None, 1), (5, 5)])
+def test_the_rank_is_the_trainers_unless_one_is_given(given, rank):
+    options = {} if given is None else {"rank": given}
+    mixing = MixTraining(MixCollator(POLICY, CLASSES, seed=3, **options))
+    batches = loader(default_data_collator, 0)
+    args = SimpleNamespace(process_index=1, label_smoothing_factor=0.0)
+    state = SimpleNamespace(epoch=0.0)
+    mixing.on_train_begin(args, state, None, model=None, train_dataloader=batches)
+    mixing.on_epoch_begin(args, state, None)
+    assert_same(list(batches), expected(1, rank=rank))
+    mixing.on_train_end(args, state, None)
+    assert batches.collate_fn is default_data_collator
+    assert mixing.mix.mixer.rank == given
+
+
+def test_only_memory_that_the_default_collator_made_is_written_to(monkeypatch):
+    rows, made = [Rows()[i] for i in range(BATCH)], []
+
+    def collate(given):
+        made.append(default_data_collator(given))
+        return made[-1]
+
+    one = MixCollator(POLICY, CLASSES, collator=collate, seed=3)(rows)
+    assert not torch.equal(made[0]["pixel_values"], one["pixel_values"])
+    monkeypatch.setattr(adapter, "default_data_collator", collate)
+    two = MixCollator(POLICY, CLASSES, collator=collate, seed=3)(rows)
+    assert made[1]["pixel_values"].data_ptr() == two["pixel_values"].data_ptr()
+    assert torch.equal(one["pixel_values"], two["pixel_values"])
+    assert all(torch.equal(row["pixel_values"], Rows()[i]["pixel_values"])
+               for i, row in enumerate(rows))  # fmt: skip
+
+
 def loader(mix, workers, **options):
     options |= {"multiprocessing_context": "fork"} if workers else {}
     return DataLoader(Rows(), BATCH, collate_fn=mix, num_workers=workers, **options)
@@ -280,11 +319,19 @@ def test_other_fields_and_collators():
         return {"image": images, "y": torch.tensor([row["labels"] for row in rows])}
 
     fields = {"image": Image("NCHW"), "y": Labels(CLASSES, smoothing=0.1)}
-    mix = MixCollator(POLICY, collator=collate, fields=fields, seed=3)
+    mix = MixCollator(bm.Mixer(POLICY, fields, seed=3), collator=collate)
     batch = mix([Rows()[i] for i in range(BATCH)])
     assert torch.equal(batch["image"], expected(1)[0]["pixel_values"])
     smooth = expected(1)[0]["labels"] * 0.9 + 0.1 / CLASSES
     torch.testing.assert_close(batch["y"], smooth)
+
+
+def test_classes_beside_fields_are_refused():
+    mixer = bm.Mixer(POLICY, {"pixel_values": Image("NCHW"), "labels": Labels(CLASSES)})
+    with pytest.raises(bm.MixError, match="Give both to Labels"):
+        MixCollator(mixer, CLASSES)
+    with pytest.raises(bm.MixError, match="got a Mixer and rank"):
+        MixCollator(mixer, rank=0)
 
 
 def test_rows_of_numpy_and_wrong_labels():
@@ -295,22 +342,19 @@ def test_rows_of_numpy_and_wrong_labels():
 
 
 def test_two_processes_of_accelerate():
-    """Ranks differ, a run repeats, and collator and mixer agree."""
+    """Ranks differ, asked of each process, and collator and mixer agree."""
     script = Path(__file__).parent / "scripts" / "accelerate_ddp.py"
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    runs = []
-    for _ in range(2):
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [*words, str(script)], capture_output=True, text=True, cwd=ROOT, env=environment
-        )
-        assert done.returncode == 0, done.stderr
-        found = re.findall(r"rank (\d): (\[.*?\])", done.stdout)
-        runs.append({int(rank): ast.literal_eval(seen) for rank, seen in found})
-    assert sorted(runs[0]) == [0, 1]
-    assert runs[0] == runs[1]
-    assert len(runs[0][0]) == len(runs[0][1]) == 16
-    met = set(runs[0][0]) & set(runs[0][1])  # by chance: lam has 4096 values
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*words, str(script)], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r"rank (\d): (\[.*?\])", done.stdout)
+    seen = {int(rank): ast.literal_eval(weights) for rank, weights in found}
+    assert sorted(seen) == [0, 1]
+    assert len(seen[0]) == len(seen[1]) == 16
+    met = set(seen[0]) & set(seen[1])  # by chance: lam has 4096 values
     assert len(met) <= 1
 
 

@@ -1,6 +1,7 @@
 """MixCallback in real Trainers: what is mixed, by which plan, on resume, and in two processes."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -9,14 +10,16 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities import CombinedLoader
 from torch.utils.data import DataLoader
 
 import batchmix as bm
 from batchmix.adapters.lightning import MixCallback
+from batchmix.adapters.torch import MixCollate, MixLoader
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp, Schedule, Switch
+from hosts import stream
 
 pytestmark = [
     # workers, intervals of logs and the like are no matter here
@@ -119,7 +122,7 @@ def assert_same(one, two):
 
 def test_training_batches_are_mixed_by_epoch_and_batch():
     net = Net()
-    trainer(MixCallback(POLICY, FIELDS, seed=3)).fit(net, loader())
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))).fit(net, loader())
     assert_same(net.seen, expected())
     ids = torch.arange(ROWS, dtype=torch.float32)
     for _, _, x, y in net.seen:  # row i of the data holds i
@@ -128,7 +131,7 @@ def test_training_batches_are_mixed_by_epoch_and_batch():
 
 
 def test_everything_else_is_not():
-    net, mix = Net(), MixCallback(POLICY, FIELDS, seed=3)
+    net, mix = Net(), MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))
     run = trainer(mix, val_check_interval=2)  # in the middle of an epoch, too
     run.fit(net, loader(), loader())
     assert_same(net.seen, expected())
@@ -141,7 +144,7 @@ def test_everything_else_is_not():
 
 
 def test_a_second_fit_is_mixed_once_and_a_removed_callback_is_gone():
-    net, mix = Net(), MixCallback(POLICY, FIELDS, seed=3)
+    net, mix = Net(), MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))
     run = trainer(mix, epochs=1)
     run.fit(net, loader())
     run.fit_loop.max_epochs = 2
@@ -159,7 +162,7 @@ def test_it_is_undone_after_an_error():
         def training_step(self, batch, batch_idx):
             raise KeyError("stop")
 
-    mix = MixCallback(POLICY, FIELDS, seed=3)
+    mix = MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))
     run = trainer(mix)
     with pytest.raises(KeyError):
         run.fit(Failing(), loader())
@@ -172,32 +175,38 @@ def test_it_is_undone_after_an_error():
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_resume_in_the_middle_of_an_epoch(tmp_path, accumulate):
     whole, options = Net(), {"accumulate_grad_batches": accumulate}
-    trainer(MixCallback(POLICY, FIELDS, seed=3), **options).fit(whole, Resumable(loader()))
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), **options).fit(
+        whole, Resumable(loader())
+    )
 
     first = Net()
-    part, path = MixCallback(POLICY, FIELDS, seed=3), tmp_path / "middle.ckpt"
+    part, path = MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), tmp_path / "middle.ckpt"
     steps = {1: 7, 2: 4}[accumulate]  # of an epoch of 5 batches, the last is a step of its own
     run = trainer(part, Save(path, steps), max_steps=steps, **options)
     run.fit(first, Resumable(loader()))
     assert len(first.seen) == 7  # in the second epoch
 
     rest = Net()
-    mix = MixCallback(POLICY, FIELDS, seed=99)  # the checkpoint's seed wins
+    mix = MixCallback(bm.Mixer(POLICY, FIELDS))  # no seed: the checkpoint's
     second = trainer(mix, **options)
     second.fit(rest, Resumable(loader()), ckpt_path=path, weights_only=False)
     assert_same(first.seen + rest.seen, whole.seen)
+
+    other = MixCallback(bm.Mixer(POLICY, FIELDS, seed=99))
+    with pytest.raises(bm.MixError, match="state of seed=3; seed=99 is set"):
+        trainer(other).fit(Net(), Resumable(loader()), ckpt_path=path, weights_only=False)
 
 
 def test_max_steps_and_limits():
     net = Net()
     limits = {"max_steps": 4, "limit_train_batches": 3}
-    trainer(MixCallback(POLICY, FIELDS, seed=3), **limits).fit(net, loader())
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), **limits).fit(net, loader())
     assert_same(net.seen, [e for e in expected() if e[1] < 3][:4])
 
 
 def test_a_policy_may_look_at_the_epoch():
     net = Net()
-    trainer(MixCallback(Schedule.off_after(MixUp(1.0), 1), FIELDS)).fit(net, loader())
+    trainer(MixCallback(bm.Mixer(Schedule.off_after(MixUp(1.0), 1), FIELDS))).fit(net, loader())
     hard = [bool((y.max(1).values == 1).all()) for *_, y in net.seen]
     assert hard == [False] * 5 + [True] * 5
 
@@ -213,15 +222,33 @@ def test_dicts_and_several_loaders():
             left.append((batch["a"][1].tolist(), batch["b"]["name"][0], batch["b"]["label"].ndim))
 
     both = CombinedLoader({"a": loader(), "b": loader(rows)}, "min_size")
-    trainer(MixCallback(POLICY, fields, seed=3), Look()).fit(net, both)
+    trainer(MixCallback(bm.Mixer(POLICY, fields, seed=3)), Look()).fit(net, both)
     assert_same(net.seen, expected())
     assert left[:2] == [([0, 1, 2, 3], "row 0", 2), ([4, 5, 6, 7], "row 4", 2)]
 
 
+def test_a_loader_that_has_ended():
+    """Lightning gives None in its place."""
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            seen.append([None if part is None else part[1].ndim for part in batch])
+
+    fields = {(1, 0): FIELDS[0], (1, 1): FIELDS[1]}
+    both = CombinedLoader([loader(), loader(DATA[:8])], "max_size")
+    run = trainer(MixCallback(bm.Mixer(POLICY, fields)), Look(), epochs=1)
+    run.fit(Net(lambda batch: (batch[0][0], batch[0][1])), both)
+    assert seen == [[1, 2]] * 2 + [[1, None]] * 3
+    run = trainer(MixCallback(bm.Mixer(POLICY, {(1, 7): Labels(3)})))
+    with pytest.raises(bm.MixError, match="field 7 is not in the batch"):
+        run.fit(Net(), CombinedLoader([loader(), loader()], "max_size"))
+
+
 def test_two_callbacks_for_two_loaders():
     net = Net(lambda batch: batch[1])
-    one = MixCallback(MixUp(1.0), {(0, 0): FIELDS[0], (0, 1): FIELDS[1]}, seed=1)
-    two = MixCallback(POLICY, {(1, 0): FIELDS[0], (1, 1): FIELDS[1]}, seed=3)
+    one = MixCallback(bm.Mixer(MixUp(1.0), {(0, 0): FIELDS[0], (0, 1): FIELDS[1]}, seed=1))
+    two = MixCallback(bm.Mixer(POLICY, {(1, 0): FIELDS[0], (1, 1): FIELDS[1]}, seed=3))
     assert one.state_key != two.state_key
     run = trainer(one, two)
     run.fit(net, CombinedLoader([loader(), loader()], "min_size"))
@@ -240,7 +267,7 @@ def test_hooks_of_the_module_and_the_data_module_come_first():
             return batch[0] / 2, batch[1]
 
     net = Net()
-    trainer(MixCallback(POLICY, FIELDS, seed=3)).fit(net, Halved())
+    trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3))).fit(net, Halved())
     assert_same(net.seen, [(e, k, x / 2, y) for e, k, x, y in expected()])
 
 
@@ -254,12 +281,164 @@ def test_a_step_that_takes_the_iterator_is_refused():
             return super().training_step(batch, index)
 
     with pytest.raises(bm.MixError, match="was not mixed"):
-        trainer(MixCallback(POLICY, FIELDS)).fit(Pulls(), loader())
+        trainer(MixCallback(bm.Mixer(POLICY, FIELDS))).fit(Pulls(), loader())
 
 
 def test_a_misspelt_field_is_an_error():
     with pytest.raises(bm.MixError, match="field 2 is not in the batch"):
-        trainer(MixCallback(POLICY, {2: Labels(3)})).fit(Net(), loader())
+        trainer(MixCallback(bm.Mixer(POLICY, {2: Labels(3)}))).fit(Net(), loader())
+
+
+def test_loss_and_weights_are_those_of_a_loop_by_hand():
+    """Two epochs with validation: the same weights to the last bit."""
+    net, losses = Net(), []
+
+    class Losses(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            losses.append(outputs["loss"].item())
+
+    start = [p.detach().clone() for p in net.parameters()]
+    run = trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)), Losses())
+    run.fit(net, loader(), loader())
+    assert len(net.plain) == 2 + 2 * 5
+    layer = torch.nn.Linear(16, ROWS)
+    for p, q in zip(layer.parameters(), start):
+        p.data.copy_(q)
+    optimizer, by_hand = torch.optim.SGD(layer.parameters(), 0.1), []
+    for _, _, x, y in expected():
+        loss = -(y * layer(x.flatten(1) / ROWS).log_softmax(1)).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        by_hand.append(loss.item())
+    assert losses == pytest.approx(by_hand, rel=1e-6)
+    for p, q in zip(layer.parameters(), net.layer.parameters()):
+        assert torch.allclose(p, q, rtol=1e-5, atol=1e-7)
+
+
+# MixLoader in a Trainer ------------------------------------------------------------------------
+
+
+def of_mix_callback(policy, seed, rank, **options):
+    """Each run is a fit of one epoch, the next one of the trainer where none is told."""
+    mix = MixCallback(bm.Mixer(policy, stream.FIELDS, seed=seed, rank=rank))
+    run = trainer(mix, epochs=0)
+    rows = DataLoader(stream.ROWS, stream.BATCH, **options)
+
+    class Given(Net):
+        def training_step(self, batch, batch_idx):
+            self.seen.append(batch)
+
+    def fitted(epoch=None):
+        net, progress = Given(), run.fit_loop.epoch_progress.current
+        if epoch is not None:
+            progress.processed = progress.completed = epoch
+        run.fit_loop.max_epochs = progress.processed + 1
+        run.fit(net, rows)
+        return net.seen
+
+    return fitted
+
+
+@stream.contract(MixCallback=stream.Adapter(of_mix_callback, resumes=False, asks=False))
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_stream(check, adapter):
+    check(adapter)
+
+
+def mix_loader(policy=POLICY, **options):
+    mixer = bm.Mixer(policy, FIELDS, seed=3)
+    return MixLoader(DATA, mixer, **{"batch_size": BATCH, "shuffle": True} | options)
+
+
+def fitted(net=None, *callbacks, rows=None, path=None, epochs=4, **options):
+    net, run = net or Net(), trainer(*callbacks, epochs=epochs, **options)
+    run.fit(net, rows or mix_loader(), loader(), ckpt_path=path, weights_only=False)
+    return net.seen
+
+
+def alone(policy=POLICY, epochs=4):
+    mixed = mix_loader(policy)
+    return [(e, k, *batch) for e in range(epochs) for k, batch in enumerate(mixed)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_mix_loader_resumes_anywhere(workers, tmp_path):
+    """Saved after a step, also the last of an epoch, and as Lightning saves by itself."""
+    whole, rows = alone(), {"num_workers": workers}
+    saves = [Save(tmp_path / f"{steps}.ckpt", steps) for steps in (1, 3, 5, 7, 10)]
+    assert_same(fitted(None, *saves, rows=mix_loader(**rows)), whole)
+    for save in saves:
+        rest = fitted(rows=mix_loader(**rows), path=save.path)
+        assert_same(rest, whole[save.steps :])
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks")
+def test_a_mix_loader_resumes_from_lightnings_own_checkpoints(tmp_path):
+    whole = alone(Schedule.off_after(POLICY, epoch=2))
+    for k, when in enumerate([{"every_n_train_steps": 5}, {"every_n_epochs": 1}, {}]):
+        folder = tmp_path / str(k)
+        save = ModelCheckpoint(folder, "{step}", save_top_k=-1, **when)
+        ends = Schedule.off_after(POLICY, epoch=2)
+        options = {"enable_checkpointing": True, "rows": mix_loader(ends)}
+        assert_same(fitted(None, save, **options), whole)
+        for steps in (5, 10):
+            path = folder / f"step={steps}.ckpt"
+            assert_same(fitted(rows=mix_loader(ends), path=path), whole[steps:])
+
+
+def test_a_mix_loader_that_is_made_anew():
+    """By Lightning, for each epoch or with another sampler."""
+
+    class Hook(Net):
+        def train_dataloader(self):
+            return mix_loader()
+
+    net = Hook()
+    trainer(epochs=3, reload_dataloaders_every_n_epochs=1).fit(net)
+    assert_same(net.seen, alone(epochs=3))
+    for rows in (mix_loader(), None):
+        net = Hook()
+        with pytest.warns(UserWarning, match="sampler|shuffl"):
+            trainer(overfit_batches=2).fit(net, rows)
+        in_order = list(mix_loader(shuffle=False))[:2]
+        assert_same(net.seen[:2], [(0, k, *batch) for k, batch in enumerate(in_order)])
+
+
+def test_a_collate_function_is_told_before_workers_start():
+    """They start before `on_train_epoch_start`."""
+    mix = MixCollate(bm.Mixer(POLICY, FIELDS, seed=3))
+
+    class Tell(Callback):
+        def on_fit_start(self, trainer, module):
+            mix.set_epoch(trainer.current_epoch)
+
+        def on_train_epoch_end(self, trainer, module):
+            mix.set_epoch(trainer.current_epoch + 1)
+
+    for options in ({}, {"num_workers": 2}, {"num_workers": 2, "persistent_workers": True}):
+        net = Net()
+        trainer(Tell(), epochs=3).fit(net, loader(collate_fn=mix, **options))
+        assert_same(net.seen, expected(epochs=3))
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn"])
+def test_a_mix_loader_in_two_processes(strategy, tmp_path):
+    """Lightning's own sampler shares its rows out, and is asked for the rank."""
+    path = Path(__file__).parent / "scripts" / "lightning_loader.py"
+    words = [sys.executable, path, strategy, tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = {rank: json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1)}
+    for epoch in (0, 1):
+        ids = [k for rank in (0, 1) for at, rows, _ in found[rank] if at == epoch for k in rows]
+        assert sorted(ids) == list(range(16))
+    assert [rows for _, rows, _ in found[0][:2]] != [rows for _, rows, _ in found[0][2:]]
+    for rank, seen in found.items():
+        for k, (epoch, _, weights) in enumerate(seen):
+            lam = bm.draw(MixUp(1.0), bm.Key(0, epoch, k % 2, rank), 4, {}).lam.tolist()
+            assert weights == pytest.approx([max(v, 1 - v) for v in lam], abs=1e-4)
 
 
 @pytest.mark.parametrize("script", ["lightning_ddp.py", "fabric_ddp.py"])

@@ -16,7 +16,7 @@ from ray.data import TaskPoolStrategy
 import batchmix as bm
 from batchmix.adapters.ray import MixBatch
 from batchmix.fields import Image, Labels, Mask
-from batchmix.policies import CutMix, MixUp, Switch
+from batchmix.policies import CutMix, MixUp, Schedule, Switch
 
 ROOT = Path(__file__).parents[2]
 ROWS, BATCH, SIDE = 48, 8, 4
@@ -37,9 +37,13 @@ def rows(batch):
     return {"id": ids, "image": image, "label": ids, "name": np.array([f"row {i}" for i in ids])}
 
 
+def mixing(policy=POLICY, fields=FIELDS, seed=3, **options):
+    return MixBatch(bm.Mixer(policy, fields, seed=seed), **options)
+
+
 def mixed(ids, **options):
     """What MixBatch makes of these rows here, without Ray."""
-    return MixBatch(POLICY, FIELDS, seed=3, **options)(rows({"id": np.asarray(ids)}))
+    return mixing(**options)(rows({"id": np.asarray(ids)}))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,7 +86,7 @@ def assert_rows(got, expected):
 
 
 def test_two_workers_give_what_one_gives(tmp_path):
-    mix = MixBatch(POLICY, FIELDS, seed=3)
+    mix = mixing()
     two = TaskPoolStrategy(size=2)
     ds = source().map_batches(mix, batch_size=BATCH, compute=two)
     got = ds.map_batches(Meet(tmp_path), batch_size=BATCH, compute=two).take_all()
@@ -94,7 +98,7 @@ def test_two_workers_give_what_one_gives(tmp_path):
 
 
 def test_the_order_of_blocks_does_not_matter():
-    mix = MixBatch(POLICY, FIELDS, seed=3)
+    mix = mixing()
     shuffled = source().randomize_block_order(seed=1).map_batches(mix, batch_size=BATCH)
     got = shuffled.take_all()
     assert [row["id"] for row in got] != list(range(ROWS))
@@ -116,7 +120,7 @@ def test_the_order_of_rows_does_not_matter():
 def test_masks_follow_in_any_order_of_rows():
     ids = np.array([5, 3, 9, 1])
     mask = np.broadcast_to(ids[:, None, None], (4, SIDE, SIDE)).copy()
-    mix = MixBatch(CutMix(1.0), {"image": Image("NHWC"), "mask": Mask("NHW")}, seed=2)
+    mix = mixing(CutMix(1.0), {"image": Image("NHWC"), "mask": Mask("NHW")})
     batch = {"id": ids, "image": rows({"id": ids})["image"], "mask": mask}
     got = mix(batch)
     np.testing.assert_array_equal(got["image"][..., 0], got["mask"])
@@ -136,7 +140,7 @@ def test_other_ids_epochs_and_seeds_give_other_mixes():
     for seed in range(2):
         for epoch in range(2):
             for start in range(0, 80, 8):
-                mix = MixBatch(POLICY, FIELDS, seed=seed, epoch=epoch)
+                mix = mixing(seed=seed, epoch=epoch)
                 batch = mix({"id": np.arange(start, start + 8), **plain})
                 labels.add(batch["label"].tobytes())
     assert len(labels) == 40
@@ -147,13 +151,13 @@ def test_ids_of_any_kind(dtype):
     ids = np.array([3, 1, 2]).astype(dtype)
     batch = {"id": ids, "image": np.ones((3, 2, 2, 1)), "label": np.arange(3)}
     turned = {name: column[::-1] for name, column in batch.items()}
-    mix = MixBatch(POLICY, FIELDS)
+    mix = mixing()
     np.testing.assert_array_equal(mix(turned)["label"][::-1], mix(batch)["label"])
 
 
 def test_the_type_of_integer_ids_does_not_matter():
     batch = {"image": np.ones((3, 2, 2, 1)), "label": np.arange(3)}
-    mix = MixBatch(POLICY, FIELDS)
+    mix = mixing()
     one, two = (mix({"id": np.arange(3, dtype=d), **batch}) for d in ("int64", "int16"))
     np.testing.assert_array_equal(one["label"], two["label"])
 
@@ -161,7 +165,7 @@ def test_the_type_of_integer_ids_does_not_matter():
 def test_streaming_into_torch():
     import torch
 
-    mix = MixBatch(POLICY, FIELDS, seed=3)
+    mix = mixing()
     ds = source().map_batches(mix, batch_size=BATCH).drop_columns(["name"])
     seen = 0
     for batch in ds.iter_torch_batches(batch_size=BATCH):
@@ -175,7 +179,7 @@ def test_streaming_into_torch():
 
 
 def test_a_pool_of_actors_makes_its_own():
-    made = {"policy": POLICY, "fields": FIELDS, "seed": 3}
+    made = {"mixer": bm.Mixer(POLICY, FIELDS, seed=3)}
     ds = source().map_batches(
         MixBatch,
         fn_constructor_kwargs=made,
@@ -187,9 +191,33 @@ def test_a_pool_of_actors_makes_its_own():
 
 def test_the_last_batch_may_be_short():
     ds = ray.data.range(11, override_num_blocks=1).map_batches(rows)
-    got = ds.map_batches(MixBatch(POLICY, FIELDS, seed=3), batch_size=8).take_all()
+    got = ds.map_batches(mixing(), batch_size=8).take_all()
     assert_rows(got[:8], mixed(range(8)))
     assert_rows(got[8:], mixed(range(8, 11)))
+
+
+def test_a_policy_by_epoch_is_told_or_refused():
+    off = Schedule.off_after(MixUp(1.0), epoch=1)
+    softest = [mixed(range(8), policy=off, epoch=e)["label"].max(1).min() for e in range(2)]
+    assert softest[0] < 1
+    assert softest[1] == 1
+    with pytest.raises(bm.MixError, match="nobody has told"):
+        mixed(range(8), policy=off)
+
+
+def test_no_rank_is_asked_of_a_worker(monkeypatch):
+    expected = mixed(range(8))["label"]
+    monkeypatch.setenv("RANK", "3")
+    np.testing.assert_array_equal(mixed(range(8))["label"], expected)
+    other = MixBatch(bm.Mixer(POLICY, FIELDS, seed=3, rank=1))(rows({"id": np.arange(8)}))
+    assert not np.array_equal(other["label"], expected)
+
+
+def test_a_row_that_comes_alone_is_a_warning():
+    with pytest.warns(UserWarning, match="repartition"):
+        alone = mixed([7])
+    assert alone["label"].argmax() == 7
+    assert alone["label"].max() == 1
 
 
 GOOD = {"id": np.arange(2), "image": np.ones((2, 2, 2, 1)), "label": np.arange(2)}
@@ -207,16 +235,16 @@ GOOD = {"id": np.arange(2), "image": np.ones((2, 2, 2, 1)), "label": np.arange(2
 )
 def test_what_does_not_fit_is_refused(change, match):
     with pytest.raises(bm.MixError, match=match):
-        MixBatch(POLICY, FIELDS)({**GOOD, **change})
+        mixing()({**GOOD, **change})
 
 
 def test_missing_columns_are_refused():
     with pytest.raises(bm.MixError, match=r"the batch has the columns \['image', 'label'\]"):
-        MixBatch(POLICY, FIELDS)({name: GOOD[name] for name in ("image", "label")})
+        mixing()({name: GOOD[name] for name in ("image", "label")})
     with pytest.raises(bm.MixError, match="Did you mean 'label'"):
-        MixBatch(POLICY, {"lable": Labels(2)})(GOOD)
+        mixing(fields={"lable": Labels(2)})(GOOD)
     with pytest.raises(bm.MixError, match="got a list"):
-        MixBatch(POLICY, FIELDS)([GOOD])
+        mixing()([GOOD])
 
 
 def test_example():

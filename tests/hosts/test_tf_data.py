@@ -76,34 +76,58 @@ def test_resuming_at_an_epoch():
 
 
 def test_repeated_before_counts_on_and_repeated_after_is_a_new_epoch():
-    before = list(data().repeat(2).apply(MixBatches(mixer())))
+    mixed = data().repeat(2).apply(MixBatches(mixer()))
+    before = list(mixed)
     assert len(before) == 2 * STEPS
     rows = IMAGES[:B], IDS[:B]
     want = mixer()(rows, step=STEPS, epoch=0)
     np.testing.assert_array_equal(before[STEPS][0].numpy(), want[0])
+    again = next(iter(mixed))  # another pass, another mix
+    assert not np.array_equal(again[0], before[0][0])
     after = list(data().apply(MixBatches(mixer())).repeat(2))
     for k, batch in enumerate(after):
         assert_is(batch, k // STEPS, k % STEPS)
 
 
-def test_fit_goes_from_epoch_to_epoch():
-    seen = []
+@pytest.mark.parametrize("repeats", [3, None])
+def test_epochs_of_a_repeated_data_set_are_told_or_refused(repeats):
+    policy = Schedule({0: MixUp(1.0), 2: None})
+    off = mixer(policy)
+    early = data().unbatch().repeat(repeats).batch(B).prefetch(1)
+    for repeated in (data().repeat(repeats), early):
+        with pytest.raises(bm.MixError, match=r"(?s)nobody has told.*steps_per_epoch"):
+            repeated.apply(MixBatches(off))
+    mixing = MixBatches(off, steps_per_epoch=STEPS)
+    mixed = data().repeat(repeats).apply(mixing).take(3 * STEPS)
+    for k, batch in enumerate(mixed):
+        assert_is(batch, k // STEPS, k % STEPS, policy)
+    mixing.set_epoch(1)
+    assert_is(next(iter(mixed)), 1, 0, policy)
+    for bad in (0, 2.5):
+        with pytest.raises(bm.MixError, match="steps_per_epoch"):
+            MixBatches(off, steps_per_epoch=bad)
 
-    class Noting:
-        """A Mixer that notes which plans were drawn."""
 
-        def __call__(self, batch, step, epoch):
-            tf.numpy_function(lambda s, e: seen.append((int(e), int(s))), [step, epoch], [])
-            return mixer()(batch, step, epoch)
+def test_what_is_zipped_with_a_repeated_one_ends_with_the_shorter():
+    policy = Schedule({0: MixUp(1.0), 1: None})
+    numbered = tf.data.Dataset.zip((data(), tf.data.Dataset.counter(), data().repeat()))
+    mixed = numbered.map(lambda one, _, __: one).apply(MixBatches(mixer(policy)))
+    for epoch in range(2):
+        assert_is(next(iter(mixed)), epoch, 0, policy)
 
-    layers = [tf.keras.layers.Flatten(), tf.keras.layers.Dense(C, activation="softmax")]
-    model = tf.keras.Sequential([tf.keras.Input((H, W, 3)), *layers])
-    model.compile(loss="categorical_crossentropy")
-    mixing = MixBatches(Noting())
-    model.fit(data().apply(mixing), epochs=3, verbose=0, shuffle=False)
-    whole = [e for e in range(5) if sum(epoch == e for epoch, _ in seen) == STEPS]
-    assert len(whole) >= 3
-    assert whole == list(range(whole[0], whole[0] + len(whole)))
+
+def test_a_second_pass_over_a_repeated_data_set_goes_on():
+    """With a length its epochs are those after the ones that were begun."""
+    mixed = data().repeat(2).apply(MixBatches(mixer(), steps_per_epoch=STEPS))
+    for first in (0, 2):
+        for k, batch in enumerate(mixed):
+            assert_is(batch, first + k // STEPS, k % STEPS)
+
+
+def test_what_mixes():
+    for given in (SWITCH, None, bm.Mixer(SWITCH, {})):
+        with pytest.raises(bm.MixError, match="MixBatches"):
+            MixBatches(given)
 
 
 def test_a_schedule_by_epoch_reaches_the_pipeline():
@@ -150,7 +174,7 @@ def test_by_hand_with_an_index():
 
 def test_without_an_index_it_is_refused():
     mix = mixer()
-    with pytest.raises(bm.MixError, match="no `step`"):
+    with pytest.raises(bm.MixError, match=r"(?s)no `step`.*MixBatches"):
         data().map(lambda x, y: mix((x, y)))
 
 
@@ -167,3 +191,10 @@ def test_iterators_may_run_at_the_same_time():
     for step in range(STEPS):
         assert_is(next(one), 0, step)
         assert_is(next(two), 1, step)
+
+
+def test_an_epoch_that_is_not_told_to_a_graph_is_refused():
+    """It would be read once, and each pass be mixed alike."""
+    mix = mixer()
+    with pytest.raises(bm.MixError, match=r"(?s)no `epoch`.*MixBatches"):
+        data().enumerate().map(lambda i, batch: mix(batch, step=i))

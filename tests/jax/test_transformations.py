@@ -214,13 +214,15 @@ def test_a_mixer_draws_outside_and_applies_inside():
     want = mixer.apply(batch, plan)
     assert_close(jax.jit(mixer.apply)(batch, plan), want)
     assert_close(mixer(batch, step=0), want)
-    # a step that is traced: drawn on the host each time the program runs
-    jitted = jax.jit(lambda batch, step: mixer(batch, step=step))
-    for k in (0, 3):
-        assert_close(jitted(batch, k), mixer(batch, step=k))
+    # numbers that are traced: drawn on the host each time the program runs
+    jitted = jax.jit(lambda batch, step, epoch: mixer(batch, step, epoch))
+    for step, epoch in [(0, 0), (3, 0), (3, 1)]:
+        assert_close(jitted(batch, step, epoch), mixer(batch, step, epoch))
 
 
 def test_a_mixer_that_would_repeat_one_mix_is_refused():
     mixer = bm.Mixer(SWITCH, {0: Image("NCHW"), 1: Labels(C)})
     with pytest.raises(bm.MixError, match=r"mixer\.apply"):
         jax.jit(mixer)((X, Y))
+    with pytest.raises(bm.MixError, match=r"(?s)no `epoch`.*mixer\.apply"):
+        jax.jit(lambda batch, step: mixer(batch, step=step))((X, Y), 0)

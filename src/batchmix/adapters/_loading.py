@@ -1,4 +1,4 @@
-"""What `MixLoader` and `MixCollate` share: numbered batches, and a collate function that mixes."""
+"""What the loaders of PyTorch share: numbered batches, and a collate function that mixes them."""
 
 from __future__ import annotations
 
@@ -7,40 +7,148 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import BatchSampler, default_collate
 
 import batchmix as bm
-from batchmix.extend import get_at, path_of, replaced_at
+from batchmix.extend import Untold, checked_epoch, get_at, mix_error, path_of, replaced_at
 from batchmix.fields import Grid
 
 
-class Numbered:
-    """The batches of a loader, each a list of a `Key` and the indices of its rows."""
+class Place(NamedTuple):
+    """A row of a numbered batch. Each has its key, so that hosts may cut batches and join them."""
 
-    def __init__(self, batches: Any, key: bm.Key, order: torch.Generator | None) -> None:
-        self.batches, self.key, self.order = batches, key, order
-        self.sampler = getattr(batches, "sampler", None)
-        self.epoch = self.skip = 0  # of the next pass
+    key: bm.Key
+    index: Any
+
+
+class Numbered:
+    """The batches of a loader, each a list of places.
+
+    The number of a pass is told by `set_epoch`, of this object or of a sampler, or follows a pass
+    that ran to its end; after one that did not it is `Untold`.
+
+    Args:
+      batches: a batch sampler; with `batch_size` a sampler, as hosts make it anew with their own.
+      seed: of the run, for the keys and the order.
+      shuffled: the sampler's order is to follow from seed and epoch; it is that of every rank.
+    """
+
+    def __init__(
+        self,
+        batches: Any,
+        batch_size: int | None = None,
+        drop_last: bool = False,
+        *,
+        seed: int = 0,
+        shuffled: bool = False,
+    ) -> None:
+        if batch_size is not None:
+            batches = BatchSampler(batches, batch_size, drop_last)
+        self.batches, self.seed, self.shuffled = batches, seed, shuffled
+        if type(batches) is BatchSampler:  # one of your own cannot be made anew from these
+            self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
+        self.epoch: int = 0  # of the next pass, which begins after the first `skip` batches
+        self.skip = 0
+        self.at: list[int] | None = None  # epoch and step of the pass that goes on
+        self.resumed: tuple[int, int] | None = None  # where it is to go on, until it has
+        self.seen = [0 if hasattr(each, "epoch") else None for each in self._choosers()]
+
+    @property
+    def sampler(self) -> Any:
+        """The sampler, as hosts look for it."""
+        return Told(self)
+
+    @sampler.setter
+    def sampler(self, sampler: Any) -> None:
+        self.batches.sampler, self.shuffled = sampler, False
+        self._tell(self.epoch)
+
+    def _choosers(self) -> list[Any]:
+        both = self.batches, getattr(self.batches, "sampler", None)
+        return [chooser for chooser in both if hasattr(chooser, "set_epoch")]
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[Any]]:
         # a DataLoader makes two iterators and starts one; a generator's body runs when it starts
-        key, skip = self.key._replace(epoch=self.epoch), self.skip
-        self.epoch, self.skip = self.epoch + 1, 0
-        if self.order is not None:
-            self.order.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        epoch, skip = self.next()
+        self._tell(epoch)
+        self.epoch, self.skip = Untold(epoch + 1), 0
+        key = bm.Key(self.seed, epoch)
+        if self.shuffled:  # made here, as a generator cannot be sent to a process
+            drawn = int(np.random.SeedSequence(key).generate_state(1)[0])
+            self.batches.sampler.generator = torch.Generator().manual_seed(drawn)
         for step, rows in enumerate(self.batches):
             if step >= skip:
-                yield [key._replace(step=step), *rows]
+                at = key._replace(step=step)
+                yield [Place(at, row) for row in rows]
+
+    def next(self) -> tuple[int, int]:
+        """Epoch and first step of the next pass."""
+        for chooser, was in zip(self._choosers(), self.seen):
+            now: Any = getattr(chooser, "epoch", None)
+            if now != was:  # it was told, and not by this object
+                self.set_epoch(now)
+        if self.resumed and isinstance(self.epoch, Untold):
+            raise mix_error(
+                "MixLoader", "the pass that went on at (epoch, step) = "
+                f"{self.resumed} was broken off, and another one begins.",
+                "Nobody can tell whether it was only a look at a batch.",
+                f"Call set_epoch({self.resumed[0]}) to go on there, or set_epoch of another epoch.",
+            )  # fmt: skip
+        return self.epoch, self.skip
+
+    def ended(self, epoch: int) -> None:
+        """All batches of a pass were given out: the next one is the next epoch."""
+        if isinstance(self.epoch, Untold) and self.epoch == epoch + 1:
+            self.at = self.resumed = None
+            self.epoch = type(epoch)(epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the next pass. The epoch that is set already keeps its first step."""
-        if epoch != self.epoch:
-            self.epoch, self.skip = int(epoch), 0
-        for chooser in (self.batches, self.sampler):
-            getattr(chooser, "set_epoch", lambda _: None)(epoch)
+        """Set the epoch of the next pass; the one that is to go on keeps its place."""
+        self.epoch = checked_epoch(epoch, "set_epoch()")
+        if self.resumed and self.resumed[0] != self.epoch:
+            self.resumed = None
+        self.skip, self.at = self.resumed[1] if self.resumed else 0, None
+        self._tell(self.epoch)
+
+    def _tell(self, epoch: int) -> None:
+        for chooser in self._choosers():
+            chooser.set_epoch(int(epoch))
+        self.seen = [getattr(chooser, "epoch", None) for chooser in self._choosers()]
+
+
+class Told:
+    """The sampler of a loader, whose `set_epoch` reaches the numbers of the batches too."""
+
+    def __init__(self, numbered: Numbered) -> None:
+        self.numbered = numbered
+
+    @property
+    def sampler(self) -> Any:
+        return getattr(self.numbered.batches, "sampler", ())
+
+    @property  # type: ignore[misc]  # hosts ask whether it is a DistributedSampler
+    def __class__(self) -> Any:
+        return type(self.sampler)
+
+    def __reduce__(self) -> Any:
+        return Told, (self.numbered,)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.sampler)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.sampler, name)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.numbered.set_epoch(epoch)
 
 
 class Indexed:
@@ -55,23 +163,36 @@ class Indexed:
     def __getitem__(self, index: Any) -> Any:
         return self.dataset[index]
 
-    def __getitems__(self, indices: list[Any]) -> list[Any]:
-        key, *rows = indices
+    def __getitems__(self, rows: list[Any]) -> list[Any]:
+        key = [row.key for row in rows[:1] if isinstance(row, Place)]
+        at = [row.index if isinstance(row, Place) else row for row in rows]
         if hasattr(self.dataset, "__getitems__"):
-            return [key, *self.dataset.__getitems__(rows)]
-        return [key, *(self.dataset[row] for row in rows)]
+            return [*key, *self.dataset.__getitems__(at)]
+        return [*key, *(self.dataset[row] for row in at)]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # of this object, while it is copied
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
 
 
 class Collate:
-    """Makes a mixed batch of ``[key, *rows]``; images are mixed while they are stacked."""
+    """Makes a mixed batch of ``[key, *rows]``.
 
-    def __init__(self, mixer: bm.Mixer, collate: Any) -> None:
-        self.mixer, self.collate = mixer, collate or default_collate
-        grids = {
-            path: _Stacked(f.layout) for path, f in mixer.fields.items() if isinstance(f, Grid)
+    What PyTorch's own function would stack is mixed while it is stacked, or in place. What yours
+    returns may be memory of the data set, and is written to only if the mixer says so.
+    """
+
+    def __init__(self, mixer: bm.Mixer, collate: Any = None) -> None:
+        self.collate = collate or default_collate
+        own = self.collate is default_collate
+        self.stacked = {
+            path: _Stacked(f.layout)
+            for path, f in mixer.fields.items()
+            if own and isinstance(f, Grid) and type(f).__call__ is Grid.__call__
         }
-        self.stacked = grids if self.collate is default_collate else {}
-        mixer.fields |= self.stacked
+        fields = mixer.fields | self.stacked
+        self.mixer = mixer.but(fields=fields, inplace=own or mixer.inplace)
 
     def __call__(self, numbered: list[Any]) -> Any:
         key, *rows = numbered
@@ -79,19 +200,21 @@ class Collate:
         for path in self.stacked:
             found = [get_at(row, path_of(path)) for row in rows]
             if isinstance(found[0], np.ndarray | torch.Tensor):
-                images[path] = _Unstacked(found, (len(found), *found[0].shape))
+                images[path] = _Unstacked(found)
                 rest = [replaced_at(row, path_of(path), 0) for row in rest]
         batch = self.collate(rest)
         for path, unstacked in images.items():
             batch = replaced_at(batch, path_of(path), unstacked)
+        if isinstance(self.mixer.seed, Untold) and self.mixer.seed != key.seed:  # of a state
+            self.mixer = self.mixer.but(seed=Untold(key.seed))
         return self.mixer(batch, step=key.step, epoch=key.epoch)
 
 
-class _Unstacked(NamedTuple):
+class _Unstacked:
     """Arrays of single rows, with the shape of their batch."""
 
-    rows: list[Any]
-    shape: tuple[int, ...]
+    def __init__(self, rows: list[Any]) -> None:
+        self.rows, self.shape = rows, (len(rows), *rows[0].shape)
 
 
 class _Stacked(Grid):

@@ -3,79 +3,83 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import dataclasses
 from typing import Any
 
 import numpy as np
 import torch
+from composer.algorithms import LabelSmoothing
+from composer.algorithms.label_smoothing import smooth_labels
 from composer.core import Algorithm, Event, get_precision_context
 from composer.utils import dist
 
 import batchmix as bm
+from batchmix.adapters import _interpolated as shared
 from batchmix.adapters.composer_functional import CutMixBox, cutmix_batch, mixup_batch
-from batchmix.extend import mix_error
-from batchmix.fields import Field, Grid
-from batchmix.pairing import Derangement, Pairing, Permutation
+from batchmix.extend import mix_error, mixer_of
+from batchmix.pairing import Permutation
 from batchmix.policies import PerBatch, Policy
 
-__all__ = ["BatchMix", "CutMix", "MixUp", "cutmix_batch", "mixup_batch"]
-
-_LAYOUTS = {2: "NC", 4: "NCHW"}
+__all__ = ["CutMix", "MixAlgorithm", "MixUp", "cutmix_batch", "mixup_batch"]
 
 
-class BatchMix(Algorithm):  # type: ignore[misc]
-    """Mix each training batch: ``Trainer(..., algorithms=[BatchMix(policy)])``.
+class MixAlgorithm(Algorithm):  # type: ignore[misc]
+    """Mix each training batch: ``Trainer(..., algorithms=[MixAlgorithm(policy)])``.
 
     The plan of a batch is that of ``Key(seed, epoch, batch in epoch, rank)``, so a run replays, and
     goes on from a checkpoint as if it had not stopped. Partners lie in the same microbatch;
     microbatch k has the rank ``rank + k * world size``. The batch itself is not written to.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing.
-      fields: {key: what it is} for batches other than of images [B, C, H, W] or tables [B, C];
-        a target that is named is mixed as its field says.
-      pairing: who is whose partner.
-      seed: of the run. Where two algorithms mix, give each another one.
+      given: a policy, which mixes an input that is images [B, C, H, W] or a table [B, C], and
+        labels [B] or [B, C]; None mixes nothing. Or a Mixer whose fields say where in the batch
+        there is what; unless `target_key` is among these places, what is there is labels.
       interpolate_loss: average the losses on both targets, for a loss that takes no soft ones. It
         needs one weight per batch, as `PerBatch` draws it.
       input_key, target_key: where in the batch they are, as for Composer's algorithms.
+      options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. Where two
+        algorithms mix, give each a seed of its own; ``seed=None`` takes the Trainer's, and does so.
 
     Raises:
-      MixError: in the first batch, parts of it that do not fit.
+      MixError: no policy; in the first batch, parts of it that do not fit.
 
     Example:
-      >>> algorithm = BatchMix(bm.policies.CutMix(), seed=7)
+      >>> algorithm = MixAlgorithm(bm.policies.CutMix(), seed=7)
       >>> algorithm.plan
       Plan(0 rows)
 
     Differs from: Composer's own break on dict batches with `interpolate_loss`, average two mixed
-    losses wrongly, and write pasted masks into the batch. Labels below 0 are refused.
+    losses wrongly, do not smooth the partner's label where `LabelSmoothing` acts too, and write
+    pasted masks into the batch. Labels below 0 are refused.
     """
 
     def __init__(
         self,
-        policy: Policy | None,
+        given: Policy | bm.Mixer | None,
         *,
-        fields: Mapping[Any, Field] | None = None,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
         interpolate_loss: bool = False,
         input_key: Any = 0,
         target_key: Any = 1,
+        **options: Any,
     ) -> None:
-        self.policy, self.fields, self.pairing, self.seed = policy, fields, pairing, seed
+        self.mixer, self.named = mixer_of(
+            "MixAlgorithm", given, names="input_key and target_key", **options
+        )
         self.interpolate_loss = interpolate_loss
+        # what becomes of a target that no field names
+        named = target_key in self.mixer.fields
+        self.to_loss = "" if named else "averaged" if interpolate_loss else "soft"
         self.input_key, self.target_key = input_key, target_key
-        self.microbatch, self.plan = 0, bm.Plan.identity(0)
+        self.batch, self.microbatch, self.plan = -1, 0, bm.Plan.identity(0)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.policy}, pairing={self.pairing}, seed={self.seed})"
+        mixer = self.mixer
+        return f"{type(self).__name__}({mixer.policy}, pairing={mixer.pairing}, seed={mixer.seed})"
 
     def match(self, event: Any, state: Any) -> bool:
         """True at the start of a batch, before its forward pass, and where its loss is computed."""
-        last = Event.BEFORE_BACKWARD if self.interpolate_loss else Event.BEFORE_LOSS
-        events = [Event.BEFORE_TRAIN_BATCH, Event.BEFORE_FORWARD]
-        return event in (events if self.target_key in (self.fields or {}) else [*events, last])
+        last = {"soft": Event.BEFORE_LOSS, "averaged": Event.BEFORE_BACKWARD}.get(self.to_loss)
+        return event in (Event.BEFORE_TRAIN_BATCH, Event.BEFORE_FORWARD, last)
 
     def apply(self, event: Any, state: Any, logger: Any) -> None:
         """Count microbatches, mix the batch, make soft targets, or average the loss."""
@@ -84,160 +88,155 @@ class BatchMix(Algorithm):  # type: ignore[misc]
         elif event == Event.BEFORE_FORWARD:
             self._mix(state)
         elif event == Event.BEFORE_LOSS:
-            y = state.batch_get_item(self.target_key)
-            state.batch_set_item(self.target_key, _soft(y, self.plan, _tensor(state.outputs)))
+            y, classes = _part(state, self.target_key), _tensor(state.outputs).shape[1]
+            state.batch_set_item(self.target_key, shared.averaged(y, self.plan, classes=classes))
         else:
             self._mix_loss(state)
 
     def _mix(self, state: Any) -> None:
         """Mix the inputs in a copy of the batch."""
-        fields = self.fields or self._default_fields(state)
-        parts = [state.batch_get_item(key) for key in fields]
-        rank = dist.get_global_rank() + self.microbatch * dist.get_world_size()
-        acting = dict(enumerate(fields.values()))
-        mixer = bm.Mixer(self.policy, acting, pairing=self.pairing, seed=self.seed, rank=rank)
-        now = state.timestamp
-        self.plan = mixer.draw(parts, step=int(now.batch_in_epoch), epoch=int(now.epoch))
+        now, batch, fields = state.timestamp, state.batch, self.mixer.fields
+        if self.batch != int(now.batch):  # where nobody hands BEFORE_TRAIN_BATCH on
+            self.batch, self.microbatch = int(now.batch), 0
+        target = [_part(state, self.target_key)] if self.to_loss else []
+        if not self.named:
+            batch = (_part(state, self.input_key),)  # the key may be a pair of functions
+            fields = dict(enumerate(shared.grids("MixAlgorithm", batch, target)))
+        mixer = self._addressed(state, fields)
+        self.plan = mixer.draw(batch, step=int(now.batch_in_epoch), epoch=int(now.epoch))
         self.microbatch += 1
-        _check_together(state, self)
-        state.batch = copy.copy(state.batch)  # the loader may give the same dict again
-        for key, mixed in zip(fields, mixer.apply(parts, self.plan)):
-            state.batch_set_item(key, mixed)
+        shared.join("MixAlgorithm", state, self.batch, self)
+        if self.to_loss == "averaged":
+            _one_weight(self.plan)
+        mixed = mixer.apply(batch, self.plan)
+        state.batch = mixed if self.named else copy.copy(state.batch)  # it may come again
+        if not self.named:
+            state.batch_set_item(self.input_key, mixed[0])
 
-    def _default_fields(self, state: Any) -> Mapping[Any, Field]:
-        """Images or a table; the labels are left to the loss."""
-        x, y = (state.batch_get_item(key) for key in (self.input_key, self.target_key))
-        layout = _LAYOUTS.get(getattr(x, "ndim", 0))
-        if layout is None or getattr(y, "ndim", 0) not in (1, 2):
-            shapes = [tuple(getattr(part, "shape", ())) or type(part).__name__ for part in (x, y)]
-            raise mix_error(
-                "BatchMix", f"input and target have the shapes {shapes[0]} and {shapes[1]}.",
-                "Without `fields`, they are images [B, C, H, W] or a table [B, C], and labels [B] "
-                "or [B, C].", "Say what they are: fields={0: Image('NCHW'), 1: Mask('NHW')}.",
-            )  # fmt: skip
-        return {self.input_key: Grid(layout)}
+    def _addressed(self, state: Any, fields: Any) -> bm.Mixer:
+        """The mixer for this microbatch; seed and rank are the Trainer's where it has none."""
+        seed, rank = self.mixer.seed, self.mixer.rank
+        if seed is None:  # those of Trainers are below 2**32
+            seed = state.rank_zero_seed + (len(shared.earlier(state, self.batch, self)) << 32)
+        rank = dist.get_global_rank() if rank is None else rank
+        rank += self.microbatch * dist.get_world_size()
+        return self.mixer.but(fields=fields, seed=seed, rank=rank)
 
     def _mix_loss(self, state: Any) -> None:
         """The weighted mean of the losses on all targets that the rows hold."""
-        mixing = [a for a in state.algorithms if isinstance(a, BatchMix)]
-        if mixing[-1] is not self:  # the last one acts for all
+        plans = [_one_weight(plan) for plan in shared.plans_of(state, self)]
+        if not plans:
             return
         model = state.model if hasattr(state.model, "loss") else state.model.module  # DDP
-        y = state.batch_get_item(self.target_key)
-        rows = torch.arange(len(y), device=y.device)
         batch, own = state.batch, _tensor(state.loss, axes=0)
-
-        def loss(at: Any) -> Any:
-            if at is rows:
-                return own
-            state.batch = copy.copy(batch)
-            state.batch_set_item(self.target_key, y[at])
-            return model.loss(state.outputs, state.batch)
-
-        weighted: Callable[[Any], Any] = loss
-        for algorithm in mixing:
-            weighted = _weighted(weighted, algorithm.plan, rows)
+        y = _part(state, self.target_key)
+        smoothing = [a for a in state.algorithms if isinstance(a, LabelSmoothing)]
+        (_, (weight, *_)), *others = shared.held(plans, len(y))
+        loss = float(weight) * own
         with get_precision_context(state.precision, state.precision_config):
-            state.loss = weighted(rows)
-        state.batch = batch
+            for at, (weight, *_) in others:
+                theirs = y[torch.from_numpy(at).to(y.device)]
+                for one in smoothing:  # as it did the own labels, which it has restored by now
+                    if one.target_key == self.target_key:
+                        theirs = smooth_labels(state.outputs, theirs, one.smoothing)
+                state.batch = copy.copy(batch)
+                state.batch_set_item(self.target_key, theirs)
+                loss = loss + float(weight) * model.loss(state.outputs, state.batch)
+        state.loss, state.batch = loss, batch
 
 
-class MixUp(BatchMix):
+class MixUp(MixAlgorithm):
     """Composer's `MixUp`: one lam per batch, ``max(lam, 1 - lam)`` the row's own.
+
+    After a batch it has Composer's `mixing`, the partner's weight, `indices` and `permuted_target`.
 
     Args:
       alpha: parameter of the Beta distribution; 0 mixes nothing.
-      interpolate_loss, input_key, target_key: as for `BatchMix`.
-      seed: of the run.
+      interpolate_loss, input_key, target_key: as for `MixAlgorithm`.
+      seed: of the run; left out, that of the Trainer.
 
     Example:
       >>> MixUp(alpha=0.2)
-      MixUp(PerBatch(policy=MixUp(alpha=0.2, dominant=True)), pairing=Permutation(), seed=0)
+      MixUp(PerBatch(policy=MixUp(alpha=0.2, dominant=True)), pairing=Permutation(), seed=None)
     """
 
     def __init__(
         self, alpha: float = 0.2, interpolate_loss: bool = False, input_key: Any = 0,
-        target_key: Any = 1, *, seed: int = 0,
+        target_key: Any = 1, *, seed: int | None = None,
     ) -> None:  # fmt: skip
         policy = PerBatch(bm.policies.MixUp(alpha, dominant=True)) if alpha else None
         super().__init__(
-            policy, pairing=Permutation(), seed=seed, interpolate_loss=interpolate_loss,
-            input_key=input_key, target_key=target_key,
+            policy, interpolate_loss=interpolate_loss, input_key=input_key, target_key=target_key,
+            pairing=Permutation(), seed=seed,
         )  # fmt: skip
+        self.mixing = 0.0
+        self.indices, self.permuted_target = torch.Tensor(), torch.Tensor()
+
+    def _mix(self, state: Any) -> None:
+        super()._mix(state)
+        y = state.batch_get_item(self.target_key)
+        self.mixing = float(self.plan.opacity.max(initial=0))
+        self.indices, self.permuted_target = (
+            bm.pairs(rows, self.plan)[1] for rows in (torch.arange(len(y)), y)
+        )
 
 
-class CutMix(BatchMix):
+class CutMix(MixAlgorithm):
     """Composer's `CutMix`: one box per batch, clipped at the border.
 
     Args:
       alpha: parameter of the Beta distribution; 0 mixes nothing.
-      interpolate_loss, input_key, target_key: as for `BatchMix`.
+      interpolate_loss, input_key, target_key: as for `MixAlgorithm`.
       uniform_sampling: as for `cutmix_batch`.
-      seed: of the run.
+      seed: of the run; left out, that of the Trainer.
 
     Example:
-      >>> CutMix(alpha=1.0).pairing
+      >>> CutMix(alpha=1.0).mixer.pairing
       Permutation()
     """
 
     def __init__(
         self, alpha: float = 1.0, interpolate_loss: bool = False, uniform_sampling: bool = False,
-        input_key: Any = 0, target_key: Any = 1, *, seed: int = 0,
+        input_key: Any = 0, target_key: Any = 1, *, seed: int | None = None,
     ) -> None:  # fmt: skip
         policy = PerBatch(CutMixBox(alpha, None, uniform_sampling)) if alpha else None
         super().__init__(
-            policy, pairing=Permutation(), seed=seed, interpolate_loss=interpolate_loss,
-            input_key=input_key, target_key=target_key,
+            policy, interpolate_loss=interpolate_loss, input_key=input_key, target_key=target_key,
+            pairing=Permutation(), seed=seed,
         )  # fmt: skip
 
 
-def _check_together(state: Any, last: BatchMix) -> None:
-    """The weights of two plans may be multiplied only if one of them blends all cells alike."""
-    mixing = [a for a in state.algorithms if isinstance(a, BatchMix)]
-    mixing = mixing[: mixing.index(last) + 1]
-    cuts = sum(bool((abs(1 - a.plan.opacity - a.plan.lam) > 1e-6).any()) for a in mixing)
-    if cuts > 1 or any(a.interpolate_loss != last.interpolate_loss for a in mixing):
+def _part(state: Any, key: Any) -> Any:
+    try:
+        return state.batch_get_item(key)
+    except (AttributeError, IndexError, KeyError, TypeError):
         raise mix_error(
-            "BatchMix", f"got {len(mixing)} algorithms, {cuts} of which paste boxes.",
-            "A second box hides part of the first, and all must interpolate the loss or none.",
-            "Use one: BatchMix(Switch([policies.MixUp(0.2), policies.CutMix(1.0)])).",
-        )  # fmt: skip
-    if last.interpolate_loss:
-        _one_weight(last.plan)
+            "MixAlgorithm", f"the {type(state.batch).__name__} of a batch has no part {key!r}.",
+            "Inputs are at input_key, targets at target_key, named by fields or not.",
+            "Pass for example input_key='image', target_key='label'.",
+        ) from None  # fmt: skip
 
 
 def _tensor(value: Any, axes: int = 2) -> Any:
     """The value, if it is one tensor with at least that many axes."""
     if getattr(value, "ndim", -1) < axes:
         raise mix_error(
-            "BatchMix", f"the model returned a {type(value).__name__}.",
+            "MixAlgorithm", f"the model returned a {type(value).__name__}.",
             "Soft labels need outputs [B, C], averaged losses need a single tensor.",
-            "Name the target instead: fields={0: Image('NCHW'), 1: Labels(10)}.",
+            "Name the target: MixAlgorithm(Mixer(policy, {0: Image('NCHW'), 1: Labels(10)})).",
         )  # fmt: skip
     return value
 
 
-def _one_weight(plan: bm.Plan) -> float:
-    """The own weight that all rows with another row as partner share."""
-    own = plan.lam[plan.partner != np.arange(len(plan))]
+def _one_weight(plan: bm.Plan) -> bm.Plan:
+    """The plan with the own weight that all rows with another row as partner share, in all rows."""
+    rows = np.arange(len(plan))
+    own = bm.pairs(rows, plan)[2][plan.partner != rows]
     if (own != own[:1]).any():
         raise mix_error(
-            "BatchMix", f"got interpolate_loss=True and weights {own.min():.2f}..{own.max():.2f}.",
+            "MixAlgorithm",
+            f"got interpolate_loss=True and weights {own.min():.2f}..{own.max():.2f}.",
             "The loss of a model is one number, so all rows of a batch need one weight.",
             "Draw one, PerBatch(policy), or leave interpolate_loss out.",
         )  # fmt: skip
-    return float(own[0]) if own.size else 1.0
-
-
-def _weighted(loss: Callable[[Any], Any], plan: bm.Plan, rows: Any) -> Callable[[Any], Any]:
-    """The loss on rows that a plan has mixed, made of the `loss` on unmixed rows."""
-    own, (_, partner, _) = _one_weight(plan), bm.pairs(rows, plan)
-    return lambda at: own * loss(at) + (1 - own) * loss(partner[at])
-
-
-def _soft(y: Any, plan: bm.Plan, outputs: Any) -> Any:
-    """Ids [B] as soft labels, one class per output; floats are averaged."""
-    if y.ndim == 1 and not y.is_floating_point():
-        return bm.mix_labels(y, plan, outputs.shape[1])
-    mixed = bm.mix_labels(y.reshape(len(y), -1), plan).reshape(y.shape)
-    return mixed.to(y.dtype) if y.is_floating_point() else mixed
+    return dataclasses.replace(plan, label_lam=np.full(len(rows), own[0] if own.size else 1))

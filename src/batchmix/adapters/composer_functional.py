@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 import batchmix as bm
 from batchmix.extend import mix_error
-from batchmix.pairing import Permutation
+from batchmix.pairing import Permutation, Roll
 from batchmix.policies import Paste, PerBatch, Policy, Request
 
 __all__ = ["CutMixBox", "cutmix_batch", "mixup_batch"]
@@ -113,10 +112,9 @@ def cutmix_batch(
     Source: Yun et al., CutMix, 2019, eq. 1 and 2, https://arxiv.org/abs/1905.04899
     """
     if length is not None and bbox is not None:
-        raise mix_error(
-            "cutmix_batch()", f"got length={length!r} and bbox={bbox!r}.",
-            "Each of them says where to cut.", "Leave one out.",
-        )  # fmt: skip
+        got = f"got length={length!r} and bbox={bbox!r}."
+        rule = "Each of them says where to cut."
+        raise mix_error("cutmix_batch()", got, rule, "Leave one out.")
     rows, layout = len(input), _LAYOUTS.get(input.ndim)
     if layout is None:
         raise mix_error(
@@ -126,10 +124,12 @@ def cutmix_batch(
         )  # fmt: skip
     box_policy = CutMixBox(alpha, length, uniform_sampling)
     policy = PerBatch(box_policy) if alpha or length is not None else None
-    box = None if bbox is None else np.tile(np.reshape(bbox, (2, 2)).T, (rows, 1, 1))
-    opacity = None if bbox is None else np.ones(rows, np.float32)
+    given = {"partner": indices}
+    if bbox is not None:
+        box = np.tile(np.reshape(bbox, (2, 2)).T, (rows, 1, 1))
+        given |= {"box": box, "opacity": np.ones(rows, np.float32)}
     size = dict(zip("HW", input.shape[-2:]))
-    plan = _plan(policy, key, rows, size, partner=indices, box=box, opacity=opacity)
+    plan = _plan(policy, key, rows, size, **given)
     (top, bottom), (left, right) = plan.box[0].tolist() if rows else [(0, 0)] * 2
     area = 1 - (bottom - top) * (right - left) / (size["H"] * size["W"])
     mixed = bm.mix(input, plan, layout)
@@ -171,9 +171,10 @@ class CutMixBox:
             return bm.policies.CutMix(self.alpha).sample(request)
         rng, size = request.rng, np.array([*request.size.values()])
         batch = len(request.partner)
-        share = rng.beta(self.alpha, self.alpha, (batch, 1)) if self.length is None else None
-        side = (size * (self.length if share is None else np.sqrt(share))).astype(np.int64)
-        side = np.broadcast_to(side, (batch, len(size)))
+        share = np.full((batch, 1), self.length, float)
+        if self.length is None:
+            share = np.sqrt(rng.beta(self.alpha, self.alpha, (batch, 1)))
+        side = (size * share).astype(np.int64)
         u = rng.random_sample(side.shape)
         # uniform over all positions that touch the grid, or over centres on it
         low = u * (size + side) - side if self.uniform_sampling else u * size - side // 2
@@ -187,17 +188,7 @@ def _plan(
 ) -> bm.Plan:
     """The plan drawn at the key, with the columns in `given` put in."""
     key = key or bm.Key(int(torch.randint(2**62, ())))
-    partner = given.pop("partner")
-    pairing = Permutation() if partner is None else _Given(partner)
-    plan = bm.draw(policy, key, rows, size, pairing=pairing)
-    return dataclasses.replace(plan, **{k: v for k, v in given.items() if v is not None})
-
-
-@dataclasses.dataclass(frozen=True)
-class _Given:
-    """The pairing that `indices` name."""
-
-    indices: Any
-
-    def pair(self, rng: Any, batch: int, hints: Any) -> NDArray[Any]:
-        return np.asarray(torch.as_tensor(self.indices).cpu())
+    columns = {k: torch.as_tensor(v).cpu().numpy() for k, v in given.items() if v is not None}
+    # a pairing that draws nothing and leaves no row alone, where partners are given
+    pairing = Roll(1) if "partner" in columns else Permutation()
+    return dataclasses.replace(bm.draw(policy, key, rows, size, pairing=pairing), **columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from datarax.core.element_batch import Batch
 from flax import nnx
 
 import batchmix as bm
+from batchmix.adapters._epochs import checked_length, epoch_and_step
 from batchmix.extend import mix_error
 from batchmix.fields import Field, Image, Labels
 from batchmix.pairing import Derangement, Pairing
@@ -33,9 +34,11 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
       mode: "mixup" or "cutmix".
       alpha: parameter of Beta(alpha, alpha), > 0.
       data_field: where the images are, float or 8- or 16-bit [B, ...].
-      label_field: where the labels are, probabilities [B, C] or class ids [B].
+      label_field: where the labels are, probabilities [B, C] or class ids [B]; None where there
+        are none.
       stream_name: of the random stream whose key is the seed.
-      policy: any policy, instead of `mode` and `alpha`.
+      policy: any policy, instead of `mode` and `alpha`; None mixes nothing (labels still become
+        soft).
       pairing: who is whose partner.
       layout: one letter per axis of the images, batch first.
       classes: C; needed for class ids.
@@ -43,9 +46,9 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
       fields: {where in the batch: what it is} as for `Mixer`, instead of `data_field`,
         `label_field`, `layout`, `classes` and `smoothing`.
       axes: letters of the axes that boxes lie on, as for `Mixer`.
-      rank: of this process; with several, pass ``jax.process_index()``.
-      steps_per_epoch: batches per epoch, for policies that look at the epoch. Without it all
-        batches belong to epoch 0, and the step goes on.
+      rank: of this process; left out, asked of it, as by `Mixer`.
+      steps_per_epoch: batches per epoch, which policies that look at the epoch need. Without it all
+        batches have the plans of epoch 0, and the step goes on.
 
     Raises:
       MixError: `steps_per_epoch` is not an integer >= 1.
@@ -59,33 +62,29 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
     """
 
     # hash=False: a policy or a dict of fields need not be hashable; equality compares them all
-    policy: Policy | None = field(default=None, hash=False)
+    policy: Policy | Literal["mode"] | None = field(default="mode", hash=False)
     pairing: Pairing = field(default=Derangement(), hash=False)
     layout: str = "NHWC"
     classes: int | None = None
     smoothing: float = 0.0
     fields: Mapping[Any, Field] | None = field(default=None, hash=False)
     axes: str | None = None
-    rank: int = 0
+    rank: int | None = None
     steps_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
         """Also check `steps_per_epoch`, which Datarax' own class does not have."""
         super().__post_init__()
-        length = self.steps_per_epoch
-        if length is not None and not (isinstance(length, int) and length >= 1):
-            raise mix_error(
-                "BatchMixOperatorConfig", f"got steps_per_epoch={length!r}.",
-                "It counts batches, from 1.", "Pass ceil(len(source) / batch_size).",
-            )  # fmt: skip
+        checked_length("BatchMixOperatorConfig", self.steps_per_epoch)
 
     def mixer(self, seed: int) -> bm.Mixer:
         """The mixer that draws and applies the plans of this stage."""
-        fields = self.fields or {
-            self.data_field: Image(self.layout),
-            self.label_field: Labels(self.classes, self.smoothing),
-        }
-        policy = self.policy or {"mixup": MixUp, "cutmix": CutMix}[self.mode](self.alpha)
+        fields = dict(self.fields or {self.data_field: Image(self.layout)})
+        if self.fields is None and self.label_field is not None:
+            fields[self.label_field] = Labels(self.classes, self.smoothing)
+        policy = self.policy
+        if policy == "mode":
+            policy = {"mixup": MixUp, "cutmix": CutMix}[self.mode](self.alpha)
         return bm.Mixer(
             policy, fields, pairing=self.pairing, seed=seed, rank=self.rank, axes=self.axes
         )
@@ -186,9 +185,10 @@ class BatchMixOperator(OperatorModule):  # type: ignore[misc]
 
     def _mixed(self, data: Any, valid: Any) -> Any:
         """`data` mixed by the next plan."""
-        count, length = self.count[...], self.config.steps_per_epoch
+        if self.config.fields is None:
+            _check_fields(self.config, data)
         mixer = self.config.mixer(self.seed)
-        epoch, step = (count // length, count % length) if length else (0, count)
+        epoch, step = epoch_and_step(self.count[...], self.config.steps_per_epoch)
         plan = mixer.draw(data, step, epoch)
         self.count[...] += 1
         return mixer.apply(data, plan if valid is None else _spared(plan, valid))
@@ -198,6 +198,24 @@ def _seed(stream: Any) -> int:
     """Stream key + (number of earlier draws << 128), so that two stages on one stream differ."""
     words = np.asarray(jax.random.key_data(stream.key[...])).ravel()
     return int.from_bytes(words.astype(">u4").tobytes()) + (int(stream.count[...]) << 128)
+
+
+def _check_fields(config: BatchMixOperatorConfig, data: Any) -> None:
+    """Say what a field that does not fit is called here, in the words of Datarax' own arguments."""
+    shape = getattr(data.get(config.data_field), "shape", config.layout)
+    if len(shape) != len(config.layout):
+        raise mix_error(
+            "BatchMixOperator", f"{config.data_field!r} has shape {shape} and layout "
+            f"{config.layout!r}.", "A layout has one letter per axis.",
+            "Pass layout='NC' for a table [B, D], 'NHWC' for images, 'NTHWC' for videos.",
+        )  # fmt: skip
+    labels = config.label_field
+    if labels is not None and labels not in data and config.data_field in data:
+        raise mix_error(
+            "BatchMixOperator", f"{labels!r} is not in the batch, which has {list(data)}.",
+            "Labels are mixed as the data are.",
+            "Pass label_field=<its name>, or label_field=None where there are no labels.",
+        )  # fmt: skip
 
 
 def _spared(plan: bm.Plan, valid: Any) -> bm.Plan:

@@ -3,52 +3,51 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from fastai.callback.core import Callback
 from fastai.layers import NoneReduce
-from fastai.torch_core import apply, rank_distrib
+from fastai.torch_core import apply
 
 import batchmix as bm
-from batchmix.extend import mix_error
-from batchmix.fields import Field, Grid
-from batchmix.pairing import Derangement, Pairing, Permutation
+from batchmix.adapters import _interpolated as shared
+from batchmix.extend import mixer_of
+from batchmix.pairing import Permutation
 from batchmix.policies import Policy
 
-__all__ = ["BatchMix", "CutMix", "MixUp"]
-
-_LAYOUTS = {2: "NC", 4: "NCHW"}
+__all__ = ["CutMix", "MixCallback", "MixUp"]
 
 
-class BatchMix(Callback):  # type: ignore[misc]
-    r"""Mix each training batch: ``Learner(dls, model, cbs=BatchMix(policy))``.
+class MixCallback(Callback):  # type: ignore[misc]
+    r"""Mix each training batch: ``Learner(dls, model, cbs=MixCallback(policy))``.
 
     .. math:: \ell_i = \lambda_i\, \ell(z_i, y_i) + (1 - \lambda_i)\, \ell(z_i, y_{p(i)})
 
     is the loss where targets are ids; targets that are floats are averaged with the same weights.
     A loss function may have a `reduction`, as attribute or argument; one that has none is called
     row by row and taken to be a mean over rows. The plan of a batch is that of
-    ``Key(seed, learn.epoch, learn.iter, rank)``, so a run replays. Validation, prediction and
-    interpretation see clean batches.
+    ``Key(seed, learn.first_epoch + learn.epoch, learn.iter, rank)``: epochs are counted over all
+    fits of a Learner, those of `lr_find` aside. A fit with `start_epoch` goes on with the fit
+    before it, whose first epoch is `learn.first_epoch`. Validation, prediction and interpretation
+    see clean batches.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing.
-      fields: {index: what it is} for batches other than of images [B, C, H, W] or tables [B, C].
-        The index counts inputs, then targets: ``(*xb, *yb)``. Inputs that are not named are then
-        kept; targets that are not named are ids or floats as above.
-      pairing: who is whose partner.
-      seed: of the run. Where two callbacks mix, give each its own.
+      given: a policy, which mixes inputs that are images [B, C, H, W] or tables [B, C], and their
+        targets; None mixes nothing. Or a Mixer whose fields say what else there is; places count
+        inputs, then targets: ``(*xb, *yb)``. Inputs that it does not name are kept; targets that it
+        does not name are ids or floats as above.
+      options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. Where two
+        callbacks mix, give each a seed of its own.
 
     Raises:
-      MixError: in the first batch, inputs or targets that do not fit.
+      MixError: no policy; in the first batch, inputs or targets that do not fit.
 
     Example:
       >>> from batchmix.policies import CutMix, MixUp, Switch
-      >>> callback = BatchMix(Switch([MixUp(0.4), CutMix(1.0)]), seed=7)
+      >>> callback = MixCallback(Switch([MixUp(0.4), CutMix(1.0)]), seed=7)
       >>> callback.name, callback.run_valid
-      ('batch_mix', False)
+      ('mix', False)
 
     Differs from: fastai's own callbacks replace `learn.loss_func` while they train, and it stays so
     after an interrupt; they fail on a batch of one, on ids with a loss that has no `y_int`, and on
@@ -61,150 +60,111 @@ class BatchMix(Callback):  # type: ignore[misc]
     # the loss is replaced before others add to it, divide it by accumulated batches or scale it
     order = -5
 
-    def __init__(
-        self,
-        policy: Policy | None,
-        *,
-        fields: Mapping[int, Field] | None = None,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, given: Policy | bm.Mixer | None, **options: Any) -> None:
         super().__init__()
-        self.batch_mixer = bm.Mixer(policy, fields or {}, pairing=pairing, seed=seed)
-        self.fields_given = None if fields is None else dict(fields)
-        self.batch_plan = bm.Plan.identity(0)
-        self.by_loss: list[int] = []
+        self.mixer, self.named = mixer_of(
+            "MixCallback", given, names="the inputs and targets", **options
+        )
+        self.plan = bm.Plan.identity(0)
+        self.clean_yb: tuple[Any, ...] = ()
+        self.to_loss: list[int] = []
+
+    def before_fit(self) -> None:
+        """Count its epochs after those of the fits before it."""
+        if not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "skip_to_epoch"):
+            self.learn.first_epoch = getattr(self.learn, "epochs_mixed", 0)
 
     def before_batch(self) -> None:
         """Mix inputs, and targets that are floats; `after_loss` deals with targets that are ids."""
-        first, batch = len(self.xb), (*self.xb, *self.yb)
-        if self.fields_given is None:
-            fields: dict[int, Field] = {i: Grid(_layout(x)) for i, x in enumerate(self.xb)}
-        else:
-            fields = dict(self.fields_given)
-        open_targets = [i for i in range(first, len(batch)) if i not in fields]
-        for i in open_targets:
-            _check_target(i, batch[i])
-        self.by_loss = [i - first for i in open_targets if not batch[i].is_floating_point()]
-        fields |= {i: _averaged for i in open_targets if batch[i].is_floating_point()}
+        learn, first, batch = self.learn, len(self.xb), (*self.xb, *self.yb)
+        fields = dict(self.mixer.fields)
+        left = [i for i in range(first, len(batch)) if i not in fields]
+        inputs = () if self.named else self.xb
+        grids = shared.grids("MixCallback", inputs, [batch[i] for i in left])
+        fields |= dict(enumerate(grids))
+        self.to_loss = [i - first for i in left if not batch[i].is_floating_point()]
+        fields |= {i: shared.averaged for i in left if batch[i].is_floating_point()}
 
-        mixer = self.batch_mixer
-        mixer.fields, mixer.rank = fields, rank_distrib()
-        self.batch_plan = mixer.draw(batch, step=self.iter, epoch=self.epoch)
-        mixing = self._mixing()
-        _check_together(mixing[: mixing.index(self) + 1])
-        mixed = mixer.apply(batch, self.batch_plan)
-        self.learn.xb, self.learn.yb = mixed[:first], mixed[first:]
+        # a batch that is shown outside of a fit has no number
+        epoch = getattr(learn, "first_epoch", 0) + learn.epoch
+        step = getattr(learn, "iter", 0)
+        if not hasattr(learn, "lr_finder"):
+            learn.epochs_mixed = max(getattr(learn, "epochs_mixed", 0), epoch + 1)
+        mixer = self.mixer.but(fields=fields)
+        self.plan, self.clean_yb = mixer.draw(batch, step=step, epoch=epoch), learn.yb
+        shared.join("MixCallback", learn, (epoch, step), self)
+        mixed = mixer.apply(batch, self.plan)
+        learn.xb, learn.yb = mixed[:first], mixed[first:]
 
     def after_loss(self) -> None:
-        """Replace the loss by the weighted one on both targets of each row."""
-        mixing = self._mixing()
-        if not self.by_loss or mixing[-1] is not self:  # the last one acts for all
+        """Replace the loss by the weighted one on all targets that the rows hold."""
+        learn = self.learn
+        plans = shared.plans_of(learn, self) if self.to_loss else []
+        if not plans:
             return
-        function, targets = self.learn.loss_func, self.learn.yb
-        rows = torch.arange(len(targets[0]), device=targets[0].device)
-
-        def loss(pred: Any, at: Any) -> Any:
-            chosen = [y[at] if i in self.by_loss else y for i, y in enumerate(targets)]
-            return _per_row(function, pred, chosen)
-
-        for callback in mixing:
-            loss = _weighted(loss, callback.batch_plan, rows)
-        values, reduction = loss(self.learn.pred, rows), _reduction(function)
+        function, device = learn.loss_func, learn.yb[0].device
+        values: Any = 0.0
+        for at, weight in shared.held(plans, len(self.plan)):
+            at, weight = torch.from_numpy(at).to(device), torch.from_numpy(weight).to(device)
+            chosen = [y[at] if i in self.to_loss else y for i, y in enumerate(learn.yb)]
+            values = values + weight[:, None] * _per_row(function, learn.pred, chosen)
+        reduction = _reduction(function)
         reduced = values.sum() if reduction == "sum" else values.mean()
-        self.learn.loss_grad = values if reduction == "none" else reduced
-        self.learn.loss = self.learn.loss_grad.clone()
+        learn.loss_grad = values if reduction == "none" else reduced
+        learn.loss = learn.loss_grad.clone()
 
-    def _mixing(self) -> list[BatchMix]:
-        """All callbacks of this kind, in the order in which they act."""
-        return [c for c in self.learn.cbs.sorted("order") if isinstance(c, BatchMix) and c.run]
+    @property
+    def lam(self) -> Any:
+        """Own weight of each row of the last batch, [B], as fastai's callbacks have it."""
+        return torch.tensor(self.plan.lam)
+
+    @property
+    def yb1(self) -> tuple[Any, ...]:
+        """Targets of the partners in the last batch, as fastai's callbacks have them."""
+        return tuple(bm.pairs(y, self.plan)[1] for y in self.clean_yb)
 
 
-class MixUp(BatchMix):
+class MixUp(MixCallback):
     """fastai's `MixUp`: one lam per row, ``lam = max(lam, 1 - lam)``, partners a permutation.
 
     Args:
       alpha: parameter of the Beta distribution, > 0.
-      seed: of the run.
+      seed: of the run; left out, drawn now from torch's global generator, as fastai's draws are.
 
     Example:
-      >>> MixUp(0.4).batch_mixer.policy
+      >>> MixUp(0.4).mixer.policy
       MixUp(alpha=0.4, dominant=True)
 
-    Differs from: see `BatchMix`; lam is a multiple of 1/4096.
+    Differs from: see `MixCallback`; lam is a multiple of 1/4096.
     """
 
-    def __init__(self, alpha: float = 0.4, *, seed: int = 0) -> None:
+    def __init__(self, alpha: float = 0.4, *, seed: int | None = None) -> None:
         policy = bm.policies.MixUp(alpha, dominant=True)
-        super().__init__(policy, pairing=Permutation(), seed=seed)
+        super().__init__(policy, pairing=Permutation(), seed=_seed(seed))
 
 
-class CutMix(BatchMix):
+class CutMix(MixCallback):
     """fastai's `CutMix`: one box per batch, clipped at the border, partners a permutation.
 
     Args:
       alpha: parameter of the Beta distribution, > 0.
-      seed: of the run.
+      seed: as for `MixUp`.
 
     Example:
-      >>> CutMix().batch_mixer.policy
+      >>> CutMix().mixer.policy
       PerBatch(policy=CutMix(alpha=1.0, placement='clipped', minmax=None))
 
-    Differs from: see `BatchMix`; sides are rounded down and odd ones keep their last cell, where
+    Differs from: see `MixCallback`; sides are rounded down and odd ones keep their last cell, where
     fastai rounds to the nearest and then to an even number. All inputs are cut, not the first only.
     """
 
-    def __init__(self, alpha: float = 1.0, *, seed: int = 0) -> None:
+    def __init__(self, alpha: float = 1.0, *, seed: int | None = None) -> None:
         policy = bm.policies.PerBatch(bm.policies.CutMix(alpha))
-        super().__init__(policy, pairing=Permutation(), seed=seed)
+        super().__init__(policy, pairing=Permutation(), seed=_seed(seed))
 
 
-def _layout(x: Any) -> str:
-    if x.ndim not in _LAYOUTS:
-        raise mix_error(
-            "BatchMix", f"an input has shape {tuple(x.shape)}.",
-            "Without `fields`, inputs are images [B, C, H, W] or tables [B, C].",
-            "Say what it is, for example fields={0: Video('NCTHW')}.",
-        )  # fmt: skip
-    return _LAYOUTS[x.ndim]
-
-
-def _check_target(index: int, y: Any) -> None:
-    """A target without a field must be [B] or [B, C]."""
-    if y.ndim not in (1, 2):
-        raise mix_error(
-            "BatchMix", f"target {index} has shape {tuple(y.shape)}.",
-            "One weight per row does not say which cells of a mask or an image are the partner's.",
-            f"Say what it is: fields={{0: Image('NCHW'), {index}: Mask('NHW')}}.",
-        )  # fmt: skip
-
-
-def _check_together(callbacks: list[BatchMix]) -> None:
-    """The weights of two plans may be multiplied only if one of them blends all cells alike."""
-    plans = [callback.batch_plan for callback in callbacks]
-    cuts = sum(bool((abs(1 - plan.opacity - plan.lam) > 1e-6).any()) for plan in plans)
-    if cuts > 1 or any(callback.by_loss != callbacks[0].by_loss for callback in callbacks):
-        raise mix_error(
-            "BatchMix", f"got {len(callbacks)} callbacks, {cuts} of which paste boxes.",
-            "A second box hides part of the first, and their fields must name the same targets.",
-            "Use one: BatchMix(Switch([policies.MixUp(0.4), policies.CutMix(1.0)])).",
-        )  # fmt: skip
-
-
-def _averaged(value: Any, plan: bm.Plan, other: Any = None) -> Any:
-    """A field: floats [B] or [B, C] averaged by the weights of the plan, in their dtype."""
-    mixed = bm.mix_labels(value.reshape(len(value), -1), plan)
-    return mixed.reshape(value.shape).to(value.dtype)
-
-
-def _weighted(loss: Callable[[Any, Any], Any], plan: bm.Plan, rows: Any) -> Callable[..., Any]:
-    """The loss on rows that a plan has mixed, made of the `loss` on unmixed rows."""
-    _, partner, lam = bm.pairs(rows, plan)
-
-    def of_both(pred: Any, at: Any) -> Any:
-        return bm.losses.pairwise(loss, pred, (at, partner[at], lam[at]), reduction="none")
-
-    return of_both
+def _seed(given: int | None) -> int:
+    return int(torch.randint(2**62, ())) if given is None else given
 
 
 def _per_row(function: Any, pred: Any, targets: list[Any]) -> Any:

@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from grain.transforms import MapWithIndex
 
 import batchmix as bm
-from batchmix.extend import mix_error
-from batchmix.fields import Field
-from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy
+from batchmix.adapters._epochs import checked_length, epoch_and_step
+from batchmix.extend import get_at, mixer_of, path_of, process_rank, replaced_at
 
 __all__ = ["MixBatch"]
 
 
 class MixBatch(MapWithIndex):  # type: ignore[misc]
-    """Mix each batch of a Grain data set: ``ds.batch(32).map_with_index(MixBatch(...))``.
+    """Mix each batch of a Grain data set: ``ds.batch(32).map_with_index(MixBatch(mixer))``.
 
     The plan of batch i is drawn from ``Key(seed, epoch, step, rank)`` with
-    ``epoch, step = divmod(i, steps_per_epoch)``; without `steps_per_epoch` it is epoch 0, step i.
-    Nothing is counted, so batches are the same in any order, in any number of worker processes, in
-    threads, and after a resume. In a repeated data set the index goes on, so epochs differ. Where
-    each of several processes has a slice of the data and numbers its own batches, give each its
-    `rank`.
+    ``epoch, step = divmod(i, steps_per_epoch)``; without `steps_per_epoch` it is that of epoch 0,
+    step i. Nothing is counted, so batches are the same in any order, in any number of worker
+    processes, in threads, and after a resume. In a repeated data set the index goes on, so epochs
+    differ. Where each of several processes has a slice of the data and numbers its own batches,
+    they differ by their rank; workers have that of the process that started them.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
-      pairing: who is whose partner.
-      seed: of the run.
-      rank: of this process.
-      axes: letters of the axes that boxes lie on, as for `Mixer`.
+      mixer: whose fields say where in the batch what is; the others are kept.
       steps_per_epoch: batches per epoch, ``len(ds)`` of the batched data set before `repeat`.
         Needed only for policies that look at the epoch, and to repeat another framework's plans.
 
     Raises:
       MixError: `steps_per_epoch` is not an integer >= 1; at the first batch, a field that is
-        missing or does not fit.
+        missing or does not fit, or a policy that looks at the epoch and no `steps_per_epoch`.
 
     Example:
-      >>> import grain, numpy as np
+      >>> import grain, numpy as np, batchmix as bm
       >>> from batchmix.fields import Image, Labels
-      >>> from batchmix.policies import MixUp
-      >>> rows = [{"image": np.full((2, 2, 1), i, np.float32), "label": i} for i in range(8)]
       >>> fields = {"image": Image("NHWC"), "label": Labels(8)}
-      >>> ds = grain.MapDataset.source(rows).batch(4).map_with_index(MixBatch(MixUp(1.0), fields))
+      >>> mix = MixBatch(bm.Mixer(bm.policies.MixUp(1.0), fields, seed=0))
+      >>> rows = [{"image": np.full((2, 2, 1), i, np.float32), "label": i} for i in range(8)]
+      >>> ds = grain.MapDataset.source(rows).batch(4).map_with_index(mix)
       >>> ds[1]["label"].shape, bool((ds[1]["label"] == ds[1]["label"]).all())
       ((4, 8), True)
 
@@ -55,49 +47,28 @@ class MixBatch(MapWithIndex):  # type: ignore[misc]
     in an `IterDataset`. Grain's own `mix` mixes data sets, not rows.
     """
 
-    def __init__(
-        self,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-        rank: int = 0,
-        axes: str | None = None,
-        steps_per_epoch: int | None = None,
-    ) -> None:
-        if steps_per_epoch is not None and not (
-            isinstance(steps_per_epoch, int) and steps_per_epoch >= 1
-        ):
-            raise mix_error(
-                "MixBatch", f"got steps_per_epoch={steps_per_epoch!r}.",
-                "It counts batches, from 1.", "Pass len(ds) of the batched data set.",
-            )  # fmt: skip
-        self.mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, rank=rank, axes=axes)
-        self.steps_per_epoch = steps_per_epoch
+    def __init__(self, mixer: bm.Mixer, *, steps_per_epoch: int | None = None) -> None:
+        self.mixer, _ = mixer_of("MixBatch", mixer)
+        self.steps_per_epoch = checked_length("MixBatch", steps_per_epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to a worker has the rank of this process, which a worker cannot ask for."""
+        rank = process_rank() if self.mixer.rank is None else self.mixer.rank
+        return vars(self) | {"mixer": self.mixer.but(rank=rank)}
 
     def map_with_index(self, index: int, element: Any) -> Any:
         """The batch at `index`, mixed: same structure, NumPy arrays in and out."""
-        epoch, step = divmod(index, self.steps_per_epoch) if self.steps_per_epoch else (0, index)
         # the mixer counts nothing when it is told both numbers, so threads may share it
+        epoch, step = epoch_and_step(index, self.steps_per_epoch)
         return self.mixer(element, step=step, epoch=epoch)
 
     def output_spec(self, input_spec: Any) -> Any:
         """Shapes and dtypes of a mixed batch, made from those of a batch. Grain calls it."""
-        fields = {path: _OfSpec(field) for path, field in self.mixer.fields.items()}
-        return bm.Mixer(None, fields, axes=self.mixer.axes)(input_spec, step=0, epoch=0)
-
-
-class _OfSpec(NamedTuple):
-    """A field that maps shape and dtype of a value to those of the mixed value."""
-
-    field: Callable[..., Any]
-
-    def __call__(self, value: Any, plan: bm.Plan, other: Any = None) -> Any:
-        mixed = self.field(np.zeros(value.shape, value.dtype), plan)
-        return type(value)(shape=mixed.shape, dtype=mixed.dtype)
-
-    @property
-    def layout(self) -> str | None:
-        layout: str | None = getattr(self.field, "layout", None)
-        return layout
+        paths = [path_of(place) for place in self.mixer.fields]
+        specs = [get_at(input_spec, path) for path in paths]
+        mixer = self.mixer.but(policy=None, fields=dict(enumerate(self.mixer.fields.values())))
+        mixed = mixer([np.zeros(spec.shape, spec.dtype) for spec in specs], step=0)
+        for path, spec, value in zip(paths, specs, mixed):
+            made = type(spec)(shape=value.shape, dtype=value.dtype)
+            input_spec = replaced_at(input_spec, path, made)
+        return input_spec

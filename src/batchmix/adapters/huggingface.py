@@ -12,9 +12,8 @@ from transformers import TrainerCallback, default_data_collator
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
-from batchmix.extend import mix_error
-from batchmix.fields import Field, Image, Labels
-from batchmix.pairing import Derangement, Pairing
+from batchmix.extend import mix_error, mixer_of
+from batchmix.fields import Image, Labels
 from batchmix.policies import Policy
 
 __all__ = ["MixCollator", "MixTraining", "soft_cross_entropy"]
@@ -28,19 +27,17 @@ class MixCollator:
     number of workers. Give a Trainer `MixTraining` and not this, which would mix its evaluation.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      classes: C; may be left out for labels [B, C].
-      collator: makes a batch of rows; left out, the Trainer's own for images.
-      fields: {where in the batch: what it is} as for `batchmix.Mixer`, instead of "pixel_values",
-        [B, C, H, W], and "labels"; `classes` and `smoothing` then have no effect.
-      pairing: who is whose partner.
-      smoothing: share of the label that is spread over all classes, 0 <= s < 1.
-      seed: of the run.
-      rank: of this process.
+      given: a policy, which mixes "pixel_values", [B, C, H, W], and "labels"; None mixes nothing
+        (labels still become soft). Or a Mixer whose fields say what is where in the batch.
+      classes: C, with a policy; may be left out for labels [B, C].
+      collator: makes a batch of rows; left out, the Trainer's own for images, whose batches are
+        mixed in place.
+      smoothing: with a policy, share of the label that is spread over all classes, 0 <= s < 1.
+      options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`.
 
     Raises:
-      MixError: at the call, a field that is missing or does not fit; in a worker, a pass without a
-        `set_epoch` of its own.
+      MixError: no policy, or `classes` beside fields; at the call, a field that is missing or does
+        not fit; in a worker, a pass without a `set_epoch` of its own.
 
     Example:
       >>> from batchmix.policies import MixUp
@@ -54,19 +51,23 @@ class MixCollator:
 
     def __init__(
         self,
-        policy: Policy | None,
+        given: Policy | bm.Mixer | None,
         classes: int | None = None,
         *,
         collator: Callable[[Any], Any] = default_data_collator,
-        fields: Mapping[Any, Field] | None = None,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
         smoothing: float = 0.0,
-        seed: int = 0,
-        rank: int = 0,
+        **options: Any,
     ) -> None:
-        labels = Labels(classes, smoothing)
-        named: Mapping[Any, Field] = {"pixel_values": Image("NCHW"), "labels": labels}
-        self.mixer = bm.Mixer(policy, fields or named, pairing=pairing, seed=seed, rank=rank)
+        names = "pixel_values and labels"
+        self.mixer, named = mixer_of("MixCollator", given, names=names, **options)
+        if not named:
+            fields = {"pixel_values": Image("NCHW"), "labels": Labels(classes, smoothing)}
+            self.mixer = self.mixer.but(fields=fields)
+        elif classes is not None or smoothing:
+            raise mix_error(
+                "MixCollator", f"got fields, classes={classes!r} and smoothing={smoothing!r}.",
+                "The fields of the Mixer say what labels are.", "Give both to Labels.",
+            )  # fmt: skip
         self.collator = collator
         self.count = BatchCount(
             "MixCollator",
@@ -77,7 +78,10 @@ class MixCollator:
     def __call__(self, rows: Any) -> Any:
         """One mixed batch."""
         epoch, step = self.count.next()
-        return self.mixer(self.collator(rows), step=step, epoch=epoch)
+        # the Trainer's collator wraps it where columns are dropped; it stacks rows into new memory
+        fresh = getattr(self.collator, "data_collator", self.collator) is default_data_collator
+        mixer = self.mixer.but(inplace=True) if fresh else self.mixer
+        return mixer(self.collator(rows), step=step, epoch=epoch)
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Begin the pass `epoch` at batch number `step`; call it before the loader is iterated."""
@@ -92,11 +96,12 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
     resumed in the middle of an epoch goes on where it was.
 
     Args:
-      mix: what to mix and how. Its collator is not used, and its rank is the Trainer's.
+      mix: what to mix and how. Its collator is not used; where it has no rank, the Trainer's is.
 
     Raises:
       MixError: when training begins, a training loader that has no collator; a Trainer that mixes
-        its evaluation too, as `mix` is its `data_collator`.
+        its evaluation too, as `mix` is its `data_collator`; one of `label_smoothing_factor`, which
+        would not reach soft labels.
 
     Example:
       >>> from batchmix.policies import CutMix
@@ -128,9 +133,16 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
                 "It mixes what the Trainer's own collator makes, for training alone.",
                 "Let get_train_dataloader return a DataLoader, and data_collator not mix.",
             )  # fmt: skip
-        self.mix.mixer.rank = args.process_index
-        mixed = copy.copy(self.mix)
+        if args.label_smoothing_factor:
+            raise mix_error(
+                "MixTraining", f"got label_smoothing_factor={args.label_smoothing_factor}.",
+                "The Trainer smooths ids, where it has no other loss; mixed labels are none.",
+                "Leave it out, and pass MixCollator(..., smoothing=...).",
+            )  # fmt: skip
+        mixed = copy.copy(self.mix)  # which counts with the other
         mixed.collator = given
+        if mixed.mixer.rank is None:
+            mixed.mixer = mixed.mixer.but(rank=args.process_index)
         self._set(loader, "collate_fn", mixed)
         config = getattr(model, "config", None)
         if getattr(config, "problem_type", "other") is None:

@@ -3,49 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 import batchmix as bm
-from batchmix.extend import mix_error
+from batchmix.adapters._keras_fit import MixDataset, TellEpoch
+from batchmix.extend import mix_error, mixer_of
 from batchmix.fields import Field, Ids, Image, Labels
-from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
 
-__all__ = ["BatchMix"]
+__all__ = ["MixDataset", "MixLayer", "TellEpoch"]
 
 _LAYOUTS = {
     "channels_last": {4: "NHWC", 5: "NTHWC"},
     "channels_first": {4: "NCHW", 5: "NCTHW"},
 }
+# what a layer is stored with need not be registered with Keras
+_OURS = {name: getattr(m, name) for m in (bm.policies, bm.pairing, bm.fields) for name in m.__all__}
+_OURS["Mixer"] = bm.Mixer
 
 
 @keras.saving.register_keras_serializable(package="batchmix")
-class BatchMix(keras.layers.Layer):  # type: ignore[misc]
+class MixLayer(keras.layers.Layer):  # type: ignore[misc]
     """Mix a batch of images with its labels and masks, before the model sees it.
 
-    Call it on what a `PyDataset` returns, or in `Dataset.map` of tf.data with any Keras backend. It
-    cannot be part of a model, which does not pass labels through its layers. It has no weights, and
-    keeps the dtypes of the data, whatever the dtype policy.
+    Give it to a `MixDataset`, to `batchmix.adapters.tensorflow.MixBatches`, or call it. It cannot
+    be part of a model, which does not pass labels through its layers. It has no weights, and keeps
+    the dtypes of the data, whatever the dtype policy.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
+      given: a policy; None mixes nothing (labels still become soft). Or a `batchmix.Mixer` with
+        fields, for batches of another form.
       classes: C; may be left out for labels [B, C].
-      pairing: who is whose partner.
       smoothing: share of the label that is spread over all classes, 0 <= s < 1.
-      seed: of the run.
-      rank: of this process.
       data_format: "channels_last" or "channels_first"; left out, Keras' configured one.
-      fields: for batches of another form, as for `batchmix.Mixer`; `classes`, `smoothing` and
-        `data_format` then have no effect.
-      kwargs: as for any layer, such as `name`.
+      options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. And those
+        of any layer, such as `name`.
+
+    Raises:
+      MixError: an unknown `data_format`, or options beside a Mixer with fields.
 
     Example:
       >>> import numpy as np
       >>> from batchmix.policies import MixUp
-      >>> mix = BatchMix(MixUp(0.2), classes=10, seed=0)
+      >>> mix = MixLayer(MixUp(0.2), classes=10, seed=0)
       >>> x, y = mix((np.zeros((4, 8, 8, 3), "uint8"), np.array([1, 2, 3, 4])))
       >>> x.dtype, y.shape
       (dtype('uint8'), (4, 10))
@@ -58,30 +62,32 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(
         self,
-        policy: Policy | None,
+        given: Policy | bm.Mixer | None,
         classes: int | None = None,
         *,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
         smoothing: float = 0.0,
-        seed: int = 0,
-        rank: int = 0,
         data_format: str | None = None,
-        fields: Mapping[Any, Field] | None = None,
-        **kwargs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(**{"autocast": False, **kwargs})
+        of_mixer = {n: options.pop(n) for n in ("pairing", "seed", "rank", "axes") if n in options}
+        super().__init__(**{"autocast": False, **options})
+        mixer, self.named = mixer_of("MixLayer", given, names="images and labels", **of_mixer)
+        if self.named and (classes or smoothing or data_format):
+            raise mix_error(
+                "MixLayer", "got a Mixer with fields, and classes, smoothing or data_format.",
+                "Its fields say what is mixed.", "Give them to Labels and Image of the Mixer.",
+            )  # fmt: skip
+        self.mixer = mixer.but()  # which counts for this layer alone
+        self.labels = Labels(classes, smoothing)
         self.data_format = data_format or keras.config.image_data_format()
         if self.data_format not in _LAYOUTS:
             raise mix_error(
-                "BatchMix", f"got data_format={data_format!r}.", f"It is one of {list(_LAYOUTS)}.",
+                "MixLayer", f"got data_format={data_format!r}.", f"It is one of {list(_LAYOUTS)}.",
                 "Leave it out to use Keras' configured one.",
             )  # fmt: skip
-        self.labels = Labels(classes, smoothing)
-        self.mixer = bm.Mixer(policy, fields or {}, pairing=pairing, seed=seed, rank=rank)
-        self.fields_given = fields is not None
         self.built = True
 
-    def __call__(
+    def call(
         self, data: Any, training: bool = True, *, step: Any = None, epoch: Any = None,
         other: Any = None,
     ) -> Any:  # fmt: skip
@@ -89,26 +95,19 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
 
         Args:
           data: (images, labels), or a dict with "images" and any of "labels" and
-            "segmentation_masks"; other entries are kept.
+            "segmentation_masks"; other entries are kept. With a Mixer, what its fields say.
           training: False mixes nothing. Labels have the same form as in training, float32
             [B, C], but without smoothing.
-          step: number of the batch in its epoch, such as the index that `PyDataset.__getitem__` or
-            `Dataset.enumerate` gives, a tensor in a graph of TensorFlow. Left out, the layer counts
-            its calls; a graph cannot count.
-          epoch: number of the pass over the data; left out, the one that `mixer.set_epoch` set.
+          step: number of the batch in its epoch, such as the index that `PyDataset.__getitem__`
+            has. Left out, the layer counts its calls; a graph cannot count.
+          epoch: number of the pass over the data; left out, the one that `set_epoch` told. A graph
+            must be given it, with the step.
           other: a second batch of the same form, to take the partners from.
 
         Raises:
           MixError: data in another form, labels or masks that do not fit, no step inside a graph.
         """
-        # not Layer.__call__, which would convert the data to the backend's tensors and dtypes
-        return self.call(data, training, step=step, epoch=epoch, other=other)
-
-    def call(
-        self, data: Any, training: bool = True, *, step: Any = None, epoch: Any = None,
-        other: Any = None,
-    ) -> Any:  # fmt: skip
-        fields = self.mixer.fields if self.fields_given else self._fields(data)
+        fields = self.mixer.fields if self.named else self._fields(data)
         if training in (True, None):  # Keras passes None where nobody said
             self.mixer.fields = fields
             return self.mixer(data, step, epoch, other=other)
@@ -119,26 +118,27 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
         }
         return bm.Mixer(None, hard)(data, step=0) if hard else data
 
+    # not Layer.__call__, which would convert the data to the backend's tensors and dtypes
+    __call__ = call
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch, an integer >= 0."""
+        self.mixer.set_epoch(epoch)
+
     def get_config(self) -> dict[str, Any]:
-        """All arguments as plain values: dataclasses by the name of their class."""
-        mixer = self.mixer
-        return {
-            **super().get_config(),
-            "policy": _encoded(mixer.policy),
+        """All arguments as plain values, without pickle."""
+        own = {
             "classes": self.labels.classes,
-            "pairing": _encoded(mixer.pairing),
             "smoothing": self.labels.smoothing,
-            "seed": mixer.seed,
-            "rank": mixer.rank,
             "data_format": self.data_format,
-            "fields": _encoded(mixer.fields) if self.fields_given else None,
         }
+        mixer = self.mixer if self.named else self.mixer.but(fields={})
+        return {**super().get_config(), "given": _stored(mixer), **({} if self.named else own)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> BatchMix:
+    def from_config(cls, config: dict[str, Any]) -> MixLayer:
         """A layer with the arguments that `get_config` returned."""
-        coded = {name: _decoded(config.get(name)) for name in ("policy", "pairing", "fields")}
-        layer: BatchMix = super().from_config({**config, **coded})
+        layer: MixLayer = super().from_config({**config, "given": _restored(config["given"])})
         return layer
 
     def _fields(self, data: Any) -> dict[Any, Field]:
@@ -158,74 +158,66 @@ class BatchMix(keras.layers.Layer):  # type: ignore[misc]
         if isinstance(data, tuple | list):
             got = f"{got} of {len(data)}"
         raise mix_error(
-            "BatchMix", f"got a batch {got}.",
+            "MixLayer", f"got a batch {got}.",
             "It mixes (images, labels), or a dict with 'images', 'labels' and "
             "'segmentation_masks'; bounding boxes and weights would no longer match.",
-            "Name the parts of another batch: BatchMix(policy, fields={...}).",
+            "Name the parts of another batch: MixLayer(Mixer(policy, {...})).",
         )  # fmt: skip
 
     def _layout(self, images: Any) -> str:
         """Layout of a batch of images or videos."""
         if isinstance(images, keras.KerasTensor):
             raise mix_error(
-                "BatchMix", "it was called while a model is built.",
+                "MixLayer", "it was called while a model is built.",
                 "It mixes images and labels together, before the model.",
-                "Call it in the data pipeline: data.enumerate().map(lambda i, b: mix(b, step=i)).",
+                "Give it to MixDataset or MixBatches, or call it on a batch.",
             )  # fmt: skip
         shape = getattr(images, "shape", ())
         rank = getattr(shape, "rank", -1)  # TensorFlow's; None where it is unknown
         layout = _LAYOUTS[self.data_format].get(len(shape) if rank == -1 else rank)
         if layout is None:
             raise mix_error(
-                "BatchMix", f"images have shape {shape}.",
+                "MixLayer", f"images have shape {shape}.",
                 "They come as batches, [B, H, W, C] or [B, T, H, W, C] by `data_format`.",
-                "Batch the data first, or name its parts: BatchMix(policy, fields={...}).",
+                "Batch the data first, or name its parts: MixLayer(Mixer(policy, {...})).",
             )  # fmt: skip
         return layout
 
 
-def _encoded(value: Any) -> Any:
-    """Dataclasses, dicts and sequences as values that JSON can hold."""
-    if dataclasses.is_dataclass(value):
-        of_batchmix = _known().get(type(value).__name__) is type(value)
-        name = keras.saving.get_registered_name(type(value))
-        given = [f.name for f in dataclasses.fields(value) if f.init]
-        return {
-            "class": type(value).__name__ if of_batchmix else name,
-            "fields": {name: _encoded(getattr(value, name)) for name in given},
-        }
+def _stored(value: Any) -> Any:
+    """Plain values: what has arguments by its class and these, without pickle."""
     if isinstance(value, Mapping):
-        return {"items": [[_encoded(k), _encoded(v)] for k, v in value.items()]}
+        return {"items": [[_stored(k), _stored(v)] for k, v in value.items()]}
     if isinstance(value, tuple | list):
-        return [_encoded(v) for v in value]
+        return [_stored(v) for v in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise _unknown(type(value).__name__)
+    cls = type(value)
+    if not (dataclasses.is_dataclass(cls) or cls is bm.Mixer):
+        raise _unknown(cls.__name__)
+    ours = _OURS.get(cls.__name__) is cls
+    return {
+        "class": cls.__name__ if ours else keras.saving.get_registered_name(cls),
+        "given": {n: _stored(getattr(value, n)) for n in inspect.signature(cls).parameters},
+    }
 
 
-def _decoded(value: Any) -> Any:
+def _restored(value: Any) -> Any:
     if isinstance(value, list):
-        return tuple(_decoded(v) for v in value)
+        return tuple(map(_restored, value))
     if not isinstance(value, dict):
         return value
     if "items" in value:
-        return {_decoded(k): _decoded(v) for k, v in value["items"]}
-    cls = _known().get(value["class"]) or keras.saving.get_registered_object(value["class"])
+        return {_restored(k): _restored(v) for k, v in value["items"]}
+    cls = _OURS.get(value["class"]) or keras.saving.get_registered_object(value["class"])
     if cls is None:
         raise _unknown(value["class"])
-    return cls(**{name: _decoded(v) for name, v in value["fields"].items()})
-
-
-def _known() -> dict[str, Any]:
-    """batchmix's own classes, which need not be registered with Keras."""
-    return {
-        name: getattr(m, name) for m in (bm.policies, bm.pairing, bm.fields) for name in m.__all__
-    }
+    return cls(**{name: _restored(v) for name, v in value["given"].items()})
 
 
 def _unknown(name: str) -> bm.MixError:
     return mix_error(
-        "BatchMix", f"its configuration holds {name!r}.",
+        "MixLayer", f"its configuration holds {name!r}.",
         "Policies, pairings and fields are stored by class and arguments, without pickle.",
         f"Make it a dataclass, and known: keras.saving.get_custom_objects()[{name!r}] = <class>.",
     )  # fmt: skip

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 import batchmix as bm
-from batchmix.extend import mix_error
-from batchmix.fields import Field
-from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy
+from batchmix.extend import get_at, mix_error, mixer_of, path_of
 
 __all__ = ["MixCallback"]
 
@@ -25,21 +22,18 @@ class MixCallback(Callback):  # type: ignore[misc]
     Mixing comes after all transfer hooks of the module and the data module.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `batchmix.Mixer`. With several loaders
-        ("a", 0) is the first part of the batch of loader "a".
-      pairing: who is whose partner.
-      seed: of the run; a checkpoint brings its own.
-      axes: letters of the axes that boxes lie on, as for `batchmix.Mixer`.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how. With several loaders ("a", 0) is
+        the first part of the batch of loader "a". A rank that was given is kept.
 
     Raises:
-      MixError: at the first batch, a field that is missing or does not fit; a `training_step` that
-        takes the iterator of the loader, so that batches cannot be mixed.
+      MixError: no mixer; at the first batch, a field that is missing or does not fit; a
+        `training_step` that takes the iterator of the loader, so that batches cannot be mixed.
 
     Example:
       >>> from batchmix.fields import Image, Labels
       >>> from batchmix.policies import CutMix
-      >>> mix = MixCallback(CutMix(1.0), {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+      >>> mixer = bm.Mixer(CutMix(1.0), {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+      >>> mix = MixCallback(mixer)
       >>> mix.state_dict()
       {'seed': 0}
 
@@ -47,16 +41,8 @@ class MixCallback(Callback):  # type: ignore[misc]
     `on_after_batch_transfer` is no hook of callbacks and runs in validation too.
     """
 
-    def __init__(
-        self,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-        axes: str | None = None,
-    ) -> None:
-        self.mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, axes=axes)
+    def __init__(self, mixer: bm.Mixer) -> None:
+        self.mixer = mixer_of("MixCallback", mixer)[0].but()
         self._transfer: _Transfer | None = None
         self._mixed_last: tuple[int, int] | None = None
 
@@ -69,14 +55,17 @@ class MixCallback(Callback):  # type: ignore[misc]
         """Wrap strategy.batch_to_device so that batches are mixed after it, while fitting only."""
         if stage != "fit":
             return
+        rank = trainer.global_rank if self.mixer.rank is None else self.mixer.rank
 
         def mixed(batch: Any) -> Any:
             if not trainer.training or batch is None:  # None: Lightning's sign for a skipped batch
                 return batch
+            fields = {at: f for at, f in self.mixer.fields.items() if _is_there(batch, path_of(at))}
             epoch = trainer.current_epoch
             step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            self.mixer.rank, self._mixed_last = trainer.global_rank, (epoch, step)
-            return self.mixer(batch, step=step, epoch=epoch)
+            self._mixed_last = epoch, step
+            mixer = self.mixer.but(fields=fields, rank=rank)
+            return mixer(batch, step=step, epoch=epoch) if fields else batch
 
         self._transfer = _Transfer(trainer.strategy, mixed)
 
@@ -106,11 +95,21 @@ class MixCallback(Callback):  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
         """The seed; Lightning's checkpoint has epoch and batch already."""
-        return {"seed": self.mixer.seed}
+        return {"seed": int(self.mixer.seed)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the seed of the run that is resumed."""
-        self.mixer.seed = int(state_dict["seed"])
+        """Take the seed of the run that is resumed, where none was given.
+
+        Raises:
+          MixError: a state of another seed.
+        """
+        place = {"epoch": 0, "step": 0} | state_dict
+        self.mixer.load_state_dict(place)
+
+
+def _is_there(batch: Any, path: tuple[Any, ...]) -> bool:
+    """Whether none of the parts that a field is in is None, as a loader is that has ended."""
+    return all(get_at(batch, path[:depth]) is not None for depth in range(len(path)))
 
 
 class _Transfer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,39 +11,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix.extend import mix_error
-from batchmix.fields import Field
-from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy
+from batchmix.extend import Untold, mix_error, mixer_of
 
 __all__ = ["MixBatch"]
 
+_ALONE = (
+    "MixBatch: a batch of one row has no partner and is not mixed. With batch_size=None batches "
+    "are the blocks: use repartition(target_num_rows_per_block=64), or pass batch_size=64."
+)
+
 
 class MixBatch:
-    """Mix the rows of each batch of Ray Data: ``ds.map_batches(MixBatch(...), batch_size=64)``.
+    """Mix the rows of each batch of Ray Data: ``ds.map_batches(MixBatch(mixer), batch_size=64)``.
 
     The key of a plan is ``Key(seed, epoch, digest of the sorted ids)``, and the plan is drawn for
     the rows in the order of their ids. So in a batch of the same ids each row has the same partner
-    and the same mix, on any worker, in any order of blocks and of rows. Ray decides by its blocks
-    and `batch_size` which ids come together in a batch.
+    and the same mix, on any worker, in any order of blocks and of rows; no rank is needed. Ray
+    decides by its blocks and `batch_size` which ids come together in a batch. A row that comes
+    alone has no partner and is not mixed; that is a warning.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {column: what it is}, as for `batchmix.Mixer`. Columns that are not named are kept.
+      mixer: whose fields say which column is what; the others are kept.
       ids: column of row ids, integers or strings, each only once in a batch.
-      pairing: who is whose partner.
-      seed: of the run.
-      epoch: pass over the data; another number gives the same batches other mixes.
-      axes: letters of the axes that boxes lie on, as for `batchmix.Mixer`.
+      epoch: pass over the data, an integer >= 0; another number gives the same batches other mixes.
+        Left out, each pass mixes the same batches alike, and a policy that looks at the epoch is
+        refused.
 
     Raises:
       MixError: at the call: no column of ids, or ids that repeat; a field that is missing or does
         not fit; a batch that is no dict of NumPy arrays.
 
     Example:
+      >>> import batchmix as bm
       >>> from batchmix.fields import Image, Labels
-      >>> from batchmix.policies import MixUp
-      >>> mix = MixBatch(MixUp(1.0), {"image": Image("NHWC"), "label": Labels(10)}, seed=0)
+      >>> fields = {"image": Image("NHWC"), "label": Labels(10)}
+      >>> mix = MixBatch(bm.Mixer(bm.policies.MixUp(1.0), fields, seed=0))
       >>> batch = {"id": np.arange(4), "image": np.ones((4, 2, 2, 3)), "label": np.arange(4)}
       >>> turned = {name: column[::-1] for name, column in batch.items()}
       >>> bool((mix(turned)["label"][::-1] == mix(batch)["label"]).all())
@@ -52,19 +55,11 @@ class MixBatch:
     worker, so that workers repeat each other, and the result depends on their number.
     """
 
-    def __init__(
-        self,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        ids: str = "id",
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-        epoch: int = 0,
-        axes: str | None = None,
-    ) -> None:
-        self.mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, axes=axes)
-        self.ids, self.epoch = ids, epoch
+    def __init__(self, mixer: bm.Mixer, *, ids: str = "id", epoch: int | None = None) -> None:
+        mixer, _ = mixer_of("MixBatch", mixer)
+        # the process of a worker has a rank by chance; rows are told apart by their ids
+        self.mixer = mixer.but(rank=mixer.rank or 0)
+        self.ids, self.epoch = ids, Untold(0) if epoch is None else epoch
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """A mixed copy of `batch`, rows in the order in which they came."""
@@ -82,6 +77,8 @@ class MixBatch:
         ordered = ids[order].tolist()
         if len(set(ordered)) < len(ordered):
             raise self._bad_ids("an id occurs twice in one batch.")
+        if len(ordered) == 1:
+            warnings.warn(_ALONE, stacklevel=2)
         digest = hashlib.blake2b(repr(ordered).encode(), digest_size=8).digest()
         plan = self.mixer.draw(batch, step=int.from_bytes(digest, "little"), epoch=self.epoch)
         mixed: dict[str, NDArray[Any]] = self.mixer.apply(batch, _moved(plan, order))

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 import batchmix as bm
+from batchmix.adapters._epochs import checked_length
+from batchmix.extend import Untold, mixer_of
 
 __all__ = ["MixBatches"]
 
@@ -19,15 +21,24 @@ class MixBatches:
 
     The plan of a batch depends on (seed, epoch, index of the batch, rank) alone, so the result is
     the same for any number of parallel calls, and a run replays. Each new pass over the data is the
-    next epoch, as in ``model.fit(data, epochs=3)``; it begins when its first batch is asked for. A
-    data set that was repeated before is one long pass.
+    next epoch; it begins when its first batch is asked for, so a look at one batch is a pass too.
+    `set_epoch` tells which epoch the next pass is; in Keras' `fit` a `TellEpoch` of
+    `batchmix.adapters.keras` does.
+
+    A data set that was repeated before is one long pass, whose epochs nobody knows without
+    `steps_per_epoch`.
 
     Args:
-      mix: a `batchmix.Mixer`, or another callable that takes a batch of tensors, and tensors as
-        `step` and `epoch`.
+      mixer: a `batchmix.Mixer`, or another callable that takes a batch of tensors, and numbers or
+        tensors as `step` and `epoch`, such as a `MixLayer`.
       two_streams: elements are pairs (batch, other) of a zipped data set; `other` gives the
         partners.
       num_parallel_calls: how many batches are mixed at the same time; they stay in order.
+      steps_per_epoch: batches per epoch, where the data set was repeated before.
+
+    Raises:
+      MixError: `steps_per_epoch` is not an integer >= 1. When it is applied: a field that is
+        missing or does not fit; a policy that looks at the epoch of a data set that was repeated.
 
     Example:
       >>> import numpy as np, tensorflow as tf, batchmix as bm
@@ -43,30 +54,39 @@ class MixBatches:
 
     def __init__(
         self,
-        mix: Callable[..., Any],
+        mixer: Callable[..., Any],
         *,
         two_streams: bool = False,
         num_parallel_calls: int = tf.data.AUTOTUNE,
+        steps_per_epoch: int | None = None,
     ) -> None:
-        self.mix, self.two_streams = mix, two_streams
+        if isinstance(mixer, bm.Mixer) or not callable(mixer):
+            mixer, _ = mixer_of("MixBatches", mixer)
+        self.mixer, self.two_streams = mixer, two_streams
         self.num_parallel_calls = num_parallel_calls
+        self.steps_per_epoch = checked_length("MixBatches", steps_per_epoch)
         self._next = 0
         self._lock = threading.Lock()
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """`dataset` with mixed batches; its element_spec is known before it runs."""
+        length = np.int64(self.steps_per_epoch or np.iinfo(np.int64).max)
+        endless = dataset.cardinality() == tf.data.INFINITE_CARDINALITY
+        several_epochs = self.steps_per_epoch is None and (endless or _is_repeated(dataset))
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-        def numbered(epoch: Any, numbered: Any) -> tuple[Any, Any]:
-            # each pass begins with epoch -1: the host is asked once, at its first batch
-            epoch = tf.cond(epoch < 0, self._begin, lambda: epoch)
-            return epoch, (epoch, *numbered)
+        def numbered(epoch: Any, element: Any) -> tuple[Any, Any]:
+            index, batch = element
+            epoch = tf.cond(index % length == 0, lambda: self._after(epoch), lambda: epoch)
+            return epoch, (epoch, index % length, batch)
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
         def mixed(epoch: Any, step: Any, batch: Any) -> Any:
-            if self.two_streams:
-                return self.mix(batch[0], step=step, epoch=epoch, other=batch[1])
-            return self.mix(batch, step=step, epoch=epoch)
+            if several_epochs:  # then this is the number of a pass, and steps tell passes apart
+                epoch, step = Untold(0), epoch * 2**32 + step
+            batch, other = batch if self.two_streams else (batch, None)
+            others = {} if other is None else {"other": other}
+            return self.mixer(batch, step=step, epoch=epoch, **others)
 
         counted = dataset.enumerate().scan(np.int64(-1), numbered)
         return counted.map(mixed, num_parallel_calls=self.num_parallel_calls, deterministic=True)
@@ -76,17 +96,24 @@ class MixBatches:
         with self._lock:
             self._next = int(epoch)
 
-    def _begin(self) -> Any:
-        """The number of a pass that begins now: the graph asks the host when it runs."""
+    def _after(self, epoch: Any) -> Any:
+        """The epoch after this one, or after those of other passes where -1 begins a pass."""
 
-        def count() -> np.int64:
+        def count(epoch: Any) -> np.int64:
             with self._lock:
-                self._next += 1
-                return np.int64(self._next - 1)
+                number = self._next if epoch < 0 else int(epoch) + 1
+                self._next = number + 1
+                return np.int64(number)
 
-        epoch = tf.numpy_function(count, [], tf.int64)
-        epoch.set_shape([])
-        return epoch
+        following = tf.numpy_function(count, [epoch], tf.int64)  # when the graph runs
+        following.set_shape([])
+        return following
+
+
+def _is_repeated(dataset: tf.data.Dataset) -> bool:
+    """Whether a pass over it may be several over the data; a zip ends with the shortest part."""
+    name, parts = type(dataset).__name__, map(_is_repeated, dataset._inputs())
+    return "Repeat" in name or (all(parts) if "Zip" in name else any(parts))
 
 
 def _flatten(plan: bm.Plan) -> tuple[Any, tuple[Any, ...]]:

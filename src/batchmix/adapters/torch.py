@@ -12,10 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
 from batchmix.adapters._loading import Collate, Indexed, Numbered
-from batchmix.extend import mix_error
-from batchmix.fields import Field
-from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import Policy
+from batchmix.extend import Untold, checked_state, mix_error, mixer_of
 
 __all__ = ["MixCollate", "MixLoader", "MixModule"]
 
@@ -28,27 +25,24 @@ class MixLoader(DataLoader):  # type: ignore[misc]
     A worker is told the number of a batch together with its indices, so mixes depend on
     (seed, epoch, number of the batch, rank) alone, for any number of workers. Images are mixed
     while they are stacked, 8-bit ones as 8 bits. With ``shuffle=True`` and no `generator`, the
-    order of rows follows from (seed, epoch, rank).
+    order of rows follows from (seed, epoch), and is that of every rank.
 
     Args:
       dataset: with indices; its arrays are not written to. `loader.dataset.dataset` is this one.
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
-      pairing: who is whose partner.
-      seed: of the run.
-      rank: of this process.
-      axes: letters of the axes that boxes lie on, as for `Mixer`.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how. Where its rank was left out, the
+        sampler is asked (a `DistributedSampler` has one), else the process.
       options: all that `DataLoader` takes. A `collate_fn` of your own runs first.
 
     Raises:
-      MixError: a data set without indices, ``batch_size=None``, a field that does not fit.
+      MixError: no mixer, a data set without indices, ``batch_size=None``, a field that does not
+        fit.
 
     Example:
       >>> import numpy as np
       >>> from batchmix.fields import Image, Labels
       >>> rows = [(np.full((8, 8, 3), i, np.uint8), i % 10) for i in range(100)]
-      >>> fields = {0: Image("NHWC"), 1: Labels(10)}
-      >>> loader = MixLoader(rows, bm.policies.CutMix(), fields, batch_size=25, shuffle=True)
+      >>> mixer = bm.Mixer(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}, seed=0)
+      >>> loader = MixLoader(rows, mixer, batch_size=25, shuffle=True)
       >>> images, targets = next(iter(loader))
       >>> images.dtype, targets.shape
       (torch.uint8, torch.Size([25, 10]))
@@ -56,18 +50,9 @@ class MixLoader(DataLoader):  # type: ignore[misc]
     Differs from: timm and torchvision in a `collate_fn` draw from the generators of each worker.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
-        seed: int = 0,
-        rank: int = 0,
-        axes: str | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, dataset: Any, mixer: bm.Mixer, **options: Any) -> None:
+        self.mixer, _ = mixer_of("MixLoader", mixer)
+        dataset, options = _as_given(dataset, options)
         asked = DataLoader(dataset, **options)
         if isinstance(dataset, IterableDataset) or asked.batch_sampler is None:
             raise mix_error(
@@ -75,48 +60,80 @@ class MixLoader(DataLoader):  # type: ignore[misc]
                 "Batches are numbered where their indices are chosen.",
                 "Mix what the loader gives: Mixer or MixModule.",
             )  # fmt: skip
-        mixer = bm.Mixer(policy, fields, pairing=pairing, seed=seed, rank=rank, axes=axes)
-        order = None
-        if options.get("shuffle") and options.get("generator") is None:
-            order = asked.sampler.generator = torch.Generator()
-        batches = Numbered(asked.batch_sampler, bm.Key(seed, rank=rank), order)
+        shuffled = bool(options.get("shuffle")) and options.get("generator") is None
+        batches = Numbered(asked.batch_sampler, seed=mixer.seed, shuffled=shuffled)
+        if mixer.rank is None:
+            mixer = mixer.but(rank=getattr(batches.sampler, "rank", None))
         options = {name: value for name, value in options.items() if name not in _BATCHING}
         options["collate_fn"] = Collate(mixer, options.get("collate_fn"))
         super().__init__(Indexed(dataset), batch_sampler=batches, **options)
-        self.epoch = self.step = 0
+        # what a DataLoader with a batch sampler would not say
+        said = {"batch_size": asked.batch_size, "drop_last": asked.drop_last}
+        self.__dict__.update(said, sampler=batches.sampler)
 
     def __iter__(self) -> Iterator[Any]:
         """One pass: of the epoch that was set, else of the next one."""
-        self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
+        batches, length = self.batch_sampler, self._batches()["batches"]
+        epoch, step = batches.next()
+        at = batches.at = [epoch, step]
         for batch in super().__iter__():
-            self.step += 1  # counts batches given out, not those fetched ahead
+            at[1] += 1  # counts batches given out, not those fetched ahead
+            if at[1] == length:
+                batches.ended(epoch)
             yield batch
-        self.epoch, self.step = self.epoch + 1, 0
+        batches.ended(epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the next pass, from 0, also of a sampler that counts epochs."""
         self.batch_sampler.set_epoch(epoch)
-        self.epoch, self.step = self.batch_sampler.epoch, self.batch_sampler.skip
 
     def state_dict(self) -> dict[str, int]:
-        """The seed, the epoch, and how many batches of it the loader has given out."""
-        return {"seed": self.batch_sampler.key.seed, "epoch": self.epoch, "step": self.step}
+        """The place of the next batch, and the size and number of batches for which it holds.
+
+        Batches count that were given out; after the last one it is the start of the next epoch.
+        """
+        batches = self.batch_sampler
+        epoch, step = batches.at or (batches.epoch, batches.skip)
+        place = {"seed": int(batches.seed), "epoch": int(epoch), "step": step}
+        return place | self._batches()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Make the next pass go on from where `state_dict` was called; earlier rows are not read.
 
         Raises:
-          MixError: a state of another kind, or of another seed.
+          MixError: a state of another kind, of another seed than the one that was given, or in the
+            middle of an epoch of other batches.
         """
-        seed = self.batch_sampler.key.seed
-        if sorted(state) != ["epoch", "seed", "step"] or state["seed"] != seed:
+        where, batches = "MixLoader.load_state_dict()", self.batch_sampler
+        found = checked_state(where, state, batches.seed, **self._batches())
+        epoch, step, length = found["epoch"], found["step"], found["batches"]
+        if step >= length > 0:
             raise mix_error(
-                "MixLoader.load_state_dict()", f"got {dict(state)!r}; this loader has seed={seed}.",
-                "The state has seed, epoch and step, and mixes belong to a seed.",
-                "Pass what state_dict() returned, and make the loader with that seed.",
+                where, f"got step={step} of an epoch of {length} batches.",
+                "The state of the end of an epoch is step 0 of the next.",
+                "Pass what state_dict() returned.",
             )  # fmt: skip
-        self.batch_sampler.epoch, self.batch_sampler.skip = state["epoch"], state["step"]
-        self.set_epoch(state["epoch"])
+        if isinstance(batches.seed, Untold):
+            batches.seed = Untold(found["seed"])
+        batches.resumed = (epoch, step) if step else None
+        batches.set_epoch(epoch)
+
+    def _batches(self) -> dict[str, int]:
+        """Number and size of the batches, 0 where a sampler of your own does not know."""
+        try:
+            return {"batches": len(self), "batch_size": self.batch_size or 0}
+        except TypeError:
+            return {"batches": 0, "batch_size": self.batch_size or 0}
+
+
+def _as_given(dataset: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a loader that a host makes anew from what it finds in the first one."""
+    for name, kind, inside in (
+        ("batch_sampler", Numbered, "batches"), ("collate_fn", Collate, "collate")
+    ):  # fmt: skip
+        if isinstance(options.get(name), kind):
+            options[name] = getattr(options[name], inside)
+    return dataset.dataset if type(dataset) is Indexed else dataset, options
 
 
 class MixCollate:
@@ -128,20 +145,18 @@ class MixCollate:
     early, or with ``in_order=False``.
 
     Args:
-      policy: how much is pasted and where; None mixes nothing (labels still become soft).
-      fields: {where in the batch: what it is}, as for `Mixer`. Fields that are not named are kept.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how; its own count is not used.
       collate_fn: makes a batch of the rows, before mixing. Left out, PyTorch's own is used, and
         images are mixed while they are stacked.
-      options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
 
     Raises:
-      MixError: in a worker that begins a pass without a `set_epoch` of its own.
+      MixError: no mixer; in a worker that begins a pass without a `set_epoch` of its own.
 
     Example:
       >>> import numpy as np
       >>> from batchmix.fields import Image, Labels
       >>> rows = [(np.full((8, 8, 3), i, np.uint8), i % 10) for i in range(100)]
-      >>> mix = MixCollate(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}, seed=0)
+      >>> mix = MixCollate(bm.Mixer(bm.policies.CutMix(), {0: Image("NHWC"), 1: Labels(10)}))
       >>> mix.set_epoch(0)
       >>> images, targets = next(iter(DataLoader(rows, 25, collate_fn=mix)))
       >>> images.dtype, targets.shape
@@ -151,15 +166,9 @@ class MixCollate:
     data set's own arrays in two modes, and its off-switch does not reach workers that run already.
     """
 
-    def __init__(
-        self,
-        policy: Policy | None,
-        fields: Mapping[Any, Field],
-        *,
-        collate_fn: Any = None,
-        **options: Any,
-    ) -> None:
-        self.mixed = Collate(bm.Mixer(policy, fields, **options), collate_fn)
+    def __init__(self, mixer: bm.Mixer, collate_fn: Any = None) -> None:
+        mixer, _ = mixer_of("MixCollate", mixer)
+        self.mixed = Collate(mixer, collate_fn)
         self.count = BatchCount(
             "MixCollate",
             "Call mix.set_epoch(epoch) before each pass, or use MixLoader.",
@@ -169,7 +178,7 @@ class MixCollate:
     def __call__(self, rows: list[Any]) -> Any:
         """A mixed batch of tensors."""
         epoch, step = self.count.next()
-        return self.mixed([bm.Key(0, epoch, step), *rows])
+        return self.mixed([bm.Key(self.mixed.mixer.seed, epoch, step), *rows])
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Begin a pass; with `step`, one whose first batches are not read."""
@@ -179,16 +188,22 @@ class MixCollate:
 class MixModule(nn.Module):  # type: ignore[misc]
     """Mix a batch on the device where it is, in training mode only.
 
-    In evaluation mode the same batch is returned: ids stay ids.
+    In evaluation mode the same batch is returned: ids stay ids. Let it stand beside the model, with
+    a state of its own in the checkpoint: as a part of the model it makes the model's checkpoint one
+    that another model cannot load strictly, and its place goes along where weights are reused.
 
     Args:
-      policy, fields: as for `Mixer`.
-      options: `pairing`, `seed`, `rank`, `axes`, as for `Mixer`.
+      mixer: a `batchmix.Mixer`, which says what is mixed and how. The module counts for itself.
+
+    Raises:
+      MixError: no mixer.
+      RuntimeError: a state of another seed than the one that was given, unless it is loaded with
+        ``strict=False``, which passes it over. A state without the module's own is no error.
 
     Example:
       >>> import torch
       >>> from batchmix.fields import Image, Labels
-      >>> mix = MixModule(bm.policies.MixUp(0.2), {0: Image("NCHW"), 1: Labels(10)}, seed=0)
+      >>> mix = MixModule(bm.Mixer(bm.policies.MixUp(0.2), {0: Image("NCHW"), 1: Labels(10)}))
       >>> batch = torch.rand(4, 3, 8, 8), torch.tensor([1, 2, 3, 4])
       >>> mix(batch)[1].shape, mix.eval()(batch) is batch
       (torch.Size([4, 10]), True)
@@ -197,9 +212,9 @@ class MixModule(nn.Module):  # type: ignore[misc]
     step are in the module's `state_dict`, so a resumed run goes on with the same mixes.
     """
 
-    def __init__(self, policy: Policy | None, fields: Mapping[Any, Field], **options: Any) -> None:
+    def __init__(self, mixer: bm.Mixer) -> None:
         super().__init__()
-        self.mixer = bm.Mixer(policy, fields, **options)
+        self.mixer = mixer_of("MixModule", mixer)[0].but()
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # plans are drawn on the host
     def forward(self, batch: Any) -> Any:
@@ -217,3 +232,16 @@ class MixModule(nn.Module):  # type: ignore[misc]
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Go on from there."""
         self.mixer.load_state_dict(dict(zip(self.mixer.state_dict(), state.tolist())))
+
+    def _load_from_state_dict(
+        self, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str],
+        unexpected: list[str], errors: list[str],
+    ) -> None:  # fmt: skip
+        """PyTorch tells only its own lists whether a load is strict: what is in them is refused."""
+        name, own = f"{prefix}_extra_state", self.get_extra_state()
+        here, given = int(own[0]), int(state.get(name, own)[0])
+        if given != here and not isinstance(self.mixer.seed, Untold):
+            unexpected.append(f"{name} of a MixModule of seed={given}, where seed={here} is set")
+            state = state | {name: own}
+        state = {name: own} | state
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unexpected, errors)

@@ -77,7 +77,8 @@ def addressable(*tensors: Any) -> bool:
 
 def _only_a_name(cls: type) -> bool:
     """Whether a subclass does nothing but tell what its tensors are."""
-    return cls is torch.nn.Parameter or cls.__module__.startswith("torchvision.tv_tensors.")
+    known = "torchvision.tv_tensors.", "monai.data.meta_tensor"
+    return cls is torch.nn.Parameter or cls.__module__.startswith(known)
 
 
 def allocated(x: Any) -> bool:

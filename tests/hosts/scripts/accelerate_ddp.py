@@ -18,8 +18,8 @@ def main():
     accelerator = Accelerator(cpu=True)
     rank = accelerator.process_index
     fields = {"pixel_values": Image("NCHW"), "labels": Labels(16)}
-    mixer = bm.Mixer(MixUp(1.0), fields, seed=0, rank=rank)
-    collate = MixCollator(MixUp(1.0), 16, seed=0, rank=rank)
+    mixer = bm.Mixer(MixUp(1.0), fields, seed=0)
+    collate = MixCollator(MixUp(1.0), 16, seed=0)
     after = accelerator.prepare(DataLoader(ROWS, 4, collate_fn=collate.collator))
     inside = accelerator.prepare(DataLoader(ROWS, 4, collate_fn=collate, num_workers=1))
     seen = {"after": [], "inside": []}

@@ -7,6 +7,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+import batchmix as bm
 from batchmix.adapters.lightning import MixCallback
 from batchmix.fields import Image, Labels
 from batchmix.policies import MixUp
@@ -29,7 +30,7 @@ class Net(L.LightningModule):
 
 def main():
     data = TensorDataset(torch.ones(16, 1, 2, 2), torch.arange(16))
-    mix = MixCallback(MixUp(1.0), {0: Image("NCHW"), 1: Labels(16)}, seed=0)
+    mix = MixCallback(bm.Mixer(MixUp(1.0), {0: Image("NCHW"), 1: Labels(16)}, seed=0))
     net = Net()
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, callbacks=[mix], logger=False,

@@ -1,0 +1,127 @@
+"""What `fit` of Keras needs to train each epoch with its own plans: batches, and who tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+import batchmix as bm
+from batchmix.extend import Untold, mix_error, mixer_of
+
+__all__ = ["MixDataset", "TellEpoch"]
+
+
+class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
+    """The batches of a `PyDataset`, mixed by the epoch that is trained and by their index.
+
+    ``model.fit(data, callbacks=[TellEpoch(data)])`` trains epoch e with the plans of
+    ``Key(seed, e, index, rank)``, whatever `initial_epoch` and however many workers read. Keras
+    reads batches before the first epoch, and its workers carry some over into the next one; so
+    what they read is mixed where it leaves Keras' queue. Without `TellEpoch` each pass has mixes of
+    its own, and a policy that looks at the epoch is refused.
+
+    Args:
+      dataset: whose batches are tuples or lists, such as (images, labels), and whose threads read.
+      mix: a `MixLayer`, or a `batchmix.Mixer` with fields.
+
+    Raises:
+      MixError: `use_multiprocessing`; at the first batch, one that is no tuple or list, or does not
+        fit.
+
+    Example:
+      >>> import numpy as np
+      >>> from batchmix.adapters.keras import MixLayer
+      >>> from batchmix.policies import MixUp
+      >>> class Batches(keras.utils.PyDataset):
+      ...     def __len__(self):
+      ...         return 2
+      ...     def __getitem__(self, index):
+      ...         return np.zeros((4, 8, 8, 3)), np.arange(4)
+      >>> data = MixDataset(Batches(workers=2), MixLayer(MixUp(), classes=4, seed=0))
+      >>> x, y = data[1]
+      >>> y.shape
+      (4, 4)
+    """
+
+    def __init__(self, dataset: Any, mix: Callable[..., Any]) -> None:
+        if dataset.use_multiprocessing:
+            raise mix_error(
+                "MixDataset", "the data set has use_multiprocessing=True.",
+                "Batches are mixed in this process, which knows the epoch.",
+                "Leave it out: workers=2 are threads then.",
+            )  # fmt: skip
+        super().__init__(dataset.workers, False, dataset.max_queue_size)
+        if isinstance(mix, bm.Mixer) or not callable(mix):
+            mix, _ = mixer_of("MixDataset", mix)
+        self.dataset, self.mix = dataset, mix
+        self.epoch: int = Untold(0)
+        self._is_told = False
+
+    @property
+    def num_batches(self) -> int | None:
+        """Those of the data set."""
+        count: int | None = self.dataset.num_batches
+        return count
+
+    def __getitem__(self, index: int) -> list[Any]:
+        """The batch at `index`, of the epoch in which it is looked at."""
+        batch = self.dataset[index]
+        if not isinstance(batch, tuple | list):
+            raise mix_error(
+                "MixDataset", f"batch {index} is a {type(batch).__name__}.",
+                "It mixes tuples and lists of arrays.", "Return (x, y) from `__getitem__`.",
+            )  # fmt: skip
+        return _Later(lambda: self.mix(batch, step=index, epoch=self.epoch))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next pass is, an integer >= 0."""
+        self.epoch, self._is_told = epoch, True
+
+    def on_epoch_begin(self) -> None:
+        """Begin a pass; Keras calls it, also for the batches that it looks at before."""
+        if not self._is_told:
+            self.epoch = Untold(self.epoch + 1)
+        self._is_told = False
+        self.dataset.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        """End a pass; Keras calls it."""
+        self.dataset.on_epoch_end()
+
+
+class _Later(list[Any]):
+    """A batch that is mixed where Keras makes a tuple of it: after its queue, in its order."""
+
+    def __init__(self, mixed: Callable[[], Any]) -> None:
+        super().__init__()
+        self.mixed = mixed
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.mixed())
+
+
+class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tell which epoch is trained: ``model.fit(data, callbacks=[TellEpoch(data)])``.
+
+    Args:
+      told: what has `set_epoch`: `MixDataset`, `MixLayer`, `Mixer`, and `MixBatches` and
+        `MixLoader` of `batchmix.adapters`. What Keras reads before the first epoch, to know its
+        form, is of epoch 0.
+
+    Example:
+      >>> mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NHWC")})
+      >>> TellEpoch(mixer).on_epoch_begin(3)
+      >>> mixer.epoch
+      3
+    """
+
+    def __init__(self, *told: Any) -> None:
+        super().__init__()
+        self.told = told
+        self.on_epoch_begin(0)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        for one in self.told:
+            one.set_epoch(epoch)
