@@ -177,6 +177,8 @@ BOXES = tv_tensors.BoundingBoxes(torch.zeros(2, 4), format="XYXY", canvas_size=(
 @pytest.mark.parametrize(
     ("batch", "match"),
     [
+        ((), "no labels"),
+        ((PILImage.new("RGB", (4, 4)),), "got a Image"),
         ((torch.rand(2, 3, 4, 4),), "no labels"),
         ((torch.rand(2, 3), torch.arange(2)), "no images"),
         ((torch.rand(2, 3, 4, 4), {"label_a": torch.zeros(2), "label_b": 0}), "no labels"),

@@ -106,7 +106,7 @@ class MixTransform(v2.Transform):  # type: ignore[misc]
     def forward(self, *inputs: Any) -> Any:
         """A mixed copy of the inputs: same structure, types, dtypes and devices."""
         refuse_overrides(self, _STEPS, ())
-        batch = inputs if len(inputs) > 1 else inputs[0]
+        batch = inputs[0] if len(inputs) == 1 else inputs
         if self.named:
             epoch, step = self.count.next()
             return self.mixer(batch, step=step, epoch=epoch)
@@ -139,8 +139,8 @@ class MixTransform(v2.Transform):  # type: ignore[misc]
 
     def _fields(self, parts: list[Any], labels: Any) -> dict[Any, Field]:
         """What is mixed: {number of the part: what it is}."""
-        where = type(self).__name__
-        tensor = isinstance(labels, torch.Tensor)
+        where, tensor = type(self).__name__, isinstance(labels, torch.Tensor)
+        found = [_field(where, part) for part in parts]
         places = [k for k, part in enumerate(parts) if tensor and part is labels]
         if len(places) != 1:
             raise mix_error(
@@ -151,8 +151,7 @@ class MixTransform(v2.Transform):  # type: ignore[misc]
                 "Clone what is to be kept." if places else
                 "Pass labels_getter=lambda batch: ..., or a Mixer with fields.",
             )  # fmt: skip
-        found = {k: _field(where, part) for k, part in enumerate(parts) if k not in places}
-        grids = {k: field for k, field in found.items() if field is not None}
+        grids = {k: f for k, f in enumerate(found) if f is not None and k not in places}
         if not grids:
             raise mix_error(
                 where, "found no images in the batch.", "Labels are not mixed alone.",
