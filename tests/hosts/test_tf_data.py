@@ -103,6 +103,8 @@ def test_epochs_of_a_repeated_data_set_are_told_or_refused(repeats):
         assert_is(batch, k // STEPS, k % STEPS, policy)
     mixing.set_epoch(1)
     assert_is(next(iter(mixed)), 1, 0, policy)
+    with pytest.raises(bm.MixError, match="epoch=-1"):
+        mixing.set_epoch(-1)
     for bad in (0, 2.5):
         with pytest.raises(bm.MixError, match="steps_per_epoch"):
             MixBatches(off, steps_per_epoch=bad)

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import batchmix as bm
 from batchmix.adapters._epochs import checked_length
-from batchmix.extend import Untold, mixer_of
+from batchmix.extend import Untold, checked_epoch, mixer_of
 
 __all__ = ["MixBatches"]
 
@@ -84,9 +84,9 @@ class MixBatches:
         def mixed(epoch: Any, step: Any, batch: Any) -> Any:
             if several_epochs:  # then this is the number of a pass, and steps tell passes apart
                 epoch, step = Untold(0), epoch * 2**32 + step
-            batch, other = batch if self.two_streams else (batch, None)
-            others = {} if other is None else {"other": other}
-            return self.mixer(batch, step=step, epoch=epoch, **others)
+            if self.two_streams:
+                return self.mixer(batch[0], step=step, epoch=epoch, other=batch[1])
+            return self.mixer(batch, step=step, epoch=epoch)
 
         counted = dataset.enumerate().scan(np.int64(-1), numbered)
         return counted.map(mixed, num_parallel_calls=self.num_parallel_calls, deterministic=True)
@@ -94,7 +94,7 @@ class MixBatches:
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the next pass, from 0: to resume, or to repeat an epoch."""
         with self._lock:
-            self._next = int(epoch)
+            self._next = checked_epoch(epoch, "MixBatches")
 
     def _after(self, epoch: Any) -> Any:
         """The epoch after this one, or after those of other passes where -1 begins a pass."""
