@@ -126,6 +126,17 @@ def test_a_second_pass_over_a_repeated_data_set_goes_on():
             assert_is(batch, first + k // STEPS, k % STEPS)
 
 
+def test_what_is_told_holds_while_an_old_pass_reads_on():
+    mixing = MixBatches(mixer(), steps_per_epoch=STEPS)
+    mixed = data().repeat().apply(mixing)
+    old = iter(mixed)
+    next(old)
+    mixing.set_epoch(9)
+    for _ in range(3 * STEPS):
+        next(old)
+    assert_is(next(iter(mixed)), 9, 0)
+
+
 def test_what_mixes():
     for given in (SWITCH, None, bm.Mixer(SWITCH, {})):
         with pytest.raises(bm.MixError, match="MixBatches"):

@@ -65,7 +65,7 @@ class MixBatches:
         self.mixer, self.two_streams = mixer, two_streams
         self.num_parallel_calls = num_parallel_calls
         self.steps_per_epoch = checked_length("MixBatches", steps_per_epoch)
-        self._next = 0
+        self._next, self._is_told = 0, False
         self._lock = threading.Lock()
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -94,15 +94,17 @@ class MixBatches:
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the next pass, from 0: to resume, or to repeat an epoch."""
         with self._lock:
-            self._next = checked_epoch(epoch, "MixBatches")
+            self._next, self._is_told = checked_epoch(epoch, "MixBatches"), True
 
     def _after(self, epoch: Any) -> Any:
         """The epoch after this one, or after those of other passes where -1 begins a pass."""
 
         def count(epoch: Any) -> np.int64:
             with self._lock:
-                number = self._next if epoch < 0 else int(epoch) + 1
-                self._next = number + 1
+                begins = epoch < 0
+                number = self._next if begins else int(epoch) + 1
+                if begins or not self._is_told:  # an old pass that reads ahead tells nobody else
+                    self._next, self._is_told = number + 1, False
                 return np.int64(number)
 
         following = tf.numpy_function(count, [epoch], tf.int64)  # when the graph runs
