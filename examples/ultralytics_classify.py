@@ -46,11 +46,11 @@ def write(folder, rng, rows):
 
 def main(folder):
     rng = np.random.default_rng(0)
-    for part, rows in (("train", 100), ("val", 40)):
+    for part, rows in (("train", 120), ("val", 40)):
         write(folder / part, rng, rows)
     model = YOLO("yolo11n-cls.yaml", verbose=False)
     found = model.train(
-        trainer=MixTrainer, data=str(folder), epochs=5, imgsz=SIDE, batch=36, device="cpu",
+        trainer=MixTrainer, data=str(folder), epochs=6, imgsz=SIDE, batch=36, device="cpu",
         workers=0, plots=False, verbose=False, project=str(folder / "runs"), optimizer="AdamW",
         lr0=0.003, auto_augment=None, fliplr=0.0, erasing=0.0, seed=0,
     )  # fmt: skip

@@ -19,6 +19,7 @@ from torch.utils.data import (
     DataLoader,
     DistributedSampler,
     IterableDataset,
+    Subset,
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
@@ -559,6 +560,7 @@ def test_data_sets_that_fetch_batches_and_the_data_set_inside():
     assert mixed.dataset.dataset is data
     assert len(mixed.dataset) == 10
     assert mixed.dataset[3][1] == 3
+    assert [k for _, k in Subset(mixed.dataset, [3, 5]).__getitems__([1, 0])] == [5, 3]
 
 
 def test_any_structure_masks_and_what_is_not_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def collate(**options):
 @pytest.mark.parametrize("options", [{}, {"persistent_workers": False}, {"workers": 0}])
 def test_the_off_switch_of_timms_loader(options):
     """With timm's own class and persistent workers, its default, mixing goes on."""
-    loader = timms_loader(collate(), **options)
+    loader = timms_loader(copy.deepcopy(collate()), **options)
     assert loader.mixup_enabled
     assert hard(loader) == [False] * 6
     loader.mixup_enabled = False
@@ -170,7 +171,7 @@ def test_numpys_and_torchs_seed_replay_a_run(workers):
 def test_a_second_pass_of_new_workers_needs_an_epoch_of_its_own():
     """Else it would repeat every mix of the first one in silence."""
     mix = collate()
-    loader = DataLoader(ROWS, 4, collate_fn=mix, num_workers=2)
+    loader = DataLoader(ROWS, 4, collate_fn=mix, num_workers=1)
     mix.set_epoch(0)
     first = mixes(loader)
     with pytest.raises(bm.MixError, match="Call set_epoch"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,17 +14,23 @@ from batchmix.extend import Untold, checked_epoch, get_at, mix_error, path_of, r
 from batchmix.fields import Grid
 
 
-class Numbered:
-    """The batches of a loader, each a list of (key, index), one for each row.
+class Place(NamedTuple):
+    """A row of a numbered batch. Each has its key, so that hosts may cut batches and join them."""
 
-    The key is beside every index, so that hosts may cut batches and join them. The number of a pass
-    is told by `set_epoch`, of this object or of a sampler, or follows one that ran to its end;
-    after one that did not it is `Untold`.
+    key: bm.Key
+    index: Any
+
+
+class Numbered:
+    """The batches of a loader, each a list of places.
+
+    The number of a pass is told by `set_epoch`, of this object or of a sampler, or follows a pass
+    that ran to its end; after one that did not it is `Untold`.
 
     Args:
       batches: a batch sampler; with `batch_size` a sampler, as hosts make it anew with their own.
       seed: of the run, for the keys and the order.
-      order: generator of the sampler; it follows from seed and epoch, and is that of every rank.
+      shuffled: the sampler's order is to follow from seed and epoch; it is that of every rank.
     """
 
     def __init__(
@@ -34,11 +40,11 @@ class Numbered:
         drop_last: bool = False,
         *,
         seed: int = 0,
-        order: torch.Generator | None = None,
+        shuffled: bool = False,
     ) -> None:
         if batch_size is not None:
             batches = BatchSampler(batches, batch_size, drop_last)
-        self.batches, self.seed, self.order = batches, seed, order
+        self.batches, self.seed, self.shuffled = batches, seed, shuffled
         if type(batches) is BatchSampler:  # one of your own cannot be made anew from these
             self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
         self.epoch: int = 0  # of the next pass, which begins after the first `skip` batches
@@ -54,7 +60,7 @@ class Numbered:
 
     @sampler.setter
     def sampler(self, sampler: Any) -> None:
-        self.batches.sampler = sampler
+        self.batches.sampler, self.shuffled = sampler, False
         self._tell(self.epoch)
 
     def _choosers(self) -> list[Any]:
@@ -70,12 +76,13 @@ class Numbered:
         self._tell(epoch)
         self.epoch, self.skip = Untold(epoch + 1), 0
         key = bm.Key(self.seed, epoch)
-        if self.order is not None:
-            self.order.manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        if self.shuffled:  # made here, as a generator cannot be sent to a process
+            drawn = int(np.random.SeedSequence(key).generate_state(1)[0])
+            self.batches.sampler.generator = torch.Generator().manual_seed(drawn)
         for step, rows in enumerate(self.batches):
             if step >= skip:
                 at = key._replace(step=step)
-                yield [(at, row) for row in rows]
+                yield [Place(at, row) for row in rows]
 
     def next(self) -> tuple[int, int]:
         """Epoch and first step of the next pass."""
@@ -96,7 +103,7 @@ class Numbered:
         """All batches of a pass were given out: the next one is the next epoch."""
         if isinstance(self.epoch, Untold) and self.epoch == epoch + 1:
             self.at = self.resumed = None
-            self.epoch = epoch + 1 if not isinstance(epoch, Untold) else self.epoch
+            self.epoch = type(epoch)(epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next pass; the one that is to go on keeps its place."""
@@ -156,11 +163,12 @@ class Indexed:
     def __getitem__(self, index: Any) -> Any:
         return self.dataset[index]
 
-    def __getitems__(self, numbered: list[Any]) -> list[Any]:
-        key, rows = numbered[0][0], [row for _, row in numbered]
+    def __getitems__(self, rows: list[Any]) -> list[Any]:
+        key = [row.key for row in rows[:1] if isinstance(row, Place)]
+        at = [row.index if isinstance(row, Place) else row for row in rows]
         if hasattr(self.dataset, "__getitems__"):
-            return [key, *self.dataset.__getitems__(rows)]
-        return [key, *(self.dataset[row] for row in rows)]
+            return [*key, *self.dataset.__getitems__(at)]
+        return [*key, *(self.dataset[row] for row in at)]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # of this object, while it is copied
@@ -197,7 +205,7 @@ class Collate:
         batch = self.collate(rest)
         for path, unstacked in images.items():
             batch = replaced_at(batch, path_of(path), unstacked)
-        if isinstance(self.mixer.seed, Untold):  # that of a state which was loaded
+        if isinstance(self.mixer.seed, Untold) and self.mixer.seed != key.seed:  # of a state
             self.mixer = self.mixer.but(seed=Untold(key.seed))
         return self.mixer(batch, step=key.step, epoch=key.epoch)
 

@@ -58,10 +58,9 @@ class MixCallback(Callback):  # type: ignore[misc]
         rank = trainer.global_rank if self.mixer.rank is None else self.mixer.rank
 
         def mixed(batch: Any) -> Any:
-            # None is Lightning's sign for a batch that is skipped, and for a loader that has ended
-            fields = {at: f for at, f in self.mixer.fields.items() if _is_there(batch, path_of(at))}
-            if not trainer.training:
+            if not trainer.training or batch is None:  # None: Lightning's sign for a skipped batch
                 return batch
+            fields = {at: f for at, f in self.mixer.fields.items() if _is_there(batch, path_of(at))}
             epoch = trainer.current_epoch
             step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
             self._mixed_last = epoch, step
@@ -109,7 +108,7 @@ class MixCallback(Callback):  # type: ignore[misc]
 
 
 def _is_there(batch: Any, path: tuple[Any, ...]) -> bool:
-    """Whether no part of the way to a field is None; what is missing otherwise is an error."""
+    """Whether none of the parts that a field is in is None, as a loader is that has ended."""
     return all(get_at(batch, path[:depth]) is not None for depth in range(len(path)))
 
 

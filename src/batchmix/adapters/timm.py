@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
 from batchmix.adapters._overrides import refuse_overrides
-from batchmix.extend import mix_error
+from batchmix.extend import backend_of, mix_error
 from batchmix.fields import Image, Labels
 from batchmix.pairing import Reverse
 from batchmix.policies import CutMix
@@ -91,7 +91,7 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
             label_smoothing, num_classes, multi_label,
         )  # fmt: skip
         seed = int(np.random.randint(2**62)) if seed is None else seed
-        self.mixer = bm.Mixer(None, {}, pairing=Reverse(), seed=seed, rank=rank, inplace=True)
+        self.mixer = bm.Mixer(None, {}, pairing=Reverse(), seed=seed, rank=rank)
         self._settings: tuple[Any, ...] = ()
         if self._mixer((1,) * 4).policy is None:
             raise mix_error(
@@ -103,6 +103,10 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         refuse_overrides(cls, _STEPS, (timm.data.Mixup, timm.data.FastCollateMixup))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._enabled.share_memory_()  # that of a copy too
 
     @property
     def mixup_enabled(self) -> bool:
@@ -122,9 +126,16 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
 
     def __call__(self, x: torch.Tensor, target: torch.Tensor) -> tuple[Any, Any]:
         """`x` [B, ..., H, W], mixed, and labels float32 [B, C]."""
-        mixer = self._mixer(x.shape)
+        plan, layout, targets = self._drawn(x, target)
+        out = x if backend_of(x, type(self).__name__).writable(x) else None
+        return bm.mix(x, plan, layout, out=out), targets
+
+    def _drawn(self, x: Any, target: Any) -> tuple[bm.Plan, str, Any]:
+        """The plan of this batch, of whose images only the shape is looked at, and its labels."""
+        mixer, target = self._mixer(x.shape), self._dense(target)
         epoch, step = self._count.next()
-        return mixer((x, self._dense(target)), step=step, epoch=epoch)  # type: ignore[no-any-return]
+        plan = mixer.draw((x, target), step, epoch)
+        return plan, mixer.fields[0].layout, mixer.fields[1](target, plan)
 
     def _mixer(self, shape: Sequence[int]) -> bm.Mixer:
         """The mixer of what the attributes say now, for images of this shape."""
@@ -193,11 +204,9 @@ class FastCollateMixup(Mixup, timm.data.FastCollateMixup):  # type: ignore[misc]
         """Images [B, ...] with the dtype of the rows, labels float32 [B, C]; half as many rows."""
         rows = [row[0] for row in batch]
         shape = (len(rows), *getattr(next(iter(rows), None), "shape", ()))
-        mixer, target = self._mixer(shape), self._dense(default_collate([row[1] for row in batch]))
-        epoch, step = self._count.next()
-        plan = mixer.draw((SimpleNamespace(shape=shape), target), step, epoch)
-        target = mixer.fields[1](target, plan)
-        images = torch.as_tensor(bm.mix_stack(rows, plan, mixer.fields[0].layout))
+        target = default_collate([row[1] for row in batch]) if batch else None
+        plan, layout, target = self._drawn(SimpleNamespace(shape=shape), target)
+        images = torch.as_tensor(bm.mix_stack(rows, plan, layout))
         if self.mode == "half":
             given = (len(rows) + 1) // 2
             return images[:given].clone(), target[:given].clone()  # without the rows left out

@@ -25,7 +25,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
     A worker is told the number of a batch together with its indices, so mixes depend on
     (seed, epoch, number of the batch, rank) alone, for any number of workers. Images are mixed
     while they are stacked, 8-bit ones as 8 bits. With ``shuffle=True`` and no `generator`, the
-    order of rows follows from (seed, epoch, rank).
+    order of rows follows from (seed, epoch), and is that of every rank.
 
     Args:
       dataset: with indices; its arrays are not written to. `loader.dataset.dataset` is this one.
@@ -60,10 +60,8 @@ class MixLoader(DataLoader):  # type: ignore[misc]
                 "Batches are numbered where their indices are chosen.",
                 "Mix what the loader gives: Mixer or MixModule.",
             )  # fmt: skip
-        order = None
-        if options.get("shuffle") and options.get("generator") is None:
-            order = asked.sampler.generator = torch.Generator()
-        batches = Numbered(asked.batch_sampler, seed=mixer.seed, order=order)
+        shuffled = bool(options.get("shuffle")) and options.get("generator") is None
+        batches = Numbered(asked.batch_sampler, seed=mixer.seed, shuffled=shuffled)
         if mixer.rank is None:
             mixer = mixer.but(rank=getattr(batches.sampler, "rank", None))
         options = {name: value for name, value in options.items() if name not in _BATCHING}
@@ -75,7 +73,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[Any]:
         """One pass: of the epoch that was set, else of the next one."""
-        batches, length = self.batch_sampler, self._length()
+        batches, length = self.batch_sampler, self._batches()["batches"]
         epoch, step = batches.next()
         at = batches.at = [epoch, step]
         for batch in super().__iter__():
@@ -97,7 +95,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         batches = self.batch_sampler
         epoch, step = batches.at or (batches.epoch, batches.skip)
         place = {"seed": int(batches.seed), "epoch": int(epoch), "step": step}
-        return place | {"batches": self._length(), "batch_size": self.batch_size or 0}
+        return place | self._batches()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Make the next pass go on from where `state_dict` was called; earlier rows are not read.
@@ -107,12 +105,11 @@ class MixLoader(DataLoader):  # type: ignore[misc]
             middle of an epoch of other batches.
         """
         where, batches = "MixLoader.load_state_dict()", self.batch_sampler
-        here = {"batches": self._length(), "batch_size": self.batch_size or 0}
-        found = checked_state(where, state, batches.seed, **here)
-        epoch, step = found["epoch"], found["step"]
-        if step >= here["batches"] > 0:
+        found = checked_state(where, state, batches.seed, **self._batches())
+        epoch, step, length = found["epoch"], found["step"], found["batches"]
+        if step >= length > 0:
             raise mix_error(
-                where, f"got step={step} of an epoch of {here['batches']} batches.",
+                where, f"got step={step} of an epoch of {length} batches.",
                 "The state of the end of an epoch is step 0 of the next.",
                 "Pass what state_dict() returned.",
             )  # fmt: skip
@@ -121,11 +118,12 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         batches.resumed = (epoch, step) if step else None
         batches.set_epoch(epoch)
 
-    def _length(self) -> int:
+    def _batches(self) -> dict[str, int]:
+        """Number and size of the batches, 0 where a sampler of your own does not know."""
         try:
-            return len(self)
-        except TypeError:  # of a sampler that does not know
-            return 0
+            return {"batches": len(self), "batch_size": self.batch_size or 0}
+        except TypeError:
+            return {"batches": 0, "batch_size": self.batch_size or 0}
 
 
 def _as_given(dataset: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
