@@ -456,6 +456,8 @@ def test_data_sets_that_cannot_be_mixed():
         MixDataset(Batches(use_multiprocessing=True), mix)
     with pytest.raises(bm.MixError, match="MixDataset"):
         MixDataset(Batches(), SWITCH)
+    with pytest.raises(bm.MixError, match="epoch=-1"):
+        MixDataset(Batches(), mix).set_epoch(-1)
 
     class Dicts(Batches):
         def __getitem__(self, index):
@@ -514,13 +516,14 @@ def test_fit_on_a_tf_pipeline(tf, batches):
         mixing = batches(MixLayer(OFF, classes=C, seed=1), **options)
         train = (plain.repeat() if repeats else plain).apply(mixing)
         net = model(rate=0.0)
-        history = net.fit(
-            train, initial_epoch=0, epochs=2, validation_data=clean, verbose=0,
-            callbacks=[TellEpoch(mixing)], shuffle=False, **options,
-        ).history  # fmt: skip
-        want = losses_of_epochs(net, OFF, range(2))
-        np.testing.assert_allclose(history["loss"], want, rtol=1e-5)
-        np.testing.assert_allclose(history["val_loss"], want[1], rtol=1e-5)
+        for first, end in [(0, 2), (1, 2)]:
+            history = net.fit(
+                train, initial_epoch=first, epochs=end, validation_data=clean, verbose=0,
+                callbacks=[TellEpoch(mixing)], shuffle=False, **options,
+            ).history  # fmt: skip
+            want = losses_of_epochs(net, OFF, range(first, end))
+            np.testing.assert_allclose(history["loss"], want, rtol=1e-5)
+            np.testing.assert_allclose(history["val_loss"], want[-1], rtol=1e-5)
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="of this backend")

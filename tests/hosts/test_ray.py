@@ -203,6 +203,8 @@ def test_a_policy_by_epoch_is_told_or_refused():
     assert softest[1] == 1
     with pytest.raises(bm.MixError, match="nobody has told"):
         mixed(range(8), policy=off)
+    with pytest.raises(bm.MixError, match="epoch=-1"):
+        mixing(epoch=-1)
 
 
 def test_no_rank_is_asked_of_a_worker(monkeypatch):

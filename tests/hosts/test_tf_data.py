@@ -103,6 +103,8 @@ def test_epochs_of_a_repeated_data_set_are_told_or_refused(repeats):
         assert_is(batch, k // STEPS, k % STEPS, policy)
     mixing.set_epoch(1)
     assert_is(next(iter(mixed)), 1, 0, policy)
+    with pytest.raises(bm.MixError, match="epoch=-1"):
+        mixing.set_epoch(-1)
     for bad in (0, 2.5):
         with pytest.raises(bm.MixError, match="steps_per_epoch"):
             MixBatches(off, steps_per_epoch=bad)
@@ -122,6 +124,17 @@ def test_a_second_pass_over_a_repeated_data_set_goes_on():
     for first in (0, 2):
         for k, batch in enumerate(mixed):
             assert_is(batch, first + k // STEPS, k % STEPS)
+
+
+def test_what_is_told_holds_while_an_old_pass_reads_on():
+    mixing = MixBatches(mixer(), steps_per_epoch=STEPS)
+    mixed = data().repeat().apply(mixing)
+    old = iter(mixed)
+    next(old)
+    mixing.set_epoch(9)
+    for _ in range(3 * STEPS):
+        next(old)
+    assert_is(next(iter(mixed)), 9, 0)
 
 
 def test_what_mixes():

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 import batchmix as bm
-from batchmix.extend import Untold, mix_error, mixer_of
+from batchmix.extend import Untold, checked_epoch, mix_error, mixer_of
 
 __all__ = ["MixDataset", "TellEpoch"]
 
@@ -77,7 +77,7 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next pass is, an integer >= 0."""
-        self.epoch, self._is_told = epoch, True
+        self.epoch, self._is_told = checked_epoch(epoch, "MixDataset"), True
 
     def on_epoch_begin(self) -> None:
         """Begin a pass; Keras calls it, also for the batches that it looks at before."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix.extend import Untold, mix_error, mixer_of
+from batchmix.extend import Untold, checked_epoch, mix_error, mixer_of
 
 __all__ = ["MixBatch"]
 
@@ -38,8 +38,8 @@ class MixBatch:
         refused.
 
     Raises:
-      MixError: at the call: no column of ids, or ids that repeat; a field that is missing or does
-        not fit; a batch that is no dict of NumPy arrays.
+      MixError: an epoch below 0; at the call, no column of ids, or ids that repeat; a field that is
+        missing or does not fit; a batch that is no dict of NumPy arrays.
 
     Example:
       >>> import batchmix as bm
@@ -59,7 +59,8 @@ class MixBatch:
         mixer, _ = mixer_of("MixBatch", mixer)
         # the process of a worker has a rank by chance; rows are told apart by their ids
         self.mixer = mixer.but(rank=mixer.rank or 0)
-        self.ids, self.epoch = ids, Untold(0) if epoch is None else epoch
+        self.ids = ids
+        self.epoch = Untold(0) if epoch is None else checked_epoch(epoch, "MixBatch")
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """A mixed copy of `batch`, rows in the order in which they came."""

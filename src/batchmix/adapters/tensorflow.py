@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import batchmix as bm
 from batchmix.adapters._epochs import checked_length
-from batchmix.extend import Untold, mixer_of
+from batchmix.extend import Untold, checked_epoch, mixer_of
 
 __all__ = ["MixBatches"]
 
@@ -65,7 +65,7 @@ class MixBatches:
         self.mixer, self.two_streams = mixer, two_streams
         self.num_parallel_calls = num_parallel_calls
         self.steps_per_epoch = checked_length("MixBatches", steps_per_epoch)
-        self._next = 0
+        self._next, self._is_told = 0, False
         self._lock = threading.Lock()
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -84,9 +84,9 @@ class MixBatches:
         def mixed(epoch: Any, step: Any, batch: Any) -> Any:
             if several_epochs:  # then this is the number of a pass, and steps tell passes apart
                 epoch, step = Untold(0), epoch * 2**32 + step
-            batch, other = batch if self.two_streams else (batch, None)
-            others = {} if other is None else {"other": other}
-            return self.mixer(batch, step=step, epoch=epoch, **others)
+            if self.two_streams:
+                return self.mixer(batch[0], step=step, epoch=epoch, other=batch[1])
+            return self.mixer(batch, step=step, epoch=epoch)
 
         counted = dataset.enumerate().scan(np.int64(-1), numbered)
         return counted.map(mixed, num_parallel_calls=self.num_parallel_calls, deterministic=True)
@@ -94,15 +94,17 @@ class MixBatches:
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the next pass, from 0: to resume, or to repeat an epoch."""
         with self._lock:
-            self._next = int(epoch)
+            self._next, self._is_told = checked_epoch(epoch, "MixBatches"), True
 
     def _after(self, epoch: Any) -> Any:
         """The epoch after this one, or after those of other passes where -1 begins a pass."""
 
         def count(epoch: Any) -> np.int64:
             with self._lock:
-                number = self._next if epoch < 0 else int(epoch) + 1
-                self._next = number + 1
+                begins = epoch < 0
+                number = self._next if begins else int(epoch) + 1
+                if begins or not self._is_told:  # an old pass that reads ahead tells nobody else
+                    self._next, self._is_told = number + 1, False
                 return np.int64(number)
 
         following = tf.numpy_function(count, [epoch], tf.int64)  # when the graph runs
