@@ -24,23 +24,23 @@ TRAIN, EPOCHS = 1500, 10
 def write(folder, images, labels):
     with wds.ShardWriter(f"{folder}/digits-%02d.tar", maxcount=250, verbose=0) as shards:
         for k, (image, label) in enumerate(zip(images, labels)):
-            shards.write({"__key__": f"{k:05}", "image.npy": image, "cls": int(label)})
+            shards.write({"__key__": f"{k:05}", "png": image, "cls": int(label)})
     return sorted(map(str, Path(folder).glob("*.tar")))
 
 
 def main(folder):
     images, labels = load_digits(return_X_y=True)
-    images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
+    images = np.round(images * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1).repeat(3, axis=3)
     urls = write(folder, images[:TRAIN], labels[:TRAIN])
 
     policy = Schedule.off_after(Switch([MixUp(0.4), CutMix(1.0)]), epoch=EPOCHS - 2)
     mix = MixCollate(bm.Mixer(policy, {0: Image("NHWC"), 1: Labels(10)}, seed=0))
-    rows = wds.WebDataset(urls, shardshuffle=False).shuffle(500, seed=0).decode()
-    batches = rows.to_tuple("image.npy", "cls").batched(50, collation_fn=mix)
+    rows = wds.WebDataset(urls, shardshuffle=False).shuffle(500, seed=0).decode("rgb8")
+    batches = rows.to_tuple("png", "cls").batched(50, collation_fn=mix)
     loader = wds.WebLoader(batches, batch_size=None, num_workers=2)
 
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for epoch in range(EPOCHS):
         mix.set_epoch(epoch)

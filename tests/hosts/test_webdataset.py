@@ -31,7 +31,7 @@ def urls(tmp_path_factory):
     pattern = str(tmp_path_factory.mktemp("shards") / "rows-%02d.tar")
     with wds.ShardWriter(pattern, maxcount=BATCH, verbose=0) as shards:
         for k, (image, label) in enumerate(ROWS):
-            shards.write({"__key__": f"{k:03}", "image.npy": image, "cls": label})
+            shards.write({"__key__": f"{k:03}", "png": image, "cls": label})
     return [pattern % k for k in range(BATCHES)]
 
 
@@ -40,11 +40,11 @@ def mixer():
 
 
 def rows(urls, **options):
-    return wds.WebDataset(urls, shardshuffle=False, empty_check=False, **options).decode()
+    return wds.WebDataset(urls, shardshuffle=False, empty_check=False, **options).decode("rgb8")
 
 
 def loader(data, mix, **options):
-    batches = data.to_tuple("image.npy", "cls").batched(BATCH, collation_fn=mix)
+    batches = data.to_tuple("png", "cls").batched(BATCH, collation_fn=mix)
     return wds.WebLoader(batches, batch_size=None, **{"num_workers": 2} | options)
 
 
@@ -80,7 +80,7 @@ def test_labels_match_pixels(urls):
 
 
 def test_rows_may_be_dicts(urls):
-    fields = {"image.npy": Image("NHWC"), "cls": Labels(COUNT)}
+    fields = {"png": Image("NHWC"), "cls": Labels(COUNT)}
     mix = MixCollate(mixer().but(fields=fields))
     first = next(iter(rows(urls).batched(BATCH, collation_fn=mix)))
     assert first["cls"].shape == (BATCH, COUNT)
@@ -89,7 +89,7 @@ def test_rows_may_be_dicts(urls):
 
 def test_a_mixer_after_the_workers(urls):
     """Batches of all workers are taken apart and made anew; the count goes on from pass to pass."""
-    plain = rows(urls).to_tuple("image.npy", "cls").batched(BATCH)
+    plain = rows(urls).to_tuple("png", "cls").batched(BATCH)
     after = mixer()
     made = wds.WebLoader(plain, batch_size=None, num_workers=2)
     made = made.unbatched().batched(6).map(after)
@@ -128,7 +128,7 @@ def test_what_would_repeat_is_refused(urls, in_workers):
     if in_workers == "set_epoch":
         made = loader(rows(urls), MixCollate(mixer()))
     else:
-        batches = rows(urls).to_tuple("image.npy", "cls").batched(BATCH).map(mixer())
+        batches = rows(urls).to_tuple("png", "cls").batched(BATCH).map(mixer())
         made = wds.WebLoader(batches, batch_size=None, num_workers=1)
     with pytest.raises(bm.MixError, match=in_workers):
         list(made)
