@@ -224,6 +224,15 @@ def test_mixup_and_cutmix_together(interpolate):
         assert most > 2
 
 
+def test_two_without_a_seed_draw_apart():
+    """The first draws as if it were alone."""
+    one, two, alone = (MixAlgorithm(bm.policies.MixUp(1.0)) for _ in range(3))
+    trained([one, two])
+    trained([alone])
+    assert not np.array_equal(one.plan.lam, two.plan.lam)
+    assert np.array_equal(one.plan.lam, alone.plan.lam)
+
+
 def test_two_that_cut_are_refused():
     with pytest.raises(bm.MixError, match="2 of which paste boxes"):
         trained([CutMix(seed=1), MixAlgorithm(bm.policies.CutMix(), seed=2)])

@@ -326,6 +326,15 @@ def test_together_with_floats():
     torch.testing.assert_close(batch["yb"][0], shares(batch["xb"][0]), rtol=1e-4, atol=1e-5)
 
 
+def test_two_without_a_seed_draw_apart():
+    """The first draws as if it were alone."""
+    one, two, alone = (MixCallback(bm.policies.MixUp(1.0)) for _ in range(3))
+    fit(learner(rows_of(SHARES, torch.arange(B)), [one, two]))
+    fit(learner(rows_of(SHARES, torch.arange(B)), [alone]))
+    assert not np.array_equal(one.plan.lam, two.plan.lam)
+    assert np.array_equal(one.plan.lam, alone.plan.lam)
+
+
 def test_two_that_cut_are_refused():
     learn = learner(rows_of(SHARES, torch.arange(B)), [CutMix(seed=1), CutMix(seed=2)])
     with pytest.raises(bm.MixError, match="2 of which paste boxes"), learn.no_bar():

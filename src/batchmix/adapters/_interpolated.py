@@ -21,6 +21,11 @@ def earlier(host: Any, batch: Any, by: Any) -> list[Any]:
     return [] if number != batch or by in acted else acted  # in it: the same batch once more
 
 
+def own_seed(host: Any, batch: Any, by: Any, seed: int) -> int:
+    """A seed that nobody gave: another one for each that mixes a batch."""
+    return int(seed) + (len(earlier(host, batch, by)) << 32)  # those of Trainers are below
+
+
 def join(where: str, host: Any, batch: Any, by: Any) -> None:
     """The weights of two plans may be multiplied only if one of them blends all cells alike."""
     acted = [*earlier(host, batch, by), by]

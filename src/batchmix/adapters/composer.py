@@ -16,7 +16,7 @@ from composer.utils import dist
 import batchmix as bm
 from batchmix.adapters import _interpolated as shared
 from batchmix.adapters.composer_functional import CutMixBox, cutmix_batch, mixup_batch
-from batchmix.extend import mix_error, mixer_of
+from batchmix.extend import Untold, mix_error, mixer_of
 from batchmix.pairing import Permutation
 from batchmix.policies import PerBatch, Policy
 
@@ -38,7 +38,7 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         needs one weight per batch, as `PerBatch` draws it.
       input_key, target_key: where in the batch they are, as for Composer's algorithms.
       options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. Where two
-        algorithms mix, give each a seed of its own; ``seed=None`` takes the Trainer's, and does so.
+        algorithms mix, those whose seed was left out have one each; ``seed=None`` is the Trainer's.
 
     Raises:
       MixError: no policy; in the first batch, parts of it that do not fit.
@@ -116,8 +116,9 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
     def _addressed(self, state: Any, fields: Any) -> bm.Mixer:
         """The mixer for this microbatch; seed and rank are the Trainer's where it has none."""
         seed, rank = self.mixer.seed, self.mixer.rank
-        if seed is None:  # those of Trainers are below 2**32
-            seed = state.rank_zero_seed + (len(shared.earlier(state, self.batch, self)) << 32)
+        if seed is None or isinstance(seed, Untold):
+            seed = state.rank_zero_seed if seed is None else seed
+            seed = shared.own_seed(state, self.batch, self, seed)
         rank = dist.get_global_rank() if rank is None else rank
         rank += self.microbatch * dist.get_world_size()
         return self.mixer.but(fields=fields, seed=seed, rank=rank)

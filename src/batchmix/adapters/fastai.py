@@ -12,7 +12,7 @@ from fastai.torch_core import apply
 
 import batchmix as bm
 from batchmix.adapters import _interpolated as shared
-from batchmix.extend import mixer_of
+from batchmix.extend import Untold, mixer_of
 from batchmix.pairing import Permutation
 from batchmix.policies import Policy
 
@@ -38,7 +38,7 @@ class MixCallback(Callback):  # type: ignore[misc]
         inputs, then targets: ``(*xb, *yb)``. Inputs that it does not name are kept; targets that it
         does not name are ids or floats as above.
       options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. Where two
-        callbacks mix, give each a seed of its own.
+        callbacks mix, those whose seed was left out have one each.
 
     Raises:
       MixError: no policy; in the first batch, inputs or targets that do not fit.
@@ -90,7 +90,10 @@ class MixCallback(Callback):  # type: ignore[misc]
         step = getattr(learn, "iter", 0)
         if not hasattr(learn, "lr_finder"):
             learn.epochs_mixed = max(getattr(learn, "epochs_mixed", 0), epoch + 1)
-        mixer = self.mixer.but(fields=fields)
+        seed = self.mixer.seed
+        if isinstance(seed, Untold):
+            seed = shared.own_seed(learn, (epoch, step), self, seed)
+        mixer = self.mixer.but(fields=fields, seed=seed)
         self.plan, self.clean_yb = mixer.draw(batch, step=step, epoch=epoch), learn.yb
         shared.join("MixCallback", learn, (epoch, step), self)
         mixed = mixer.apply(batch, self.plan)
