@@ -264,3 +264,56 @@ def test_a_worker_is_not_to_guess():
         counted(collate, 2)
         with pytest.raises(bm.MixError, match="second pass after one `set_epoch`"):
             counted(collate, 2)
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+@pytest.mark.parametrize("policy", [MixUp(1.0), EPOCHS], ids=["plain", "by epoch"])
+def test_a_state_in_the_middle_of_any_epoch(epoch, policy):
+    """That of epoch 0, too; and one that nobody told is not told by being stored."""
+    whole, first, resumed = (bm.Mixer(policy, ROWS, seed=3) for _ in range(3))
+    expected = [whole(table(), epoch=epoch)[1] for _ in range(4)]
+    for _ in range(2):
+        first(table(), epoch=epoch)
+    resumed.load_state_dict(first.state_dict())
+    assert np.array_equal(resumed(table())[1], expected[2])
+    assert np.array_equal(resumed(table(), epoch=epoch)[1], expected[3])
+
+
+def test_an_untold_state_stays_untold():
+    mixer, later = bm.Mixer(MixUp(1.0), ROWS), bm.Mixer(EPOCHS, ROWS)
+    mixer(table())
+    assert mixer.state_dict() == {"seed": 0, "epoch": 0, "step": 1, "told": False}
+    later.load_state_dict(mixer.state_dict())
+    with pytest.raises(bm.MixError, match="nobody has told"):
+        later(table())
+
+
+def test_telling_the_first_epoch_late_repeats_nothing():
+    mixer = bm.Mixer(MixUp(1.0), ROWS)
+    drawn = [mixer(table())[1], mixer(table(), epoch=0)[1], mixer(table())[1]]
+    assert len({one.tobytes() for one in drawn}) == 3
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_passes_are_told_apart_by_their_processes(strict):
+    """Workers of one seed are another pass, in each epoch; so is one with workers after without."""
+    fixed = torch.Generator()
+    for epochs in (1, 2):
+        for workers in ((2, 2), (0, 2), (2, 0)):
+            collate = Counted(strict)
+            for epoch in range(epochs):
+                collate.count.set_epoch(epoch)
+                counted(collate, workers[0], generator=fixed.manual_seed(0))
+            with pytest.raises(bm.MixError, match="one `set_epoch`"):
+                counted(collate, workers[1], generator=fixed.manual_seed(0))
+
+
+@pytest.mark.parametrize("epoch", [1.7, -1, "1", None])
+def test_an_epoch_is_checked_where_it_is_told(epoch):
+    with pytest.raises(bm.MixError, match="it: got epoch="):
+        Counted(True).count.set_epoch(epoch)
+
+
+def test_fields_are_a_mapping():
+    with pytest.raises(bm.MixError, match="got fields="):
+        bm.Mixer(ROWS, MixUp())

@@ -167,7 +167,7 @@ CASES = {
     "no array": (lambda: mixer({0: Labels(2)}, ("a", "b")), "Mixer", "none of the fields", "number of rows", "Name the images"),
     "axes": (lambda: mixer({"image": Image("NCHW")}, axes="T"), "Mixer", "'T'", "axes of the batch", "Choose among"),
     "wrong layout in the mixer": (lambda: mixer({"image": Image("NHW")}), "mix()", "'NHW'", "one letter per axis", "'NCHW'"),
-    "state": (lambda: bm.Mixer(None, {}).load_state_dict({"step": 1}), "Mixer.load_state_dict()", "['step']", "seed, epoch and step", "state_dict()"),
+    "state": (lambda: bm.Mixer(None, {}).load_state_dict({"step": 1}), "Mixer.load_state_dict()", "{'step': 1}", "seed, epoch and step", "state_dict()"),
     # losses
     "target shape": (lambda: losses.soft_cross_entropy(X[0, 0], Y), "soft_cross_entropy()", "(8, 8)", "has a target", "mix_labels"),
     "reduced loss": (lambda: losses.pairwise(lambda z, y: X.mean(), X, bm.pairs(Y, PLAN)), "pairwise()", "()", "weight of its own", "reduction='none'"),

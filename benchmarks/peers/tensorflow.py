@@ -36,7 +36,7 @@ def cases(batch: c.Batch) -> Iterator[c.Case]:
 def _jitted(batch: c.Batch, policy: Policy) -> compiled.Step:
     """A Mixer in a function: the graph draws, pixels and labels are compiled by XLA."""
     mixer = bm.Mixer(policy, {0: Image("NCHW"), 1: Labels(c.CLASSES)})
-    graph = tf.function(lambda x, y, at: mixer((x, y), step=at, epoch=0), autograph=False)
+    graph = tf.function(lambda x, y, at: mixer((x, y), step=at, epoch=0 * at), autograph=False)
     steps = itertools.count()
 
     def step(x: Any, y: Any) -> Any:

@@ -22,8 +22,9 @@ def traced(got: str) -> MixError:
     """What Python counts or draws in a traced function happens once, and is repeated."""
     return mix_error(
         "Mixer", f"got {got}", "A plan is drawn on the host, by the number of the batch.",
-        "Draw outside and pass the plan, mixer.apply(batch, plan), or pass step= and epoch=. In a "
-        "pipeline of TensorFlow: data.apply(batchmix.adapters.tensorflow.MixBatches(mixer)).",
+        "Draw outside and pass the plan, mixer.apply(batch, plan), or make both arguments of the "
+        "compiled function: mixer(batch, step=step, epoch=epoch). In a pipeline of TensorFlow: "
+        "data.apply(batchmix.adapters.tensorflow.MixBatches(mixer)).",
     )  # fmt: skip
 
 
@@ -62,9 +63,9 @@ def checked_state(where: str, state: Mapping[str, Any], seed: int, **alike: int)
     `alike` are more entries, which have to be these where the state is in the middle of an epoch.
     """
     names = ["seed", "epoch", "step", *alike]
-    if sorted(state) != sorted(names):
+    if not isinstance(state, Mapping) or {*state} - {"told"} != {*names}:
         raise mix_error(
-            where, f"got the entries {sorted(state)}.",
+            where, f"got {state!r}.",
             f"The state has {', '.join(names[:-1])} and {names[-1]}.",
             "Pass what state_dict() returned.",
         )  # fmt: skip
@@ -86,4 +87,6 @@ def checked_state(where: str, state: Mapping[str, Any], seed: int, **alike: int)
             "Steps count batches, which would be others.",
             "Make it as it was, or load a state of the end of an epoch.",
         )  # fmt: skip
+    if not numbers.pop("told", True):
+        numbers["epoch"] = Untold(numbers["epoch"])
     return numbers

@@ -77,6 +77,11 @@ class Mixer:
         axes: str | None = None,
         inplace: bool = False,
     ) -> None:
+        if not isinstance(fields, Mapping):
+            raise mix_error(
+                "Mixer", f"got fields={fields!r}.", "They say where in a batch there is what.",
+                "Pass Mixer(policy, {0: Image('NCHW'), 1: Labels(10)}).",
+            )  # fmt: skip
         self.policy, self.fields, self.pairing = policy, dict(fields), pairing
         self.seed, self.rank, self.axes, self.inplace = seed, rank, axes, inplace
         self.epoch: int = Untold(0)
@@ -99,8 +104,8 @@ class Mixer:
           step: number of the batch in its epoch; left out, the mixer counts. In a graph of
             TensorFlow, as in `Dataset.map`, or a jitted function of JAX it may be a traced number:
             each run then draws on the host.
-          epoch: number of the pass over the data; left out, the one set last. Needed with a traced
-            step, as a compiled function would keep the one that was set when it was traced.
+          epoch: number of the pass over the data; left out, the one set last. With a traced step it
+            is traced too, as a compiled function would keep the one that it was traced with.
           other: a second batch of the same form, to take the partners from.
 
         Raises:
@@ -134,8 +139,10 @@ class Mixer:
     def _address(self, x: Any, step: Any, epoch: Any) -> tuple[Any, Any]:
         """Epoch and step of this batch; the mixer's own count where no step is given."""
         if step is not None:
-            if epoch is None and is_traced(step):
-                raise traced("a traced `step` and no `epoch`.")
+            # Untold: an adapter's, whose steps go on from epoch to epoch
+            if is_traced(step) and not (is_traced(epoch) or isinstance(epoch, Untold)):
+                told = "no `epoch`" if epoch is None else f"epoch={epoch!r}, which is not"
+                raise traced(f"a traced `step` and {told}.")
             return number_of(self.epoch if epoch is None else epoch), number_of(step)
         if is_traced(x) or (epoch is not None and is_traced(epoch)):
             raise traced("no `step`, in a function that is traced once and run many times.")
@@ -143,8 +150,9 @@ class Mixer:
             raise copied()
         epoch = self.epoch if epoch is None else checked_epoch(epoch)
         with counting:
-            if (epoch, type(epoch)) != (self.epoch, type(self.epoch)):  # 0 told is not 0 untold
-                self.epoch, self.step = epoch, 0
+            if epoch != self.epoch:
+                self.step = 0
+            self.epoch = epoch  # told now, where it was not
             self.step += 1
             return self.epoch, self.step - 1
 
@@ -157,13 +165,15 @@ class Mixer:
     def _drawn(self, rows: int | None, size: dict[str, int], x: Any, step: Any, epoch: Any) -> Plan:
         def make(epoch: int, step: int, rows: int) -> Plan:
             rank = process_rank() if self.rank is None else self.rank
-            key = Key(int(self.seed), epoch, step, rank)
+            key = Key(number_of(self.seed), epoch, step, rank)
             cells = {axis: number_of(n) for axis, n in size.items()}  # torch traces sizes, too
             return draw(self.policy, key, number_of(rows), cells, pairing=self.pairing)
 
         try:
             b = backend_of(x, "Mixer")
         except MixError:  # a shape alone: rows that are stacked while they are mixed, a spec
+            b = None
+        if b is None:
             return make(epoch, step, rows or 0)
         if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
             raise traced(f"step={step!r}, which has no value yet.")
@@ -208,8 +218,12 @@ class Mixer:
         return vars(self) | ({"rank": known_rank()} if self.rank is None and is_spawning() else {})
 
     def state_dict(self) -> dict[str, int]:
-        """Where the mixer is in its stream; the rank is the process's own and not in it."""
-        return {"seed": int(self.seed), "epoch": int(self.epoch), "step": self.step}
+        """Where the mixer is in its stream: seed, epoch, step, and `told` where nobody told it.
+
+        The rank is the process's own and not in it.
+        """
+        told = {"told": False} if isinstance(self.epoch, Untold) else {}
+        return {"seed": int(self.seed), "epoch": int(self.epoch), "step": self.step} | told
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on from where `state_dict` was called.
@@ -218,7 +232,4 @@ class Mixer:
           MixError: a state of another kind, or of another seed than the one that was given.
         """
         numbers = checked_state("Mixer.load_state_dict()", state, self.seed)
-        self.seed, epoch, self.step = (numbers[name] for name in ("seed", "epoch", "step"))
-        # a state of epoch 0 does not say whether anybody told it
-        untold = not epoch and isinstance(self.epoch, Untold)
-        self.epoch = Untold(0) if untold else epoch
+        self.seed, self.epoch, self.step = (numbers[n] for n in ("seed", "epoch", "step"))

@@ -790,3 +790,45 @@ def test_example():
     assert lines["batches of 0 and 2 workers"] == "equal"
     assert lines["resumed in the middle of an epoch"] == "equal"
     assert float(lines["test accuracy"]) > 0.85
+
+
+def of_rank(rank, look):
+    """The rows that a rank reads in four epochs that its sampler is told."""
+    sampler = DistributedSampler(ROWS, 2, rank, shuffle=True)
+    mixer = bm.Mixer(POLICY, {0: Image("NHWC")}, seed=0)
+    told = MixLoader(ROWS, mixer, batch_size=BATCH, sampler=sampler)
+    rows = []
+    for epoch in range(4):
+        sampler.set_epoch(epoch)
+        if look and not epoch:
+            next(iter(told))
+        rows.append({int(k) for _, ids in told for k in ids})
+    return rows
+
+
+def test_a_look_at_a_batch_does_not_part_the_ranks():
+    """They share out the rows of the epoch that the sampler was told, all the same."""
+    for mine, theirs, alone in zip(of_rank(0, True), of_rank(1, False), of_rank(0, False)):
+        assert mine == alone
+        assert mine | theirs == set(range(COUNT))
+
+
+def test_a_state_after_a_look_does_not_tell_the_epoch():
+    seen = loader()
+    next(iter(seen))
+    assert len([*seen, *seen]) == 12
+    state = seen.state_dict()
+    assert state["told"] is False
+    plain = loader()
+    plain.load_state_dict(state)
+    assert_same(plain, seen)
+    ending = loader(Schedule({0: POLICY, 3: None}))
+    ending.load_state_dict(state)
+    with pytest.raises(bm.MixError, match="nobody has told"):
+        list(ending)
+
+
+def test_a_batch_is_mixed_once():
+    mixer = bm.Mixer(POLICY, FIELDS)
+    with pytest.raises(bm.MixError, match="its collate_fn is a MixCollate"):
+        MixLoader(ROWS, mixer, collate_fn=MixCollate(mixer))

@@ -180,9 +180,15 @@ def test_two_streams():
 
 def test_by_hand_with_an_index():
     mix = mixer()
-    mapped = data().enumerate().map(lambda i, batch: mix(batch, step=i, epoch=2), tf.data.AUTOTUNE)
+    epoch = tf.Variable(2, dtype=tf.int64)
+    mapped = data().enumerate().map(lambda i, batch: mix(batch, step=i, epoch=epoch.read_value()))
     for step, batch in enumerate(mapped):
         assert_is(batch, 2, step)
+    for refused in (None, 2):  # that of the trace, in every pass
+        with pytest.raises(
+            bm.MixError, match=r"(?s)traced `step` and (?:no `)?epoch.*arguments of the"
+        ):
+            data().enumerate().map(lambda i, batch, e=refused: mix(batch, step=i, epoch=e))
 
 
 def test_without_an_index_it_is_refused():
@@ -211,3 +217,25 @@ def test_an_epoch_that_is_not_told_to_a_graph_is_refused():
     mix = mixer()
     with pytest.raises(bm.MixError, match=r"(?s)no `epoch`.*MixBatches"):
         data().enumerate().map(lambda i, batch: mix(batch, step=i))
+
+
+def test_an_epoch_in_which_no_pass_begins():
+    """Told, the epoch of a pass that goes on would have no effect, and a schedule never end."""
+    mixing = MixBatches(bm.Mixer(MixUp(1.0), {0: Image("NHWC")}))
+    endless = tf.data.Dataset.from_generator(
+        lambda: iter(lambda: (np.ones((2, 4, 4, 1), np.float32),), None),
+        output_signature=(tf.TensorSpec([None, 4, 4, 1], tf.float32),),
+    ).apply(mixing)
+    mixing.set_epoch(0)
+    batches = iter(endless)
+    next(batches)
+    mixing.set_epoch(1)
+    next(batches)
+    with pytest.raises(bm.MixError, match=r"(?s)no pass began in epoch 1.*steps_per_epoch"):
+        mixing.set_epoch(2)
+
+
+@pytest.mark.parametrize("given", [MixUp(1.0), MixUp, bm.Mixer, None])
+def test_what_mixes_is_a_mixer(given):
+    with pytest.raises(bm.MixError, match="MixBatches"):
+        MixBatches(given)

@@ -46,6 +46,11 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
     """
 
     def __init__(self, dataset: Any, mix: Callable[..., Any]) -> None:
+        if not isinstance(dataset, keras.utils.PyDataset):
+            raise mix_error(
+                "MixDataset", f"got a {type(dataset).__name__} for the data set.",
+                "It mixes the batches of a keras.utils.PyDataset.", "Pass MixDataset(data, mix).",
+            )  # fmt: skip
         if dataset.use_multiprocessing:
             raise mix_error(
                 "MixDataset", "the data set has use_multiprocessing=True.",
@@ -53,7 +58,7 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
                 "Leave it out: workers=2 are threads then.",
             )  # fmt: skip
         super().__init__(dataset.workers, False, dataset.max_queue_size)
-        if isinstance(mix, bm.Mixer) or not callable(mix):
+        if isinstance(mix, bm.Mixer | type) or hasattr(mix, "sample") or not callable(mix):
             mix, _ = mixer_of("MixDataset", mix)
         self.dataset, self.mix = dataset, mix
         self.epoch: int = Untold(0)
@@ -106,9 +111,13 @@ class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
     """Tell which epoch is trained: ``model.fit(data, callbacks=[TellEpoch(data)])``.
 
     Args:
-      told: what has `set_epoch`: `MixDataset`, `MixLayer`, `Mixer`, and `MixBatches` and
-        `MixLoader` of `batchmix.adapters`. What Keras reads before the first epoch, to know its
-        form, is of epoch 0.
+      told: what has `set_epoch`: `MixDataset`, and `MixBatches` and `MixLoader` of
+        `batchmix.adapters`; `MixLayer` and `Mixer` only where nothing reads ahead, as the workers
+        of a `PyDataset` do. What Keras reads before the first epoch, to know its form, is of
+        epoch 0.
+
+    Raises:
+      MixError: nothing to tell, or something without `set_epoch`.
 
     Example:
       >>> mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NHWC")})
@@ -119,6 +128,11 @@ class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, *told: Any) -> None:
         super().__init__()
+        if not told or any(isinstance(t, type) or not hasattr(t, "set_epoch") for t in told):
+            raise mix_error(
+                "TellEpoch", f"got {told!r}.", "It tells the epoch to what has `set_epoch`.",
+                "Pass the MixDataset, MixBatches or MixLoader that is fitted.",
+            )  # fmt: skip
         self.told = told
         self.on_epoch_begin(0)
 

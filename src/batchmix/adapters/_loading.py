@@ -13,6 +13,8 @@ import batchmix as bm
 from batchmix.extend import Untold, checked_epoch, get_at, mix_error, path_of, replaced_at
 from batchmix.fields import Grid
 
+_BROKEN_OFF = 2**32  # added to the number of a pass after one that did not run to its end
+
 
 class Numbered:
     """The batches of a loader, each a list of (key, index), one for each row.
@@ -68,7 +70,7 @@ class Numbered:
         # a DataLoader makes two iterators and starts one; a generator's body runs when it starts
         epoch, skip = self.next()
         self._tell(epoch)
-        self.epoch, self.skip = Untold(epoch + 1), 0
+        self.epoch, self.skip = Untold(epoch + _BROKEN_OFF), 0
         key = bm.Key(self.seed, epoch)
         if self.shuffled:  # made here, as a generator cannot be sent to a process
             drawn = int(np.random.SeedSequence(key).generate_state(1)[0])
@@ -84,7 +86,7 @@ class Numbered:
             now: Any = getattr(chooser, "epoch", None)
             if now != was:  # it was told, and not by this object
                 self.set_epoch(now)
-        if self.resumed and isinstance(self.epoch, Untold):
+        if self.resumed and self.epoch == self.resumed[0] + _BROKEN_OFF:
             raise mix_error(
                 "MixLoader", "the pass that went on at (epoch, step) = "
                 f"{self.resumed} was broken off, and another one begins.",
@@ -95,7 +97,7 @@ class Numbered:
 
     def ended(self, epoch: int) -> None:
         """All batches of a pass were given out: the next one is the next epoch."""
-        if isinstance(self.epoch, Untold) and self.epoch == epoch + 1:
+        if isinstance(self.epoch, Untold) and self.epoch == epoch + _BROKEN_OFF:
             self.at = self.resumed = None
             self.epoch = type(epoch)(epoch + 1)
 
@@ -114,8 +116,8 @@ class Numbered:
         self._tell(epoch)
 
     def _tell(self, epoch: int) -> None:
-        for chooser in self._choosers():
-            chooser.set_epoch(int(epoch))
+        for chooser in self._choosers():  # of several ranks: a look at a batch is not to part them
+            chooser.set_epoch(int(epoch) % _BROKEN_OFF)
         self.seen = [getattr(chooser, "epoch", None) for chooser in self._choosers()]
 
 
@@ -225,3 +227,13 @@ class _Stacked(Grid):
         if not isinstance(value, _Unstacked):
             return super().__call__(value, plan, other, out)
         return torch.as_tensor(bm.mix_stack(value.rows, plan, self.layout))
+
+
+def as_given(dataset: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The arguments of a loader that a host makes anew from what it finds in the first one."""
+    for name, kind, inside in (
+        ("batch_sampler", Numbered, "batches"), ("collate_fn", Collate, "collate")
+    ):  # fmt: skip
+        if isinstance(options.get(name), kind):
+            options[name] = getattr(options[name], inside)
+    return dataset.dataset if type(dataset) is Indexed else dataset, options

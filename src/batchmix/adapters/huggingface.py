@@ -113,6 +113,11 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, mix: MixCollator) -> None:
+        if not isinstance(mix, MixCollator):
+            raise mix_error(
+                "MixTraining", f"got {mix!r}.", "It mixes as a MixCollator does.",
+                "Pass MixTraining(MixCollator(policy, classes=10)).",
+            )  # fmt: skip
         self.mix = mix
         self.epoch = self._skipped = 0
         self._undo: list[tuple[Any, str, Any]] = []

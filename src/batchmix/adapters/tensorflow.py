@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import batchmix as bm
 from batchmix.adapters._epochs import checked_length
-from batchmix.extend import Untold, checked_epoch, mixer_of
+from batchmix.extend import Untold, checked_epoch, mix_error, mixer_of
 
 __all__ = ["MixBatches"]
 
@@ -60,12 +60,12 @@ class MixBatches:
         num_parallel_calls: int = tf.data.AUTOTUNE,
         steps_per_epoch: int | None = None,
     ) -> None:
-        if isinstance(mixer, bm.Mixer) or not callable(mixer):
+        if isinstance(mixer, bm.Mixer | type) or hasattr(mixer, "sample") or not callable(mixer):
             mixer, _ = mixer_of("MixBatches", mixer)
         self.mixer, self.two_streams = mixer, two_streams
         self.num_parallel_calls = num_parallel_calls
         self.steps_per_epoch = checked_length("MixBatches", steps_per_epoch)
-        self._next, self._is_told = 0, False
+        self._next, self._is_told, self._has_begun = 0, False, False
         self._lock = threading.Lock()
 
     def __call__(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -92,16 +92,28 @@ class MixBatches:
         return counted.map(mixed, num_parallel_calls=self.num_parallel_calls, deterministic=True)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next pass, from 0: to resume, or to repeat an epoch."""
+        """Set the number of the next pass, from 0: to resume, or to repeat an epoch.
+
+        Raises:
+          MixError: no integer >= 0; the next epoch, where no pass began in the one before it.
+        """
+        epoch = checked_epoch(epoch, "MixBatches")
         with self._lock:
-            self._next, self._is_told = checked_epoch(epoch, "MixBatches"), True
+            waiting = self._is_told and self._has_begun and self.steps_per_epoch is None
+            if waiting and epoch == self._next + 1:
+                raise mix_error(
+                    "MixBatches", f"is told epoch {epoch}; no pass began in epoch {self._next}.",
+                    "A pass over the data that goes on for several epochs has one number.",
+                    "Pass steps_per_epoch=, or let each epoch be one pass over the data.",
+                )  # fmt: skip
+            self._next, self._is_told = epoch, True
 
     def _after(self, epoch: Any) -> Any:
         """The epoch after this one, or after those of other passes where -1 begins a pass."""
 
         def count(epoch: Any) -> np.int64:
             with self._lock:
-                begins = epoch < 0
+                begins, self._has_begun = epoch < 0, True
                 number = self._next if begins else int(epoch) + 1
                 if begins or not self._is_told:  # an old pass that reads ahead tells nobody else
                     self._next, self._is_told = number + 1, False

@@ -135,7 +135,7 @@ class Mixup(timm.data.Mixup):  # type: ignore[misc]
         mixer, target = self._mixer(x.shape), self._dense(target)
         epoch, step = self._count.next()
         plan = mixer.draw((x, target), step, epoch)
-        return plan, mixer.fields[0].layout, mixer.fields[1](target, plan)
+        return plan, _LAYOUTS[len(x.shape)], mixer.fields[1](target, plan)
 
     def _mixer(self, shape: Sequence[int]) -> bm.Mixer:
         """The mixer of what the attributes say now, for images of this shape."""

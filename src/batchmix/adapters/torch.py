@@ -11,11 +11,12 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
-from batchmix.adapters._loading import Collate, Indexed, Numbered
+from batchmix.adapters._loading import Collate, Indexed, Numbered, as_given
 from batchmix.extend import Untold, checked_state, mix_error, mixer_of
 
 __all__ = ["MixCollate", "MixLoader", "MixModule"]
 
+_STATE = ("seed", "epoch", "step", "told")
 _BATCHING = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")
 
 
@@ -52,7 +53,12 @@ class MixLoader(DataLoader):  # type: ignore[misc]
 
     def __init__(self, dataset: Any, mixer: bm.Mixer, **options: Any) -> None:
         self.mixer, _ = mixer_of("MixLoader", mixer)
-        dataset, options = _as_given(dataset, options)
+        dataset, options = as_given(dataset, options)
+        if isinstance(options.get("collate_fn"), MixCollate):
+            raise mix_error(
+                "MixLoader", "its collate_fn is a MixCollate.", "A batch is mixed once.",
+                "Pass the collate function that the MixCollate has, or use a DataLoader.",
+            )  # fmt: skip
         asked = DataLoader(dataset, **options)
         if isinstance(dataset, IterableDataset) or asked.batch_sampler is None:
             raise mix_error(
@@ -95,6 +101,8 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         batches = self.batch_sampler
         epoch, step = batches.at or (batches.epoch, batches.skip)
         place = {"seed": int(batches.seed), "epoch": int(epoch), "step": step}
+        if isinstance(epoch, Untold):
+            place["told"] = False
         return place | self._batches()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
@@ -124,16 +132,6 @@ class MixLoader(DataLoader):  # type: ignore[misc]
             return {"batches": len(self), "batch_size": self.batch_size or 0}
         except TypeError:
             return {"batches": 0, "batch_size": self.batch_size or 0}
-
-
-def _as_given(dataset: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The arguments of a loader that a host makes anew from what it finds in the first one."""
-    for name, kind, inside in (
-        ("batch_sampler", Numbered, "batches"), ("collate_fn", Collate, "collate")
-    ):  # fmt: skip
-        if isinstance(options.get(name), kind):
-            options[name] = getattr(options[name], inside)
-    return dataset.dataset if type(dataset) is Indexed else dataset, options
 
 
 class MixCollate:
@@ -226,12 +224,13 @@ class MixModule(nn.Module):  # type: ignore[misc]
         self.mixer.set_epoch(epoch)
 
     def get_extra_state(self) -> torch.Tensor:
-        """Seed, epoch and step, int64 [3]: a tensor, so that any checkpoint format takes it."""
-        return torch.tensor(list(self.mixer.state_dict().values()))
+        """Seed, epoch, step, told, int64 [4]: a tensor, so that any checkpoint format takes it."""
+        state = {"told": True} | self.mixer.state_dict()
+        return torch.tensor([int(state[name]) for name in _STATE])
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Go on from there."""
-        self.mixer.load_state_dict(dict(zip(self.mixer.state_dict(), state.tolist())))
+        self.mixer.load_state_dict(dict(zip(_STATE, state.tolist())))
 
     def _load_from_state_dict(
         self, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: list[str],
