@@ -268,9 +268,10 @@ def test_two_passes_at_once():
     mixed = loader(shuffle=True)
     one, two = iter(mixed), iter(mixed)
     next(one), next(two), next(one)
-    assert mixed.state_dict() == state(1, 1)
+    there = state(1, 1) | {"told": False, "order": 0}
+    assert mixed.state_dict() == there
     list(one)
-    assert mixed.state_dict() == state(1, 1)
+    assert mixed.state_dict() == there
     list(two)
     third = loader(shuffle=True)
     third.set_epoch(2)
@@ -724,7 +725,7 @@ def test_module_mixes_in_training_and_leaves_alone_in_evaluation():
     assert torch.equal(given[0], before)
     mix.eval()
     assert mix(given) is given
-    assert mix.state_dict()["_extra_state"].tolist() == [3, 0, 1]  # nothing was drawn
+    assert mix.state_dict()["_extra_state"].tolist() == [3, 0, 1, 0]  # nothing was drawn
     assert not list(mix.parameters())
 
 
@@ -752,7 +753,7 @@ def test_weights_of_another_run_do_not_bring_its_mixes():
     (passed_over,) = tuned.load_state_dict(trained.state_dict(), strict=False).unexpected_keys
     assert "seed=3" in passed_over
     tuned.load_state_dict({})  # weights that were saved without it
-    assert tuned[0].mixer.state_dict() == {"seed": 99, "epoch": 0, "step": 0}
+    assert tuned[0].mixer.state_dict() == {"seed": 99, "epoch": 0, "step": 0, "told": False}
 
 
 def test_module_survives_pickle_copy_and_other_structures():
@@ -821,6 +822,7 @@ def test_a_state_after_a_look_does_not_tell_the_epoch():
     assert state["told"] is False
     plain = loader()
     plain.load_state_dict(state)
+    assert plain.state_dict() == state
     assert_same(plain, seen)
     ending = loader(Schedule({0: POLICY, 3: None}))
     ending.load_state_dict(state)

@@ -13,8 +13,6 @@ import batchmix as bm
 from batchmix.extend import Untold, checked_epoch, get_at, mix_error, path_of, replaced_at
 from batchmix.fields import Grid
 
-_BROKEN_OFF = 2**32  # added to the number of a pass after one that did not run to its end
-
 
 class Numbered:
     """The batches of a loader, each a list of (key, index), one for each row.
@@ -44,6 +42,8 @@ class Numbered:
         if type(batches) is BatchSampler:  # one of your own cannot be made anew from these
             self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
         self.epoch: int = 0  # of the next pass, which begins after the first `skip` batches
+        # of samplers: a pass that was broken off, a look at a batch, is not to part the ranks
+        self.order = 0
         self.skip = 0
         self.at: list[int] | None = None  # epoch and step of the pass that goes on
         self.resumed: tuple[int, int] | None = None  # where it is to go on, until it has
@@ -57,7 +57,7 @@ class Numbered:
     @sampler.setter
     def sampler(self, sampler: Any) -> None:
         self.batches.sampler, self.shuffled = sampler, False
-        self._tell(self.epoch)
+        self._tell(self.order)
 
     def _choosers(self) -> list[Any]:
         both = self.batches, getattr(self.batches, "sampler", None)
@@ -69,8 +69,8 @@ class Numbered:
     def __iter__(self) -> Iterator[list[Any]]:
         # a DataLoader makes two iterators and starts one; a generator's body runs when it starts
         epoch, skip = self.next()
-        self._tell(epoch)
-        self.epoch, self.skip = Untold(epoch + _BROKEN_OFF), 0
+        self._tell(self.order)
+        self.epoch, self.skip = Untold(epoch + 1), 0
         key = bm.Key(self.seed, epoch)
         if self.shuffled:  # made here, as a generator cannot be sent to a process
             drawn = int(np.random.SeedSequence(key).generate_state(1)[0])
@@ -86,7 +86,7 @@ class Numbered:
             now: Any = getattr(chooser, "epoch", None)
             if now != was:  # it was told, and not by this object
                 self.set_epoch(now)
-        if self.resumed and self.epoch == self.resumed[0] + _BROKEN_OFF:
+        if self.resumed and self.epoch == self.resumed[0] + 1:
             raise mix_error(
                 "MixLoader", "the pass that went on at (epoch, step) = "
                 f"{self.resumed} was broken off, and another one begins.",
@@ -97,8 +97,9 @@ class Numbered:
 
     def ended(self, epoch: int) -> None:
         """All batches of a pass were given out: the next one is the next epoch."""
-        if isinstance(self.epoch, Untold) and self.epoch == epoch + _BROKEN_OFF:
+        if isinstance(self.epoch, Untold) and self.epoch == epoch + 1:
             self.at = self.resumed = None
+            self.order += 1
             self.epoch = type(epoch)(epoch + 1)
 
     def set_epoch(self, epoch: int) -> None:
@@ -111,13 +112,13 @@ class Numbered:
             )  # fmt: skip
         if self.resumed and epoch > self.resumed[0]:
             self.resumed = None
-        self.epoch, self.at = epoch, None
+        self.epoch, self.order, self.at = epoch, int(epoch), None
         self.skip = self.resumed[1] if self.resumed else 0
         self._tell(epoch)
 
     def _tell(self, epoch: int) -> None:
-        for chooser in self._choosers():  # of several ranks: a look at a batch is not to part them
-            chooser.set_epoch(int(epoch) % _BROKEN_OFF)
+        for chooser in self._choosers():
+            chooser.set_epoch(int(epoch))
         self.seen = [getattr(chooser, "epoch", None) for chooser in self._choosers()]
 
 

@@ -100,7 +100,7 @@ class MixBatches:
         epoch = checked_epoch(epoch, "MixBatches")
         with self._lock:
             waiting = self._is_told and self._has_begun and self.steps_per_epoch is None
-            if waiting and epoch == self._next + 1:
+            if waiting and epoch == self._next + 1 > 1:  # 0 may be told before any pass
                 raise mix_error(
                     "MixBatches", f"is told epoch {epoch}; no pass began in epoch {self._next}.",
                     "A pass over the data that goes on for several epochs has one number.",

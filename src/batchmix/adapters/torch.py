@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
 from batchmix.adapters._loading import Collate, Indexed, Numbered, as_given
-from batchmix.extend import Untold, checked_state, mix_error, mixer_of
+from batchmix.extend import Untold, checked_epoch, checked_state, mix_error, mixer_of
 
 __all__ = ["MixCollate", "MixLoader", "MixModule"]
 
@@ -102,7 +102,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         epoch, step = batches.at or (batches.epoch, batches.skip)
         place = {"seed": int(batches.seed), "epoch": int(epoch), "step": step}
         if isinstance(epoch, Untold):
-            place["told"] = False
+            place |= {"told": False, "order": batches.order}
         return place | self._batches()
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
@@ -113,7 +113,9 @@ class MixLoader(DataLoader):  # type: ignore[misc]
             middle of an epoch of other batches.
         """
         where, batches = "MixLoader.load_state_dict()", self.batch_sampler
-        found = checked_state(where, state, batches.seed, **self._batches())
+        known = dict(state) if isinstance(state, Mapping) else {}
+        order = known.pop("order", None)
+        found = checked_state(where, known, batches.seed, **self._batches())
         epoch, step, length = found["epoch"], found["step"], found["batches"]
         if step >= length > 0:
             raise mix_error(
@@ -125,6 +127,7 @@ class MixLoader(DataLoader):  # type: ignore[misc]
             batches.seed = Untold(found["seed"])
         batches.resumed = epoch, step
         batches.set_epoch(epoch)
+        batches.order = batches.order if order is None else checked_epoch(order, where)
 
     def _batches(self) -> dict[str, int]:
         """Number and size of the batches, 0 where a sampler of your own does not know."""
