@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 import batchmix as bm
 from batchmix.fields import Image, Labels
@@ -49,6 +50,19 @@ def contract(**adapters: Adapter) -> Any:
         for check in CHECKS
     ]
     return pytest.mark.parametrize(("check", "adapter"), pairs)
+
+
+def collating(counter: Any, collate_fn: Any, rows: Any = ROWS, **options: Any) -> Run:
+    """The passes of a loader whose collate function has a count that is told."""
+    kept = DataLoader(rows, BATCH, collate_fn=collate_fn, **options)
+
+    def run(epoch: Any = None, start: int = 0) -> list[Any]:
+        if epoch is not None:
+            counter.set_epoch(epoch, start)
+        rest = DataLoader(rows[BATCH * start :], BATCH, collate_fn=collate_fn, **options)
+        return list(rest if start else kept)
+
+    return run
 
 
 def opened(adapter: Adapter, *, policy: Any = POLICY, seed: Any = 3, rank: Any = 0, **loader: Any):

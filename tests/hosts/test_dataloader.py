@@ -29,7 +29,7 @@ import batchmix as bm
 from batchmix.adapters.torch import MixCollate, MixLoader, MixModule
 from batchmix.fields import Features, Ids, Image, Labels, Mask
 from batchmix.policies import CutMix, MixUp, Schedule
-from hosts.stream import BATCH, COUNT, FIELDS, POLICY, ROWS, SIDE, Adapter, contract
+from hosts.stream import BATCH, COUNT, FIELDS, POLICY, ROWS, SIDE, Adapter, collating, contract
 
 ROOT = Path(__file__).parents[2]
 # four workers on a machine of two cores: torch advises against it, and batches must not differ
@@ -57,15 +57,7 @@ def of_mix_loader(policy, seed, rank, **options):
 
 def of_mix_collate(policy, seed, rank, **options):
     mix = MixCollate(bm.Mixer(policy, FIELDS, seed=seed, rank=rank))
-    made = DataLoader(ROWS, BATCH, collate_fn=mix, **options)
-
-    def run(epoch=None, start=0):
-        if epoch is not None:
-            mix.set_epoch(epoch, start)
-        rest = DataLoader(ROWS[start * BATCH :], BATCH, collate_fn=mix, **options)
-        return list(rest if start else made)
-
-    return run
+    return collating(mix, mix, **options)
 
 
 def counting(make):

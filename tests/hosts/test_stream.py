@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import default_collate
 from torchvision.transforms import v2
 
 import batchmix as bm
@@ -11,12 +11,12 @@ from batchmix.adapters.huggingface import MixCollator
 from batchmix.adapters.timm import FastCollateMixup, Mixup
 from batchmix.adapters.torchvision import CutMix, MixTransform, MixUp
 from hosts.stream import (
-    BATCH,
     COUNT,
     FIELDS,
     ROWS,
     Adapter,
     an_object_made_for_each_batch,
+    collating,
     contract,
 )
 
@@ -45,43 +45,30 @@ class Named:
         return batch["pixel_values"], batch["labels"]
 
 
-def collating(counter, collate_fn, rows=FIRST, **options):
-    """The passes of a loader whose collate function has a count that is told."""
-    kept = DataLoader(rows, BATCH, collate_fn=collate_fn, **options)
-
-    def run(epoch=None, start=0):
-        if epoch is not None:
-            counter.set_epoch(epoch, start)
-        rest = DataLoader(rows[BATCH * start :], BATCH, collate_fn=collate_fn, **options)
-        return list(rest if start else kept)
-
-    return run
-
-
 def of_timm(policy, seed, rank, **options):
     mixup = FastCollateMixup(
         cutmix_alpha=1.0, mode="elem", num_classes=COUNT, seed=seed, rank=rank, label_smoothing=0.0
     )
-    return collating(mixup, mixup, **options)
+    return collating(mixup, mixup, FIRST, **options)
 
 
 def drop_in(kind):
     def make(policy, seed, rank, **options):
         transform = kind(num_classes=COUNT, seed=seed, rank=rank)
-        return collating(transform, Hooked(transform), **options)
+        return collating(transform, Hooked(transform), FIRST, **options)
 
     return make
 
 
 def of_a_mixer(policy, seed, rank, **options):
     transform = MixTransform(bm.Mixer(policy, FIELDS, seed=seed, rank=rank))
-    return collating(transform, Hooked(transform), ROWS, **options)
+    return collating(transform, Hooked(transform), **options)
 
 
 def of_collator(policy, seed, rank, **options):
     fields = {"pixel_values": FIELDS[0], "labels": FIELDS[1]}
     collator = MixCollator(bm.Mixer(policy, fields, seed=seed, rank=rank))
-    return collating(collator, Named(collator), ROWS, **options)
+    return collating(collator, Named(collator), **options)
 
 
 @contract(
