@@ -12,7 +12,7 @@ from typer import Option
 
 import cases as c
 import peers
-from batchmix.cli._files import write
+from batchmix.cli._output import write
 from figure import figure
 from processes import Setting, cores, run_all
 from report import Report

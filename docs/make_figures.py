@@ -9,12 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import batchmix as bm
-from batchmix.cli import _pictures
-from batchmix.cli._files import write
 from batchmix.cli._mixing import Mixing
-from batchmix.cli._policies import parse
-from batchmix.cli._shown import Shown, choose
-from batchmix.cli._source import open_source
+from batchmix.cli._output import write
+from batchmix.cli._words import parse
+from batchmix.cli.lab.source import open_source
+from batchmix.cli.show import pictures
+from batchmix.cli.show.shown import Shown, choose
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
 
 HERE = Path(__file__).parent / "figures"
@@ -39,15 +39,15 @@ def figures() -> dict[str, bytes]:
     off = Schedule.off_after(BOTH, epoch=90)
     mutual = bm.pairing.Reverse()
     return {
-        "mixup.png": _pictures.rows("MixUp(1.0)", [shown("MixUp", MixUp(1.0))]),
-        "cutmix.png": _pictures.rows("CutMix(1.0)", [shown("CutMix", CutMix(1.0))]),
-        "switch-rows.png": _pictures.rows(
+        "mixup.png": pictures.rows("MixUp(1.0)", [shown("MixUp", MixUp(1.0))]),
+        "cutmix.png": pictures.rows("CutMix(1.0)", [shown("CutMix", CutMix(1.0))]),
+        "switch-rows.png": pictures.rows(
             "Switch([MixUp(0.8), CutMix(1.0)])", [shown("Switch", BOTH)]
         ),
-        "sometimes.png": _pictures.rows(
+        "sometimes.png": pictures.rows(
             "Sometimes(CutMix(1.0), prob=0.5)", [shown("Sometimes", Sometimes(CutMix(1.0), 0.5))]
         ),
-        "sharing.png": _pictures.rows(
+        "sharing.png": pictures.rows(
             "The same rows and partners: one draw per row, per pair, per batch",
             [
                 shown("per row", CutMix(1.0), pairing=mutual),
@@ -55,13 +55,13 @@ def figures() -> dict[str, bytes]:
                 shown("PerBatch", PerBatch(CutMix(1.0)), pairing=mutual),
             ],
         ),
-        "schedule.png": _pictures.rows(
+        "schedule.png": pictures.rows(
             "Schedule.off_after(policy, epoch=90)",
             [shown(f"epoch {n}", off, bm.Key(0, epoch=n)) for n in (89, 90)],
         ),
-        "mixup-alpha.png": _pictures.alphas("MixUp(alpha)", BATCH, parse("mixup:1")),
-        "cutmix-alpha.png": _pictures.alphas("CutMix(alpha)", BATCH, parse("cutmix:1")),
-        "labels.png": _pictures.labels("Soft labels of the digits", BATCH, entries),
+        "mixup-alpha.png": pictures.alphas("MixUp(alpha)", BATCH, parse("mixup:1")),
+        "cutmix-alpha.png": pictures.alphas("CutMix(alpha)", BATCH, parse("cutmix:1")),
+        "labels.png": pictures.labels("Soft labels of the digits", BATCH, entries),
     }
 
 

@@ -101,7 +101,7 @@ def _policies() -> list[type]:
 
 def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     # rendering takes most of the time, and tests/cli/test_preview.py does it
-    monkeypatch.setattr("batchmix.cli._pictures._png", lambda canvas: b"")
+    monkeypatch.setattr("batchmix.cli.show.pictures._png", lambda canvas: b"")
     made = runpy.run_path(str(DOCS / "make_figures.py"))["figures"]()
     there = {path.name for path in (DOCS / "figures").iterdir()}
     assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}, "run `make figures`"

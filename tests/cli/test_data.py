@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import batchmix as bm
-from batchmix.cli._data import load
-from batchmix.cli._split import corrupt, split
 from batchmix.cli.compare import memorised
+from batchmix.cli.lab.data import load
+from batchmix.cli.lab.split import corrupt, split
 
 
 def test_digits():

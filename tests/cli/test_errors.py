@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from batchmix.cli import _files
+from batchmix.cli import _output
 
 TINY = ("--epochs", 1, "--seeds", 1, "--jobs", 1)
 
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written(run, tmp_path, monkeypatch):
     def denied(dir):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(_files.tempfile, "TemporaryFile", denied)
+    monkeypatch.setattr(_output.tempfile, "TemporaryFile", denied)
     assert "(Permission denied)" in fails(run, tmp_path / "out", "compare", *TINY)
 
 
@@ -152,13 +152,13 @@ def test_a_file_that_no_command_has_checked(run, tmp_path, monkeypatch, error, s
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("batchmix.cli._data.load", fail)
+    monkeypatch.setattr("batchmix.cli.lab.data.load", fail)
     assert says in fails(run, tmp_path / "out", "compare", *TINY)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        _files.write(tmp_path / "report.json", "not bytes")
+        _output.write(tmp_path / "report.json", "not bytes")
     assert list(tmp_path.iterdir()) == []
 
 

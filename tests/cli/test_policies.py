@@ -3,7 +3,7 @@
 import pytest
 
 import batchmix as bm
-from batchmix.cli._policies import parse, policy_of_options, with_reference
+from batchmix.cli._words import parse, policy_of_options, with_reference
 from batchmix.cli.compare import _POLICIES
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 

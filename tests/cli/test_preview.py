@@ -15,11 +15,12 @@ from PIL import Image
 from scipy.io import wavfile
 
 import batchmix as bm
-from batchmix.cli import _panels, _pictures, main
+from batchmix.cli import main
 from batchmix.cli._mixing import Mixing
-from batchmix.cli._policies import Entry
-from batchmix.cli._shown import Batch, Shown, choose
-from batchmix.cli._source import open_source
+from batchmix.cli._words import Entry
+from batchmix.cli.lab.source import open_source
+from batchmix.cli.show import panels, pictures
+from batchmix.cli.show.shown import Batch, Shown, choose
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
 
 ALL = "none smooth:0.1 mixup:1 cutmix:1 switch:0.8,1.0"
@@ -79,7 +80,7 @@ def test_digits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_folder_of_images_and_every_policy(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_pictures, "alphas", lambda *_: b"")  # drawn in the test above
+    monkeypatch.setattr(pictures, "alphas", lambda *_: b"")  # drawn in the test above
     assert run(folder, "--policies", ALL, "--rows", 2, "--out", tmp_path) == 0
 
 
@@ -87,8 +88,8 @@ def test_an_option_may_be_repeated_and_images_resized(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Shown] = []
-    monkeypatch.setattr(_pictures, "rows", lambda title, shown: seen.extend(shown) or b"")
-    monkeypatch.setattr(_pictures, "_png", lambda canvas: b"")
+    monkeypatch.setattr(pictures, "rows", lambda title, shown: seen.extend(shown) or b"")
+    monkeypatch.setattr(pictures, "_png", lambda canvas: b"")
     words = ["--policy", "mixup:1", "--policy", "cutmix:1", "--size", 8, "--rows", 2]
     assert run(folder, *words, "--out", tmp_path) == 0
     assert [(one.name, one.mixed.shape) for one in seen] == [
@@ -101,7 +102,7 @@ def test_same_seed_same_figure() -> None:
     figures = []
     for seed in (0, 0, 1):
         batch = digits(2, seed=seed)
-        figures.append(_pictures.rows("title", [batch.show(Entry("cutmix", CutMix(1.0)))]))
+        figures.append(pictures.rows("title", [batch.show(Entry("cutmix", CutMix(1.0)))]))
     assert figures[0] == figures[1] != figures[2]
 
 
@@ -171,15 +172,15 @@ def test_partners_are_the_same_for_every_policy() -> None:
 def test_a_cut_is_outlined_at_its_box() -> None:
     batch = digits(2)
     plan = bm.Plan([1, 0], [[[1, 3], [2, 7]], [[0, 8], [0, 8]]], [1, 0.5], axes="HW", size=(8, 8))
-    axes = _pictures.Figure().subplots(1, 2)
+    axes = pictures.Figure().subplots(1, 2)
     for row, panel in enumerate(axes):
-        _panels.mixed(panel, batch.apply("by hand", plan), row)
+        panels.mixed(panel, batch.apply("by hand", plan), row)
     assert [patch.get_bbox().bounds for patch in axes[0].patches] == [(1.5, 0.5, 5, 2)]
     assert not axes[1].patches
 
 
 def test_alpha_reaches_every_part_of_a_switch() -> None:
-    policy = _pictures._with_alpha(Switch([MixUp(0.8), CutMix(1.0)], [1, 3]), 2.0)
+    policy = pictures._with_alpha(Switch([MixUp(0.8), CutMix(1.0)], [1, 3]), 2.0)
     assert policy == Switch([MixUp(2.0), CutMix(2.0)], [1, 3])
 
 
@@ -227,19 +228,19 @@ def test_a_cut_in_a_sound_is_a_span_of_it(sounds: Path) -> None:
     one = batch.apply("by hand", plan)
     assert (one.mixed[0, 100:700] == batch.x[1, 100:700]).all()
     assert (one.mixed[0, 700:] == batch.x[0, 700:]).all()
-    panels = _pictures.Figure().subplots(1, 2)
-    for row, axes in enumerate(panels):
-        _panels.mixed(axes, one, row)
-    lines = [line.get_xdata()[0] for line in panels[0].lines[1:]]
+    both = pictures.Figure().subplots(1, 2)
+    for row, axes in enumerate(both):
+        panels.mixed(axes, one, row)
+    lines = [line.get_xdata()[0] for line in both[0].lines[1:]]
     assert lines == [100, 700]
-    assert len(panels[1].lines) == 1
+    assert len(both[1].lines) == 1
 
 
 def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
     batch = choose(open_source(str(sounds), seconds=0.2), 2, Mixing())
-    axes = _pictures.Figure().subplots()
+    axes = pictures.Figure().subplots()
     for row, y in enumerate(batch.y):
-        _panels.spectrogram(axes, batch.show(Entry("none")), row)
+        panels.spectrogram(axes, batch.show(Entry("none")), row)
         power = axes.images[-1].get_array()
         hertz = float(power.mean(1).argmax()) / (len(power) - 1) * 4000
         assert hertz == pytest.approx({"low": 200, "high": 2000}[batch.source.classes[y]], abs=32)

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from batchmix.cli import _checkpoint
+from batchmix.cli.lab import checkpoint as checkpoints
 
 RUN = ("train", "digits", "--limit-train", 100, "--epochs", 4, "--accelerator", "cpu")
 MIXED = ("--mixup", 0.8, "--cutmix", 1.0, "--mixup-off-epoch", 3)
@@ -43,7 +43,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(run, tmp_path, monkeypatch, model
     options = (*RUN, *MIXED, "--mixup-mode", "elem", "--model", model, "--out")
     assert run(*options, tmp_path / "whole")[0] == 0
 
-    save, saved = _checkpoint.save_run, []
+    save, saved = checkpoints.save_run, []
 
     def power_cut(*args):
         save(*args)
@@ -51,7 +51,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(run, tmp_path, monkeypatch, model
         if len(saved) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_checkpoint, "save_run", power_cut)
+    monkeypatch.setattr(checkpoints, "save_run", power_cut)
     code, _, error = run(*options, tmp_path / "parts")
     assert (code, error) == (130, "")
     assert len((tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()) == 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchmix.cli._verdict import Result, difference, verdict
+from batchmix.cli.lab.verdict import Result, difference, verdict
 
 NONE = [0.90, 0.91, 0.92, 0.90, 0.91]
 

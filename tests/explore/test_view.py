@@ -17,11 +17,12 @@ from PIL import Image
 from scipy.io import wavfile
 
 import batchmix as bm
-from batchmix.cli import _pictures, main
-from batchmix.cli._policies import FORMS, parse
+from batchmix.cli import main
+from batchmix.cli._words import FORMS, parse
 from batchmix.cli.explore import _render, open_sources
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import RANGES, View
+from batchmix.cli.show import pictures
 
 VIEWS = [
     View(),
@@ -33,7 +34,7 @@ VIEWS = [
 ]
 
 
-def pictures(html):
+def images_of(html):
     """The mixed images of a page, as pixels."""
     found = re.findall(r'<figure class="mixed"><div class="cell"><img[^>]*base64,([^"]+)"', html)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in found]
@@ -58,7 +59,7 @@ def test_the_code_makes_what_the_page_shows(view, sources):
     names = run_code(answer.code)
     assert len(names["mixed"]) == view.rows
     if sources[view.data].form == "image":
-        shown = np.stack(pictures(answer.cards))
+        shown = np.stack(images_of(answer.cards))
     else:
         assert {rate for rate, _ in clips(answer.cards)} == {1000}
         shown = np.stack([clip for _, clip in clips(answer.cards)])
@@ -72,9 +73,9 @@ def test_the_code_makes_what_the_page_shows(view, sources):
 def test_the_command_line_makes_what_the_page_shows(view, sources, tmp_path, monkeypatch):
     answer = render(view, sources)
     seen = []
-    monkeypatch.setattr(_pictures, "rows", lambda title, shown: seen.extend(shown) or b"")
-    monkeypatch.setattr(_pictures, "alphas", lambda *_: b"")
-    monkeypatch.setattr(_pictures, "labels", lambda *_: b"")
+    monkeypatch.setattr(pictures, "rows", lambda title, shown: seen.extend(shown) or b"")
+    monkeypatch.setattr(pictures, "alphas", lambda *_: b"")
+    monkeypatch.setattr(pictures, "labels", lambda *_: b"")
     program, *words = shlex.split(answer.command)
     assert program == "batchmix"
     with pytest.raises(SystemExit) as stop:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from typer import Argument, Option
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._files import check_folder
+from batchmix.cli._output import check_folder
 
 if TYPE_CHECKING:
     from batchmix._audit._report import Audit

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._files import check_folder, write
-from batchmix.cli._policies import KNOWN, Entry, parse, with_reference
-from batchmix.cli._verdict import Result, noise_name, verdict
+from batchmix.cli._output import check_folder, write
+from batchmix.cli._words import KNOWN, Entry, parse, with_reference
+from batchmix.cli.lab.verdict import Result, noise_name, verdict
 
 if TYPE_CHECKING:
-    from batchmix.cli._data import Data
-    from batchmix.cli._loop import Training
+    from batchmix.cli.lab.data import Data
+    from batchmix.cli.lab.loop import Training
 
 _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
@@ -73,10 +73,10 @@ def compare(
         )
     check_folder(out)
 
-    from batchmix.cli._data import load
-    from batchmix.cli._loop import Training, open_fabric
-    from batchmix.cli._models import check_model
-    from batchmix.cli._split import split
+    from batchmix.cli.lab.data import load
+    from batchmix.cli.lab.loop import Training, open_fabric
+    from batchmix.cli.lab.models import check_model
+    from batchmix.cli.lab.split import split
 
     training = Training(
         model=model or ("mlp" if digits else "convnet"),
@@ -119,21 +119,21 @@ def run_trial(
     """Train and measure once: a function of its arguments, in whatever process it runs."""
     import torch
 
-    from batchmix.cli import _loop
-    from batchmix.cli._split import corrupt, split
+    from batchmix.cli.lab import loop
+    from batchmix.cli.lab.split import corrupt, split
 
     torch.set_num_threads(1)  # one core per process, and sums in one order
-    fabric = _loop.open_fabric(accelerator=accelerator, devices=1)
+    fabric = loop.open_fabric(accelerator=accelerator, devices=1)
     training = replace(training, seed=trial.seed)
     splits = split(data, trial.seed, limit_train)
     labels, wrong = corrupt(splits.train.y, trial.noise, len(data.classes), trial.seed)
-    parts = _loop.to_device(fabric, replace(splits, train=replace(splits.train, y=labels)))
-    run = _loop.set_up(fabric, training, trial.entry, data)
+    parts = loop.to_device(fabric, replace(splits, train=replace(splits.train, y=labels)))
+    run = loop.set_up(fabric, training, trial.entry, data)
     for epoch in range(training.epochs):
-        _loop.train_epoch(fabric, run, training, parts.train, epoch)
-    metrics = _loop.evaluate(run, parts)
+        loop.train_epoch(fabric, run, training, parts.train, epoch)
+    metrics = loop.evaluate(run, parts)
     if wrong.any():
-        logits = _loop.predict(run, parts.train.x).numpy()
+        logits = loop.predict(run, parts.train.x).numpy()
         metrics["memorised"] = memorised(logits, labels, wrong)
     return metrics
 
@@ -183,8 +183,8 @@ def _show(
     """Print the tables and the verdict; write the report and the figure."""
     from rich.console import Console
 
-    from batchmix.cli._figure import figure
-    from batchmix.cli._report import NOTE, as_json, table
+    from batchmix.cli.show.figure import figure
+    from batchmix.cli.show.report import NOTE, as_json, table
 
     verdicts = [
         verdict(f"{noise_name(noise)}, {config['epochs']} epochs", results)

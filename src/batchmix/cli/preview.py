@@ -8,9 +8,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from batchmix.cli._files import check_folder, write
 from batchmix.cli._mixing import Mixing, Pairs, Per
-from batchmix.cli._policies import KNOWN, parse
+from batchmix.cli._output import check_folder, write
+from batchmix.cli._words import KNOWN, parse
 
 _DEFAULT = "switch:0.8,1.0"
 
@@ -55,17 +55,17 @@ def preview(
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
-    from batchmix.cli import _pictures
-    from batchmix.cli._page import page
-    from batchmix.cli._shown import choose
-    from batchmix.cli._source import open_source
+    from batchmix.cli.lab.source import open_source
+    from batchmix.cli.show import pictures
+    from batchmix.cli.show.page import page
+    from batchmix.cli.show.shown import choose
 
     batch = choose(open_source(data, image_size, seconds), rows, mixing, first)
     title = f"{data}, seed {seed}" + (f", step {step}" if step else "")
-    figures = {"rows.png": _pictures.rows(title, [batch.show(entry) for entry in entries])}
-    if _pictures.varied(entries):
-        figures["alpha.png"] = _pictures.alphas(title, batch, entries)
-    figures["labels.png"] = _pictures.labels(title, batch, entries)
+    figures = {"rows.png": pictures.rows(title, [batch.show(entry) for entry in entries])}
+    if pictures.varied(entries):
+        figures["alpha.png"] = pictures.alphas(title, batch, entries)
+    figures["labels.png"] = pictures.labels(title, batch, entries)
     options = {
         "policies": " ".join(e.name for e in entries), "rows": rows, "first": first, "prob": prob,
         "per": per, "pairing": pairing, "seed": seed, "step": step, "image-size": image_size,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._files import check_folder, write
 from batchmix.cli._mixing import PAIRINGS, Pairs
-from batchmix.cli._policies import KNOWN, parse
+from batchmix.cli._output import check_folder, write
+from batchmix.cli._words import KNOWN, parse
 
 if TYPE_CHECKING:
     from batchmix._stats import Stats

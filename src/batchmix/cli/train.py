@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from batchmix.cli._files import check_folder, write
-from batchmix.cli._policies import Entry, check_smoothing, policy_of_options
+from batchmix.cli._output import check_folder, write
+from batchmix.cli._words import Entry, check_smoothing, policy_of_options
 
 Mode = Literal["batch", "pair", "elem"]
 
@@ -56,29 +56,30 @@ def train(
     check_smoothing("--smoothing", smoothing)
     check_folder(out)
 
-    from batchmix.cli import _checkpoint, _loop
-    from batchmix.cli._data import load
-    from batchmix.cli._models import check_model
-    from batchmix.cli._split import split
+    from batchmix.cli.lab import checkpoint as checkpoints
+    from batchmix.cli.lab import loop
+    from batchmix.cli.lab.data import load
+    from batchmix.cli.lab.models import check_model
+    from batchmix.cli.lab.split import split
     from batchmix.pairing import Reverse
 
     check_model(model)
-    training = _loop.Training(model, epochs, batch_size, lr, seed)
-    fabric = _loop.open_fabric(accelerator=accelerator, devices=devices, precision=precision)
+    training = loop.Training(model, epochs, batch_size, lr, seed)
+    fabric = loop.open_fabric(accelerator=accelerator, devices=devices, precision=precision)
     checkpoint = out / "checkpoint.safetensors"
-    state = _checkpoint.begin(checkpoint, config, resume)
+    state = checkpoints.begin(checkpoint, config, resume)
     fabric.launch()
 
     loaded = load(data, image_size)
-    parts = _loop.to_device(fabric, split(loaded, seed, limit_train))
-    run = _loop.set_up(fabric, training, Entry("train", policy, smoothing), loaded, Reverse())
+    parts = loop.to_device(fabric, split(loaded, seed, limit_train))
+    run = loop.set_up(fabric, training, Entry("train", policy, smoothing), loaded, Reverse())
     if resume:
-        _checkpoint.load_run(checkpoint, run)
+        checkpoints.load_run(checkpoint, run)
         run.mixer.load_state_dict(state["mixer"])
 
     for epoch in range(state["epochs_done"], epochs):
-        loss = _loop.train_epoch(fabric, run, training, parts.train, epoch)
-        held_out = _loop.score(_loop.predict(run, parts.calibration.x), parts.calibration)
+        loss = loop.train_epoch(fabric, run, training, parts.train, epoch)
+        held_out = loop.score(loop.predict(run, parts.calibration.x), parts.calibration)
         state["epochs_done"] = epoch + 1
         state["history"].append({"epoch": epoch, "loss": loss} | held_out)
         fabric.print(
@@ -88,9 +89,9 @@ def train(
         if fabric.is_global_zero:
             lines = (json.dumps(line) + "\n" for line in state["history"])
             write(out / "metrics.jsonl", "".join(lines).encode())
-            _checkpoint.save_run(checkpoint, run, state)
+            checkpoints.save_run(checkpoint, run, state)
 
-    result = _loop.evaluate(run, parts)
+    result = loop.evaluate(run, parts)
     fabric.print(
         f"test accuracy {result['accuracy']:.2%}  NLL {result['nll']:.3f}  "
         f"ECE {result['ece']:.2%}, {result['ece_scaled']:.2%} after temperature scaling "

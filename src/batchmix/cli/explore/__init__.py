@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._source import Source, is_sound, open_source
+from batchmix.cli.lab.source import Source, is_sound, open_source
 
 
 def explore(

@@ -14,10 +14,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 import gradio as gr
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._policies import FORMS
-from batchmix.cli._source import Source
+from batchmix.cli._words import FORMS
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import CHOICES, RANGES, View
+from batchmix.cli.lab.source import Source
 
 _NAMES = [field.name for field in fields(View)]
 _TITLE = (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix.cli._shown import Part, Shown
+from batchmix.cli.show.shown import Part, Shown
 
 _BINS = 24
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import batchmix as bm
 from batchmix.cli._mixing import PAIRINGS
-from batchmix.cli._shown import LAYOUTS, Batch
-from batchmix.cli._source import Source
 from batchmix.cli.explore._view import View
+from batchmix.cli.lab.source import Source
 from batchmix.cli.preview import command
+from batchmix.cli.show.shown import LAYOUTS, Batch
 
 
 def command_of(view: View, source: Source) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from batchmix._errors import MixError, mix_error
 from batchmix.cli._mixing import Mixing, Pairs, Per
-from batchmix.cli._policies import FORMS, Entry, parse
+from batchmix.cli._words import FORMS, Entry, parse
 
 # (least, most, step) of each slider
 RANGES: Mapping[str, tuple[float, float, float]] = {

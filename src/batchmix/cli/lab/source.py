@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._data import SUFFIXES, check_classes, class_folders, decode, load
+from batchmix.cli.lab.data import SUFFIXES, check_classes, class_folders, decode, load
 
 
 @dataclass(frozen=True, eq=False)  # a key of caches, by identity
@@ -80,7 +80,7 @@ def _images(name: str, folder: Path, image_size: int | None) -> Source:
 
 def _sounds(name: str, folder: Path, seconds: float | None) -> Source:
     """A folder of WAV files; a class without one is an error."""
-    from batchmix.cli._wave import check_seconds, decode_wave, rate_of
+    from batchmix.cli.lab.wave import check_seconds, decode_wave, rate_of
 
     check_seconds(seconds)
     top, classes, files = _files(folder, {".wav"})

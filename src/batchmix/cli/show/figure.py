@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from batchmix.cli._verdict import Result, difference, noise_name
+from batchmix.cli.lab.verdict import Result, difference, noise_name
 
 _COLOURS = {"none": "#555555", "smooth": "#d98a1f", "mix": "#2b6cb0"}
 

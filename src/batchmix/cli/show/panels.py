@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
-from batchmix.cli._shown import Batch, Shown
+from batchmix.cli.show.shown import Batch, Shown
 
 COLOURS = {"own": "#2b6cb0", "partner": "#d98a1f", "others": "#aaaaaa"}
 INK = "#333333"

@@ -16,10 +16,10 @@ from torch.utils.data import BatchSampler, DistributedSampler
 import batchmix as bm
 from batchmix import metrics
 from batchmix._errors import mix_error
-from batchmix.cli._data import Data
-from batchmix.cli._models import build
-from batchmix.cli._policies import Entry
-from batchmix.cli._split import Splits
+from batchmix.cli._words import Entry
+from batchmix.cli.lab.data import Data
+from batchmix.cli.lab.models import build
+from batchmix.cli.lab.split import Splits
 from batchmix.fields import Image, Labels
 from batchmix.losses import soft_cross_entropy
 from batchmix.pairing import Derangement, Pairing

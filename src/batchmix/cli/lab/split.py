@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix.cli._data import Data, Images
+from batchmix.cli.lab.data import Data, Images
 
 
 @dataclass(frozen=True)

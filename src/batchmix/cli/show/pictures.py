@@ -10,10 +10,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from batchmix.cli import _panels
-from batchmix.cli._panels import INK
-from batchmix.cli._policies import Entry
-from batchmix.cli._shown import Batch, Shown
+from batchmix.cli._words import Entry
+from batchmix.cli.show import panels
+from batchmix.cli.show.panels import INK
+from batchmix.cli.show.shown import Batch, Shown
 from batchmix.policies import Switch
 
 _ALPHAS = (0.2, 0.5, 1.0, 2.0, 8.0)
@@ -21,11 +21,11 @@ _EXAMPLES = 3  # soft labels drawn in full
 _SIDES = {"image": 1.05, "wave": 1.45}  # inches
 # the lines that show a plan; the soft label is under the last one
 _LINES = {
-    "image": [("{name}\nwhat is pasted", _panels.pasted), ("mixed,\nand its label", _panels.mixed)],
+    "image": [("{name}\nwhat is pasted", panels.pasted), ("mixed,\nand its label", panels.mixed)],
     "wave": [
-        ("{name}\nwhat is pasted", _panels.pasted),
-        ("mixed", _panels.mixed),
-        ("spectrogram,\nand its label", _panels.spectrogram),
+        ("{name}\nwhat is pasted", panels.pasted),
+        ("mixed", panels.mixed),
+        ("spectrogram,\nand its label", panels.spectrogram),
     ],
 }
 
@@ -40,13 +40,13 @@ def rows(title: str, shown: Sequence[Shown]) -> bytes:
     last = [1 + len(lines) * (k + 1) for k in range(len(shown))]
     canvas, grid = _grid(title, batch, names, labelled=last)
     for i, column in enumerate(grid.T):
-        _panels.original(column[0], batch, i, "own")
-        _panels.original(column[1], batch, int(partner[i]), "partner")
+        panels.original(column[0], batch, i, "own")
+        panels.original(column[1], batch, int(partner[i]), "partner")
         for k, one in enumerate(shown):
-            panels = column[2 + len(lines) * k :]
-            for axes, (_, draw) in zip(panels, lines):
+            cells = column[2 + len(lines) * k :]
+            for axes, (_, draw) in zip(cells, lines):
                 draw(axes, one, i)
-            _panels.label(panels[len(lines) - 1], one, i)
+            panels.label(cells[len(lines) - 1], one, i)
     return _png(canvas)
 
 
@@ -62,8 +62,8 @@ def alphas(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
     for line, (name, policy) in zip(grid, lines):
         one = batch.apply(name, batch.draw(policy))
         for i, axes in enumerate(line[:-1]):
-            _panels.mixed(axes, one, i)
-        _panels.spread(line[-1], batch.lam(policy))
+            panels.mixed(axes, one, i)
+        panels.spread(line[-1], batch.lam(policy))
     for axes in grid[:-1, -1]:
         axes.tick_params(labelbottom=False)
     grid[-1, -1].set_xlabel("own share,\nof many rows", fontsize=8, color=INK)
@@ -78,10 +78,10 @@ def labels(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
     widths = [2.4] + [1] * min(_EXAMPLES, len(batch))
     grid = canvas.subplots(len(entries), len(widths), squeeze=False, width_ratios=widths)
     for line, entry in zip(grid, entries):
-        _panels.hardness(line[0], entry.name, batch.hardness(entry))
+        panels.hardness(line[0], entry.name, batch.hardness(entry))
         one = batch.show(entry)
         for i, axes in enumerate(line[1:]):
-            _panels.bars(axes, one, i)
+            panels.bars(axes, one, i)
     grid[-1, 0].set_xlabel("largest probability of the soft label (% of rows)", fontsize=8)
     grid[-1, -1].set_xlabel("soft labels of single rows, all classes", fontsize=8, ha="right", x=1)
     return _png(canvas)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 import batchmix as bm
 from batchmix.cli._mixing import Mixing
-from batchmix.cli._policies import Entry
-from batchmix.cli._source import Source
+from batchmix.cli._words import Entry
+from batchmix.cli.lab.source import Source
 from batchmix.policies import Policy
 
 _BATCHES, _ROWS = 256, 16  # distributions are counted over steps 0..255 of 16 rows

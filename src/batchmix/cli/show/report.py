@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 import batchmix
-from batchmix.cli._verdict import Result, difference, noise_name
+from batchmix.cli.lab.verdict import Result, difference, noise_name
 
 _COLUMNS = {  # metric: (heading, scale, decimals)
     "accuracy": ("accuracy\n%", 100, 1),

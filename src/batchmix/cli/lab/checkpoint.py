@@ -14,8 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from batchmix._errors import mix_error
-from batchmix.cli._files import write
-from batchmix.cli._loop import Run
+from batchmix.cli._output import write
+from batchmix.cli.lab.loop import Run
 
 
 def save_run(path: Path, run: Run, state: Mapping[str, Any]) -> None:

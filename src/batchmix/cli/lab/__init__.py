@@ -1,0 +1,1 @@
+"""Data, models, training and trials: what `compare`, `train`, `tune` and `predict` are made of."""
