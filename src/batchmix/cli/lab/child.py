@@ -12,7 +12,6 @@ from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 from batchmix._errors import MixError
 from batchmix.cli.lab.outcome import Outcome, Trial
@@ -21,18 +20,6 @@ from batchmix.cli.lab.training import Training
 
 ENGINE = "batchmix.cli.lab.trial"
 Work = Callable[..., Outcome]  # run_trial, or a stand-in for it
-
-
-class Event(NamedTuple):
-    """News of a trial.
-
-    "started"; "epoch" (the epoch and its figures); then one of "outcome", "failed" (why, in a
-    line) and "stopped". "again" (why) comes where its process was killed and it starts anew.
-    """
-
-    trial: Trial
-    kind: Literal["started", "epoch", "outcome", "again", "failed", "stopped"]
-    value: Any = None
 
 
 def child(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from batchmix.cli.lab.child import Event, Work
+from batchmix.cli.lab.child import Work
 from batchmix.cli.lab.outcome import Outcome, Trial
-from batchmix.cli.lab.pool import Pool
+from batchmix.cli.lab.pool import Event, Pool
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.store import Store
 from batchmix.cli.lab.training import Training

@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli.lab.child import ENGINE, Event, Work
+from batchmix.cli.lab.child import ENGINE, Work
 from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.pool import Event
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 

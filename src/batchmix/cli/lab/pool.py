@@ -11,12 +11,24 @@ from dataclasses import dataclass
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from batchmix.cli.lab.child import ENGINE, Event, Work, child
+from batchmix.cli.lab.child import ENGINE, Work, child
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
+
+
+class Event(NamedTuple):
+    """News of a trial.
+
+    "started"; "epoch" (the epoch and its figures); then one of "outcome", "failed" (why, in a
+    line) and "stopped". "again" (why) comes where its process was killed and it starts anew.
+    """
+
+    trial: Trial
+    kind: Literal["started", "epoch", "outcome", "again", "failed", "stopped"]
+    value: Any = None
 
 
 @dataclass(eq=False)
