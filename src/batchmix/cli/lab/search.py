@@ -6,6 +6,7 @@ broken off goes on as if it had not been.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -49,25 +50,25 @@ class Tries:
         study: optuna.Study,
         workers: Workers,
         store: Store,
-        tell: Callable[[Event], None] = lambda event: None,
+        tell: Callable[[Event | Candidate], None] = lambda news: None,
     ) -> None:
         self.search, self.study, self.workers = search, study, workers
         self.store, self.tell = store, tell
         self.running: dict[Trial, _Running] = {}
-        self.none: float | None = None  # what no mixing gave
+        self.none: Candidate | None = None
 
     def run(self) -> list[Candidate]:
-        """Try no mixing, then candidates until there are `search.trials`."""
+        """Try no mixing, then candidates until there are `search.trials`; hear of each."""
         self._begin_seed(_Running("none", None))
         self._fill()
         for event in self.workers.events():
+            self.tell(event)
             one = self.running.get(event.trial)
             if one is not None:
                 self._take(event, one)
                 self._fill()
-            self.tell(event)
         assert self.none is not None
-        return [Candidate("none", "finished", self.none, self.search.most), *tried(self.study)]
+        return [self.none, *tried(self.study)]
 
     def _fill(self) -> None:
         while len(self.running) < self.search.jobs and self._count() < self.search.trials:
@@ -92,7 +93,7 @@ class Tries:
         arm = self.search.space.arm(settings)
         asked.set_user_attr("arm", arm)
         if any(one.arm == arm for one in self.running.values()):
-            self._fail(asked, "the same arm is being trained")
+            self._fail(_Running(arm, asked), "the same arm is being trained")
         else:
             self._begin_seed(_Running(arm, asked))
 
@@ -111,13 +112,13 @@ class Tries:
             if epoch == len(one.held_out) and self._hopeless(one, figures["held_out"]):
                 self.workers.stop(event.trial)
                 del self.running[event.trial]
-                self.study.tell(one.asked, state=TrialState.PRUNED)
+                self._end(one, TrialState.PRUNED)
         elif event.kind == "outcome":
             self.store.add(event.value)
             self._end_of_seed(event.value, one)
         elif event.kind == "failed":
             del self.running[event.trial]
-            self._fail(one.asked, event.value)
+            self._fail(one, event.value)
 
     def _hopeless(self, one: _Running, held_out: float) -> bool:
         """Report the mean over seeds of the best epoch so far; whether the pruner gives it up."""
@@ -133,25 +134,38 @@ class Tries:
         del self.running[outcome.trial]
         for held_out in outcome.history["held_out"][len(one.held_out) :]:
             self._hopeless(one, held_out)
-        one.values.append(self._best(outcome.history["held_out"]))
+        one.values.append(self._best(one.held_out))
         one.held_out.clear()
-        if len(one.values) < len(self.search.seeds):
+        if not math.isfinite(one.values[-1]):
+            self._fail(one, "its metric is not a number after any epoch")
+        elif len(one.values) < len(self.search.seeds):
             self._begin_seed(one)
-        elif one.asked is None:
-            self.none = statistics.fmean(one.values)
         else:
-            self.study.tell(one.asked, statistics.fmean(one.values))
+            self._end(one, TrialState.COMPLETE)
 
-    def _fail(self, asked: optuna.Trial | None, why: str) -> None:
-        if asked is None:
+    def _end(self, one: _Running, state: TrialState) -> None:
+        value = statistics.fmean(one.values) if state == TrialState.COMPLETE else None
+        if one.asked is None:
+            self.none = Candidate("none", "finished", value, self.search.most)
+            self.tell(self.none)
+            return
+        self.study.tell(one.asked, value, state=state)
+        self.tell(tried(self.study, one.asked.number)[0])
+
+    def _fail(self, one: _Running, why: str) -> None:
+        if one.asked is None:
             raise mix_error(
                 "the search",
                 f"the model without mixing failed: {why}",
                 "Candidates are measured against it.",
                 "Mend that first; see also trials.log.",
             )
-        asked.set_user_attr("why", why)
-        self.study.tell(asked, state=TrialState.FAIL)
+        one.asked.set_user_attr("why", why)
+        self._end(one, TrialState.FAIL)
 
     def _best(self, values: Sequence[float]) -> float:
-        return max(values) if self.search.high else min(values)
+        """The best of some epochs; one that diverged is the worst there can be."""
+        there = [value for value in values if math.isfinite(value)]
+        if self.search.high:
+            return max(there, default=-math.inf)
+        return min(there, default=math.inf)

@@ -89,8 +89,8 @@ def _check_same(study: optuna.Study, path: Path, made_with: dict[str, Any]) -> N
             )
 
 
-def tried(study: optuna.Study) -> list[Candidate]:
-    """The candidates that are over, in the order in which they were begun."""
+def tried(study: optuna.Study, first: int = 0) -> list[Candidate]:
+    """The candidates that are over, in the order in which they were begun, from a number on."""
     states: dict[TrialState, State] = {
         TrialState.COMPLETE: "finished",
         TrialState.PRUNED: "pruned",
@@ -104,7 +104,7 @@ def tried(study: optuna.Study) -> list[Candidate]:
             len(trial.intermediate_values),
             trial.user_attrs.get("why", ""),
         )
-        for trial in study.get_trials(deepcopy=False)
+        for trial in study.get_trials(deepcopy=False)[first:]
         if counts(trial)
     ]
 
