@@ -49,9 +49,15 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing more is shown; the terminal is as it was."""
         self._over.set()
+        self._quiet = True
         if self._live is not None:
             self._live.stop()
+            self._live = None
 
     def say(self, line: str) -> None:
         """A line that stays."""

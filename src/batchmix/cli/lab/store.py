@@ -58,7 +58,9 @@ class Store:
         self.other: dict[str, tuple[str, str]] = {}  # versions then and now, where they differ
         out.mkdir(parents=True, exist_ok=True)
         lines = self._lines()
-        if not lines:
+        if len(lines) == 1:  # a run that ended before its first trial binds nobody
+            os.truncate(self.path, 0)
+        if len(lines) < 2:
             self._append(config)
             _sync_folder(out)
             return
