@@ -125,15 +125,11 @@ def _train(
 ) -> _Result:
     """Run the trials that are not in the folder yet, until all are over or a signal comes."""
     out, local = options["out"], options["on"] == "local"
+    Store(out, configuration(*chosen))  # another comparison's is refused before rows are read
+    cache = out / "cache" if local else None
+    skip_bad, seeds = options["skip_bad"], range(options["seeds"])
+    chosen = read(chosen, seeds, progress, skip_bad=skip_bad, cache=cache)
     store = Store(out, configuration(*chosen))
-    seeds = range(options["seeds"])
-    chosen = read(
-        chosen,
-        seeds,
-        progress,
-        skip_bad=options["skip_bad"],
-        cache=out / "cache" if local else None,
-    )
     tally = Tally(trials, store.outcomes.values(), chosen.training.epochs, chosen.data.task.kind)
     stopped = 0
     try:
