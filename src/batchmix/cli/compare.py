@@ -16,8 +16,8 @@ from batchmix.cli._words import KNOWN, Entry, parse, with_reference
 from batchmix.cli.lab.outcome import Outcome, Trial
 
 if TYPE_CHECKING:
-    from batchmix.cli.lab.data import Data
     from batchmix.cli.lab.loop import Training
+    from batchmix.cli.lab.rows import Data
 
 _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
@@ -73,10 +73,10 @@ def compare(
         )
     check_folder(out)
 
-    from batchmix.cli.lab.data import load
+    from batchmix.cli.lab.data import open_data
     from batchmix.cli.lab.loop import Training, open_fabric
     from batchmix.cli.lab.models import check_model
-    from batchmix.cli.lab.split import split
+    from batchmix.cli.lab.split import checked, split
 
     training = Training(
         model=model or ("mlp" if digits else "convnet"),
@@ -88,7 +88,7 @@ def compare(
     check_model(training.model)
     open_fabric(accelerator=accelerator, devices=1)
     limit_train = limit_train or (600 if digits else None)
-    loaded = load(data, image_size)
+    loaded = checked(open_data(data), range(seeds), limit_train, workers=jobs or 1)
     rows = {name: len(part) for name, part in vars(split(loaded, 0, limit_train)).items()}
 
     trials = [_Trial(n, entry, seed) for n in levels for seed in range(seeds) for entry in entries]
@@ -138,8 +138,8 @@ def run_trial(
     fabric = loop.open_fabric(accelerator=accelerator, devices=1)
     training = replace(training, seed=trial.seed)
     splits = split(data, trial.seed, limit_train)
-    labels, wrong = corrupt(splits.train.y, trial.noise, len(data.classes), trial.seed)
-    parts = loop.to_device(fabric, replace(splits, train=replace(splits.train, y=labels)))
+    labels, wrong = corrupt(splits.train.y, trial.noise, len(data.task.names), trial.seed)
+    parts = loop.to_device(fabric, replace(splits, train=splits.train.relabel(labels)))
     run = loop.set_up(fabric, training, trial.entry, data)
     for epoch in range(training.epochs):
         loop.train_epoch(fabric, run, training, parts.train, epoch)

@@ -17,8 +17,8 @@ import batchmix as bm
 from batchmix import metrics
 from batchmix._errors import mix_error
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.data import Data
 from batchmix.cli.lab.models import build
+from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.split import Splits
 from batchmix.fields import Image, Labels
 from batchmix.losses import soft_cross_entropy
@@ -82,14 +82,15 @@ def to_device(fabric: Fabric, splits: Splits) -> Parts:
     def grid(x: NDArray[Any]) -> Tensor:
         return torch.from_numpy(x.copy()).permute(0, 3, 1, 2).float()
 
-    std, mean = torch.std_mean(grid(splits.train.x), (0, 2, 3), keepdim=True)
+    x = [np.stack([rows[i] for i in range(len(rows))]) for rows in vars(splits).values()]
+    std, mean = torch.std_mean(grid(x[0]), (0, 2, 3), keepdim=True)
     return Parts(
         *(
             Tensors(
-                fabric.to_device((grid(images.x) - mean) / std.clamp_min(1e-3)),
-                fabric.to_device(torch.from_numpy(images.y.copy())),
+                fabric.to_device((grid(pixels) - mean) / std.clamp_min(1e-3)),
+                fabric.to_device(torch.from_numpy(rows.y.copy())),
             )
-            for images in (splits.train, splits.calibration, splits.test)
+            for pixels, rows in zip(x, vars(splits).values())
         )
     )
 
@@ -98,8 +99,10 @@ def set_up(
     fabric: Fabric, training: Training, entry: Entry, data: Data, pairing: Pairing | None = None
 ) -> Run:
     """A new model, its optimizer and the mixer. Only the mixer depends on the entry."""
-    classes = len(data.classes)
-    model = build(training.model, data.image, classes, training.seed)
+    classes = len(data.task.names)
+    assert data.shape is not None
+    height, width, channels = data.shape
+    model = build(training.model, (channels, height, width), classes, training.seed)
     optimizer = torch.optim.SGD(model.parameters(), training.lr, momentum=0.9)
     mixer = bm.Mixer(
         entry.policy,
