@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def stats(
     policies: Annotated[
         list[str],
-        Argument(metavar="POLICY...", help=f"As for compare: {KNOWN}."),
+        Argument(metavar="POLICY", help=f"As for compare: {KNOWN}."),
     ],
     size: Annotated[str, Option(help="Cells: N for N x N, HxW, or DxHxW.")] = "32",
     pairing: Annotated[Pairs, Option(help="Who is whose partner.")] = "derangement",
