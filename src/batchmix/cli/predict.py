@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from batchmix.cli.lab.chosen import Chosen
-    from batchmix.cli.lab.saved import Saved
     from batchmix.cli.lab.inference import Said
+    from batchmix.cli.lab.saved import Saved
     from batchmix.cli.show.predicted import Output, Skipped
 
 

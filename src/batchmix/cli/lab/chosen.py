@@ -155,8 +155,7 @@ def _files(words: Sequence[str], saved: Saved) -> tuple[list[str], str]:
     media = "image" if saved.form == "image" else "sound"
     found: dict[str, None] = {}
     notes: list[str] = []
-    lines = (os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines())
-    for word in (w for word in words for w in (lines if word == "-" else [word])):
+    for word in _listed(words):
         path = Path(word)
         if path.is_dir():
             top, note = _test_part(path)
@@ -176,6 +175,15 @@ def _files(words: Sequence[str], saved: Saved) -> tuple[list[str], str]:
     return list(found), "; ".join(notes)
 
 
+def _listed(words: Sequence[str]) -> Iterator[str]:
+    """The words, and in place of - the lines of standard input."""
+    for word in words:
+        if word == "-":
+            yield from (os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines())
+        else:
+            yield word
+
+
 def _test_part(folder: Path) -> tuple[Path, str]:
     """The part that a model was not trained on, where a folder has parts."""
     parts = {PARTS[p.name]: p for p in folder.iterdir() if p.name in PARTS and p.is_dir()}
@@ -190,9 +198,9 @@ def _below(folder: Path) -> Iterator[str]:
     for where, folders, files in os.walk(folder, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            path = os.path.join(where, name)
-            if not name.startswith(".") and os.path.isfile(path):
-                yield path
+            path = Path(where, name)
+            if not name.startswith(".") and path.is_file():
+                yield str(path)
 
 
 def _raise(error: OSError) -> None:

@@ -84,7 +84,7 @@ def card(repo: str, saved: Saved, metrics: Mapping[str, Any]) -> str:
     if metrics:
         lines += ["| metric | value |", "|---|---|"]
         lines += [
-            f"| {METRICS[name].heading} | {_figure(name, v)} |" for name, v in metrics.items()
+            f"| {METRICS[name].heading} | {METRICS[name].words(v)} |" for name, v in metrics.items()
         ]
         lines += [""]
     if saved.temperature:
@@ -92,7 +92,7 @@ def card(repo: str, saved: Saved, metrics: Mapping[str, Any]) -> str:
             f"Logits divided by the temperature {saved.temperature:.4f} give calibrated "
             "probabilities.", "",
         ]  # fmt: skip
-    lines += ["## Use", "", "```bash", f"batchmix predict MODEL_FOLDER FILES", "```", ""]
+    lines += ["## Use", "", "```bash", "batchmix predict MODEL_FOLDER FILES", "```", ""]
     if of_timm:
         lines += [
             "```python", "import timm", "",
@@ -107,8 +107,3 @@ def card(repo: str, saved: Saved, metrics: Mapping[str, Any]) -> str:
 def _plain(text: str) -> str:
     """A name that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", shown(text))
-
-
-def _figure(name: str, value: float) -> str:
-    one = METRICS[name]
-    return f"{value * one.scale:.{one.decimals}f}{' ' + one.unit if one.unit else ''}"

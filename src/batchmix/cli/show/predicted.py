@@ -71,10 +71,7 @@ class Table:
     def end(self, metrics: Mapping[str, Any], worst: Sequence[str], skipped: Skipped) -> None:
         print()
         for name, value in metrics.items():
-            one = METRICS[name]
-            print(
-                f"{one.heading}: {value * one.scale:.{one.decimals}f}{' ' * bool(one.unit)}{one.unit}"
-            )
+            print(f"{METRICS[name].heading}: {METRICS[name].words(value)}")
         print(*worst, sep="\n", end="\n" if worst else "")
         for name, why in skipped:
             print(f"skipped: {shown(name)}: {shown(why)}")
@@ -88,8 +85,9 @@ class Csv:
         self._write = csv.writer(sys.stdout, lineterminator="\n").writerow
         columns = list(map(shown, saved.task.names))
         if saved.task.kind == "classes":
-            columns = [f"{word}{'' if k == 1 else f'_{k}'}"
-                       for k in range(1, self._top_k + 1) for word in ("label", "probability")]  # fmt: skip
+            columns = ["label", "probability"]
+            for k in range(2, self._top_k + 1):
+                columns += [f"label_{k}", f"probability_{k}"]
         self._write(["file", *columns, *(["target"] if known else [])])
 
     def add(self, names: Sequence[str], values: NDArray[Any], y: NDArray[Any] | None) -> None:
