@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import check_folder, write
+from batchmix.cli._output import check_folder
 from batchmix.cli._words import KNOWN, Entry, parse, with_reference
-from batchmix.cli.lab.verdict import Result, noise_name, verdict
+from batchmix.cli.lab.outcome import Outcome, Trial
 
 if TYPE_CHECKING:
     from batchmix.cli.lab.data import Data
@@ -93,11 +93,23 @@ def compare(
 
     trials = [_Trial(n, entry, seed) for n in levels for seed in range(seeds) for entry in entries]
     workers = jobs or os.cpu_count() or 1
-    found = _gather(_run_all(trials, workers, loaded, training, limit_train, accelerator))
-    config = {"data": data, "policies": [entry.name for entry in entries], "label_noise": levels}
+    found = [
+        Outcome(Trial(trial.entry.name, trial.noise, trial.seed), measured, measured, {}, rows)
+        for trial, measured in _run_all(trials, workers, loaded, training, limit_train, accelerator)
+    ]
+    config = {"data": data, "arms": [entry.name for entry in entries], "label_noise": levels}
     config |= vars(training) | {"limit_train": limit_train, "image_size": image_size}
     config |= {"seed": list(range(seeds))}
-    _show(out, found, config, rows)
+
+    from rich.console import Console
+
+    from batchmix.cli.lab.rows import Task
+    from batchmix.cli.show.report import Report, print_report, write_report
+
+    task = Task("classes", tuple(loaded.classes))
+    report = Report(config, task, found, len(trials), f"batchmix compare {data}")
+    print_report(report, Console())
+    print("", *write_report(out, report), sep="\n")
 
 
 def _noise_levels(levels: Sequence[float]) -> list[float]:
@@ -162,48 +174,3 @@ def _run_all(
         calls = (delayed(run_trial)(trial, *shared) for trial in trials)
         metrics = Parallel(min(jobs, len(trials)), return_as="generator")(calls)
         yield from zip(trials, progress.track(metrics, total=len(trials)), strict=True)
-
-
-def _gather(
-    runs: Iterator[tuple[_Trial, dict[str, float]]],
-) -> dict[float, list[Result]]:
-    """The results by level of noise, one per policy, their values in the order of seeds."""
-    found: dict[float, dict[str, Result]] = {}
-    for trial, metrics in runs:
-        name, kind = trial.entry.name, trial.entry.kind
-        result = found.setdefault(trial.noise, {}).setdefault(name, Result(name, kind))
-        for metric, value in metrics.items():
-            result.values.setdefault(metric, []).append(value)
-    return {noise: list(results.values()) for noise, results in found.items()}
-
-
-def _show(
-    out: Path, found: dict[float, list[Result]], config: dict[str, Any], rows: dict[str, int]
-) -> None:
-    """Print the tables and the verdict; write the report and the figure."""
-    from rich.console import Console
-
-    from batchmix.cli.show.figure import figure
-    from batchmix.cli.show.report import NOTE, as_json, table
-
-    verdicts = [
-        verdict(f"{noise_name(noise)}, {config['epochs']} epochs", results)
-        for noise, results in found.items()
-    ]
-    title = (
-        f"{config['data']}, {config['model']}, {rows['train']} training rows, "
-        f"{config['epochs']} epochs, {len(config['seed'])} seeds"
-    )
-    console = Console()
-    wide = Console(width=max(console.width, 100))  # a table that is cut off helps nobody
-    print(title)
-    for noise, results in found.items():
-        console.print()
-        wide.print(table(noise, results))
-    console.print(f"\n{NOTE}\n", style="dim", highlight=False)
-    for sentence in verdicts:
-        console.print(sentence, highlight=False)
-    print()
-    write(out / "compare.png", figure(title, found))
-    write(out / "report.json", as_json(config, rows, found, verdicts))
-    print(out / "compare.png", out / "report.json", sep="\n")
