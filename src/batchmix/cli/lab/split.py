@@ -42,14 +42,14 @@ def split(data: Data, seed: int, limit_train: int | None = None) -> Splits:
     held = val or test
     if held is None:
         count = min(limit_train or len(train), int(0.6 * len(train)))
-        order = _order(data, train, rng)
+        order = in_proportion(data, train, rng)
         train, held = train.take(order[:count]), train.take(order[count:])
     elif limit_train and limit_train < len(train):
-        train = train.take(_order(data, train, rng)[:limit_train])
+        train = train.take(in_proportion(data, train, rng)[:limit_train])
     if val and test:
         splits = Splits(train, val, test)
     else:
-        order = _order(data, held, rng)
+        order = in_proportion(data, held, rng)
         quarter = len(held) // 4
         splits = Splits(train, held.take(order[:quarter]), held.take(order[quarter:]))
     _check(data, splits)
@@ -93,7 +93,7 @@ def corrupt(
     return np.where(wrong, (y + rng.integers(1, classes, len(y))) % classes, y), wrong
 
 
-def _order(data: Data, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
+def in_proportion(data: Data, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
     """A shuffled order; every prefix of it has nearly the class proportions of the whole."""
     if data.task.kind != "classes":
         return rng.permutation(len(rows))
