@@ -89,6 +89,8 @@ def _search(
             found = Found(metric, tries.candidates(), seeds, held_out, importances(study))
             result.found = found
     rmtree(folder / "cache", ignore_errors=True)
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
 
 
 def _measure(

@@ -145,8 +145,8 @@ def _show(result: Result, chosen: Prepared, options: Mapping[str, Any], again: s
             print("\nThe best of the search with fresh seeds:\n")
             print_report(report, console)
         plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-        if fresh:
-            console.print(f"\n{luck(found, fresh)}", **plain)
+        if fresh and report:
+            console.print(f"\n{luck(found, fresh, len(report.outcomes))}", **plain)
         if found.best and not result.stopped:
             console.print(f"\nTrain with it:\n{train}\n", **plain)
             print(*paths, sep="\n")

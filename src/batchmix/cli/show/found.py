@@ -155,16 +155,19 @@ def sentences(found: Found) -> list[str]:
     return said
 
 
-def luck(found: Found, fresh: Confirmed) -> str:
+def luck(found: Found, fresh: Confirmed, trials: int) -> str:
     """The gap between what the search saw and what fresh seeds gave, and what all rests on."""
     metric, how = found.metric, METRICS[found.metric]
     unit = "points of " if how.unit else "in "
     gap = fresh.luck if how.high else -fresh.luck
+    gave = "Fresh seeds give no less than the search saw."
+    if gap > 0:
+        gave = f"So {amount(metric, gap, sign='-')} {unit}{how.heading} were the search's luck."
     return (
         f"In the search {found.best.arm if found.best else ''} was {amount(metric, fresh.search)} "
         f"{unit}{how.heading} from none, on held-out rows; with {fresh.test.seeds} fresh seeds it "
         f"is {amount(metric, fresh.held_out.mean, fresh.held_out.error)} on theirs and "
-        f"{amount(metric, fresh.test.mean, fresh.test.error)} on the test rows. "
-        f"So {amount(metric, gap, sign='-')} of the gain that the search saw "
-        f"{'was luck' if gap > 0 else 'was missing from it'}."
+        f"{amount(metric, fresh.test.mean, fresh.test.error)} on the test rows. {gave} "
+        f"The answer rests on {len(found.candidates) * len(found.seeds)} trials of the search, of "
+        f"which {found.count('pruned')} candidates were pruned, and on {trials} with fresh seeds."
     )
