@@ -15,7 +15,7 @@ _CAPTIONS = {
     "labels.png": "How hard the labels are: the largest probability of each soft label. Beside it "
     "soft labels of single rows over all classes.",
 }
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #222; --soft: #666; --page: #f6f7f9; --line: #ddd; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8e8; --soft: #aaa; --page: #16181d; --line: #333; }
@@ -43,7 +43,7 @@ def page(title: str, command: str, figures: Mapping[str, bytes]) -> bytes:
     text = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n<p>Made by batchmix preview; nothing was trained.</p>\n"
         + "\n".join(parts)
         + f"\n<p>The same figures again:</p>\n<pre>{escape(command)}</pre>\n</body>\n</html>\n"
