@@ -175,7 +175,7 @@ def _short(name: str) -> str:
 
 def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.1, 1.5)) -> str:
     """A figure as SVG in the page, its colours those of the page."""
-    with plain_names(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with plain_names(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "batchmix"}):
         canvas = Figure(figsize=size, layout="constrained")
         canvas.patch.set_alpha(0)
         draw(canvas.subplots())

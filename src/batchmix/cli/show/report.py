@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FORMAT = 1  # of report.json
+_NARROWEST = 80  # columns
 NOTE = (
     "best: at the epoch that was best on held-out rows, whose labels are as noisy as those "
     "trained on; last: at the last epoch, and what it has over the best one. "
@@ -88,12 +90,13 @@ def print_report(report: Report, console: Console) -> None:
     """Tables and verdict, in 80 columns; nothing is ever cut off."""
     from batchmix.cli.show.tables import tables
 
-    width = max(console.width, 80)
+    if console.width < _NARROWEST:
+        console = type(console)(file=console.file, width=_NARROWEST)
     console.print(report.title, markup=False, highlight=False, soft_wrap=True)
     for level in report.levels:
         for table in tables(level):
             console.print()
-            console.print(table, width=width, crop=False)
+            console.print(table)
     told = "".join(text for name, text in _EXPLAINED.items() if _shown(report, name))
     plain: dict[str, Any] = {"markup": False, "highlight": False}
     console.print(f"\n{NOTE}{told}".rstrip(), style="dim", **plain)
@@ -106,8 +109,7 @@ def print_report(report: Report, console: Console) -> None:
 def write_report(out: Path, report: Report) -> list[Path]:
     """report.json first, whatever happens to the figures; then compare.png and report.html."""
     path = out / "report.json"
-    text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
-    write(path, (text + "\n").encode(errors="backslashreplace"))
+    write(path, dumps(as_json(report)).encode(errors="backslashreplace"))
     if not report.levels:
         return [path]
     from batchmix.cli.show.figure import figure
@@ -139,6 +141,20 @@ def as_json(report: Report) -> dict[str, Any]:
     }
     cleaned: dict[str, Any] = _plain(found)
     return cleaned
+
+
+def of_json(found: Mapping[str, Any]) -> Report:
+    """The report that `as_json` made; the first mixed batch is not kept."""
+    task = Task(found["task"]["kind"], tuple(found["task"]["names"]))
+    outcomes = [Outcome.of_json(one) for one in found["outcomes"]]
+    return Report(found["config"], task, outcomes, found["trials"]["planned"], found["command"])
+
+
+def dumps(found: Mapping[str, Any]) -> str:
+    """JSON that can be read: an entry per line, a list of numbers on one."""
+    text = json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    numbers = re.compile(r"\[\n\s+([^\[\]{}\"]*)\n\s*\]")  # no string holds a line break
+    return numbers.sub(lambda one: f"[{re.sub(r',[ \n]+', ', ', one[1])}]", text)
 
 
 def versions() -> dict[str, str]:
