@@ -18,9 +18,8 @@ from batchmix.cli.lab.rows import Task
 from batchmix.cli.show import curves
 from batchmix.cli.show.figure import figure
 from batchmix.cli.show.html import page
-from batchmix.cli.show.report import (
-    Report, as_json, dumps, of_json, print_report, printable, write_report,
-)  # fmt: skip
+from batchmix.cli.show.record import dumps, of_json
+from batchmix.cli.show.report import Report, as_json, print_report, printable, write_report
 from made_outcomes import ARMS, DIGITS, classes, others
 
 CONFIG = {"data": "digits", "arms": list(ARMS), "training": {"model": "mlp", "epochs": 30}}

@@ -19,6 +19,7 @@ from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
 from batchmix.cli.show.figure import plain_names
 from batchmix.cli.show.page import STYLE
+from batchmix.cli.show.record import versions
 from batchmix.cli.show.tables import gains, others
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ _Draw = Callable[[Any], None]
 
 def page(report: Report) -> bytes:
     """The verdict in words first; then what it rests on."""
-    from batchmix.cli.show.report import NOTE, printable, versions
+    from batchmix.cli.show.report import NOTE, printable
 
     parts = [f"<h1>{escape(report.title)}</h1>"]
     parts += [f"<p>{escape(report.unfinished)}</p>"] if report.unfinished else []
