@@ -3,8 +3,11 @@
 import io
 import json
 import re
+import runpy
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -291,3 +294,39 @@ def test_of_many_classes_both_ends_are_drawn():
     assert len(order) == 16
     assert order[-1] == 1  # which loses most
     assert found[order[0]].mean == max(d.mean for d in found.values())
+
+
+TABLES = Path(__file__).parents[2] / "docs" / "compare_tables.py"
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return SimpleNamespace(**runpy.run_path(str(TABLES)))
+
+
+def test_the_tables_of_the_pages_are_those_of_the_kept_reports(tables):
+    for path in tables.PAGES:
+        text = path.read_text(encoding="utf-8")
+        assert tables.page(text) == text, f"{path.name}: run python docs/compare_tables.py"
+
+
+def test_every_kept_report_is_shown(tables):
+    marked = {
+        found[2] for path in tables.PAGES for found in tables.PARTS.finditer(path.read_text())
+    }
+    assert "digits" in marked
+    assert {path.stem for path in tables.KEPT.glob("*.json")} <= marked
+
+
+def test_a_page_takes_its_parts_from_a_report(report, tables, tmp_path):
+    (tmp_path / "x.json").write_text(dumps(as_json(report)))
+    other = "<!-- compare y 0 gains -->\nz<!-- end -->"
+    text = "a\n<!-- compare x 0.4 {} -->\nold\n<!-- end -->\nb\n" + other
+    shown = tables.page(text.format("gains"), tmp_path)
+    assert "| policy | best: accuracy % | against none, seeds agree | best epoch |" in shown
+    assert re.search(r"^\| cutmix:1 \| 91\.\d±0\.\d \| \+1\.\d±0\.\d 5/5\* \|", shown, re.MULTILINE)
+    assert "old" not in shown
+    assert shown.endswith("b\n" + other)
+    assert tables.page(shown, tmp_path) == shown
+    assert "memorised %" in tables.page(text.format("others"), tmp_path)
+    assert f"> {report.verdicts[1][0]}\n" in tables.page(text.format("verdict"), tmp_path)
