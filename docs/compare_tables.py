@@ -1,6 +1,6 @@
 """Writes what `batchmix compare` found into the pages that show it: python docs/compare_tables.py
 
-Each report.json that is kept is benchmarks/compare/NAME.json. A page takes a part of it between
+Each report.json that is kept is benchmarks/evidence/NAME.json. A page takes a part of it between
 `<!-- compare NAME NOISE PART -->` and `<!-- end -->`; NOISE is the share of wrong labels, PART is
 `gains`, `others` or `verdict`. What is between them stays as it is until there is such a file.
 """
@@ -18,7 +18,7 @@ from batchmix.cli.show.report import Report
 from batchmix.cli.show.tables import gains, others
 
 ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "benchmarks" / "compare"
+KEPT = ROOT / "benchmarks" / "evidence"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PARTS = re.compile(
     r"(<!-- compare (\S+) (\S+) (gains|others|verdict) -->\n)(.*?)(<!-- end -->)", re.S

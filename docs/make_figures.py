@@ -1,7 +1,7 @@
 """Makes the figures of the documentation: python docs/make_figures.py
 
 No network and no choice: the rows are scikit-learn's digits, by seed. compare.png is drawn from the
-report.json of `batchmix compare` that is kept as benchmarks/compare/digits.json;
+report.json of `batchmix compare` that is kept as benchmarks/evidence/digits.json;
 make_explore_figure.py makes those of the page.
 """
 
@@ -14,14 +14,13 @@ import batchmix as bm
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._output import write
 from batchmix.cli._words import parse
-from batchmix.cli.lab.source import open_source
 from batchmix.cli.show import figure, pictures
 from batchmix.cli.show.record import of_json
-from batchmix.cli.show.shown import Shown, choose
+from batchmix.cli.show.shown import Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
 
 HERE = Path(__file__).parent / "figures"
-COMPARED = HERE.parents[1] / "benchmarks" / "compare" / "digits.json"
+COMPARED = HERE.parents[1] / "benchmarks" / "evidence" / "digits.json"
 BATCH = choose(open_source("digits"), 8, Mixing())
 BOTH = Switch([MixUp(0.8), CutMix(1.0)])
 
