@@ -12,9 +12,8 @@ import batchmix as bm
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._output import write
 from batchmix.cli._words import parse
-from batchmix.cli.lab.source import open_source
 from batchmix.cli.show import pictures
-from batchmix.cli.show.shown import Shown, choose
+from batchmix.cli.show.shown import Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
 
 HERE = Path(__file__).parent / "figures"

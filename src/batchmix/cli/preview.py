@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,12 +56,14 @@ def preview(
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
-    from batchmix.cli.lab.source import open_source
     from batchmix.cli.show import pictures
     from batchmix.cli.show.page import page
-    from batchmix.cli.show.shown import choose
+    from batchmix.cli.show.shown import choose, open_source
 
-    batch = choose(open_source(data, image_size, seconds), rows, mixing, first)
+    source = open_source(data, image_size, seconds)
+    for note in source.data.notes:
+        print(f"{data}: {note}", file=sys.stderr)
+    batch = choose(source, rows, mixing, first)
     title = f"{data}, seed {seed}" + (f", step {step}" if step else "")
     figures = {"rows.png": pictures.rows(title, [batch.show(entry) for entry in entries])}
     if pictures.varied(entries):

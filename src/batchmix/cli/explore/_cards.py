@@ -38,7 +38,7 @@ def cards(one: Shown, own: Sequence[str]) -> str:
             f"<figcaption>{name}</figcaption></figure>"
             for kind, name, inside in cells
         )
-        audio = _audio(one.mixed[row], one.batch.source.rate) if form == "wave" else ""
+        audio = _audio(one.mixed[row], one.batch.source.data.rate) if form == "wave" else ""
         found.append(
             f'<article class="card" data-row="{row}"><div class="cells">{figures}</div>'
             f"{_label(one.parts(row))}{audio}</article>"

@@ -36,6 +36,7 @@ class Rows:
 
     `read(i)` is row i: uint8 [H, W, C] of an image, float32 [mel, T, 1] of a log-mel spectrogram,
     int16 or float32 [T, C] of a wave. A row that cannot be read is a MixError that names it.
+    A reader that has all its rows in one array shows it as `read.x`: a batch is then one index.
     """
 
     names: Sequence[
@@ -77,3 +78,5 @@ class Data:
     rate: int = 0  # of sound, cells per second
     skipped: tuple[tuple[str, str], ...] = ()  # names of rows that cannot be read, and why
     fingerprint: str = ""  # of names, targets, sizes in bytes, and how rows are read
+    seconds: float | None = None  # of every clip of sound
+    notes: tuple[str, ...] = ()  # what is worth saying once: files left out, lengths, frames
