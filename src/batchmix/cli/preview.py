@@ -56,15 +56,16 @@ def preview(
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
+    from batchmix.cli.lab.data.names import printable
     from batchmix.cli.show import pictures
     from batchmix.cli.show.page import page
     from batchmix.cli.show.shown import choose, open_source
 
     source = open_source(data, image_size, seconds)
     for note in source.data.notes:
-        print(f"{data}: {note}", file=sys.stderr)
+        print(f"{printable(data)}: {note}", file=sys.stderr)
     batch = choose(source, rows, mixing, first)
-    title = f"{data}, seed {seed}" + (f", step {step}" if step else "")
+    title = f"{printable(data)}, seed {seed}" + (f", step {step}" if step else "")
     figures = {"rows.png": pictures.rows(title, [batch.show(entry) for entry in entries])}
     if pictures.varied(entries):
         figures["alpha.png"] = pictures.alphas(title, batch, entries)
