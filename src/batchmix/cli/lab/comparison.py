@@ -97,7 +97,7 @@ def keep_best(
 ) -> Trial:
     """Train the best once more, on this machine, and write its model to `folder`.
 
-    A trial repeats itself (with as many `threads`), so that no other model needs a place on the disk.
+    A trial repeats itself, with as many `threads`: no other model needs a place on the disk.
     """
     trial = best_of(outcomes, data.task.kind).trial
     note = folder / "trial.json"

@@ -18,7 +18,6 @@ from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 
-
 _ENVIRONMENT = {  # of the server and the processes that it makes
     "PYTHONSAFEPATH": "1",  # nothing is imported from the working directory
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave their core to other trials
