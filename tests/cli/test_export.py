@@ -17,19 +17,19 @@ from batchmix.cli.lab.rows import Task
 from batchmix.cli.lab.training import Training
 
 NAMES = ("cat", "dog", "élan")
-MEAN, STD = (120.0, 110.5, 90.25), (60.0, 62.5, 70.0)
+MEAN, STD = (0.48, 0.42, 0.36), (0.24, 0.25, 0.28)
 
 
-def kept(folder, name="resnet20", shape=(32, 32, 3), kind="classes", **more):
+def kept(folder, name="resnet20", shape=(3, 32, 32), kind="classes", **more):
     """A model with statistics of its own, saved."""
-    model = build(name, (shape[-1], *shape[:-1]), len(NAMES), 7)
+    model = build(name, shape, len(NAMES), 7)
     for value in model.state_dict().values():  # batch norms that are not as they began
         if value.dtype == torch.float32 and value.ndim == 1:
             value += 0.1
-    training = Training(name, epochs=3, batch_size=8, lr=0.1, image_size=shape[0])
+    training = Training(name, epochs=3, batch_size=8, lr=0.1, image_size=shape[1])
     save_model(
         folder, model, training=training, task=Task(kind, NAMES), form="image", shape=shape,
-        mean=MEAN[: shape[-1]], std=STD[: shape[-1]], **more,
+        mean=MEAN[: shape[0]], std=STD[: shape[0]], **more,
     )  # fmt: skip
     return model.eval()
 
@@ -37,7 +37,7 @@ def kept(folder, name="resnet20", shape=(32, 32, 3), kind="classes", **more):
 @pytest.mark.parametrize("name", ["mlp", "convnet", "resnet20", "timm:resnet18"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_is_read_back_exactly(tmp_path, name, channels):
-    model = kept(tmp_path, name, (32, 32, channels), temperature=1.5)
+    model = kept(tmp_path, name, (channels, 32, 32), temperature=1.5)
     state = torch.random.get_rng_state()
     found, saved = load_model(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -46,9 +46,9 @@ def test_it_is_read_back_exactly(tmp_path, name, channels):
         assert torch.equal(found(x), model(x))
     assert not found.training
     assert saved.task == Task("classes", NAMES)
-    assert (saved.form, saved.shape, saved.temperature) == ("image", (32, 32, channels), 1.5)
-    assert saved.mean == pytest.approx(MEAN[:channels])
-    assert saved.std == pytest.approx(STD[:channels])
+    assert (saved.form, saved.shape, saved.temperature) == ("image", (channels, 32, 32), 1.5)
+    assert saved.mean == MEAN[:channels]
+    assert saved.std == STD[:channels]
     assert (saved.training.model, saved.training.image_size) == (name, 32)
     assert {"python", "batchmix", "numpy", "torch"} == set(saved.versions)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
@@ -58,18 +58,18 @@ def test_it_is_read_back_exactly(tmp_path, name, channels):
     ("name", "side"), [("timm:resnet18.a1_in1k", 48), ("timm:vit_tiny_patch16_224", 224)]
 )
 def test_timm_reads_it_with_our_classes_and_preprocessing(tmp_path, name, side):
-    model = kept(tmp_path, name, (side, side, 3))
+    model = kept(tmp_path, name, (3, side, side))
     found = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     assert found.pretrained_cfg["label_names"] == list(NAMES)
     config = resolve_data_config({}, model=found)
     assert tuple(config["input_size"]) == (3, side, side)
-    assert config["mean"] == pytest.approx([value / 255 for value in MEAN])
-    assert config["std"] == pytest.approx([value / 255 for value in STD])
+    assert config["mean"] == pytest.approx(MEAN)
+    assert config["std"] == pytest.approx(STD)
     image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     from PIL import Image
 
     x = create_transform(**config)(Image.fromarray(image))[None]
-    ours = torch.tensor(image).permute(2, 0, 1).float() - torch.tensor(MEAN).view(3, 1, 1)
+    ours = torch.tensor(image).permute(2, 0, 1).float() / 255 - torch.tensor(MEAN).view(3, 1, 1)
     ours = (ours / torch.tensor(STD).view(3, 1, 1))[None]
     with torch.no_grad():
         torch.testing.assert_close(found(x), model(ours), rtol=1e-4, atol=1e-4)
@@ -122,6 +122,7 @@ FIELDS = {
     "task": ("batchmix", "task", "words"),
     "form": ("batchmix", "form", ["image"]),
     "temperature": ("batchmix", "temperature", float("nan")),
+    "rate": ("batchmix", "rate", None),
     "temperature of 0": ("batchmix", "temperature", 0),
     "names": ("label_names", None, ["a", "b"]),
     "names that are none": ("label_names", None, [1, 2, 3]),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -121,7 +122,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch, run):
 
 
 def test_a_full_standard_output_is_told():
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "batchmix", "--version"], stdout=full, stderr=-1, text=True
         )
@@ -134,7 +135,7 @@ def test_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(
         _output.os,
         "fsync",
-        lambda one: (synced.append(os.readlink(f"/proc/self/fd/{one}")), real(one)),
+        lambda one: (synced.append(str(Path(f"/proc/self/fd/{one}").readlink())), real(one)),
     )
     write(tmp_path / "a.json", b"1")
     assert synced == [str(tmp_path / f".a.json.{os.getpid()}"), str(tmp_path)]

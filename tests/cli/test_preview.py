@@ -18,9 +18,8 @@ import batchmix as bm
 from batchmix.cli import main
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.source import open_source
 from batchmix.cli.show import panels, pictures
-from batchmix.cli.show.shown import Batch, Shown, choose
+from batchmix.cli.show.shown import Batch, Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
 
 ALL = "none smooth:0.1 mixup:1 cutmix:1 switch:0.8,1.0"
@@ -211,8 +210,8 @@ def test_sounds(sounds: Path, tmp_path: Path) -> None:
 
 def test_sounds_are_read_as_they_are_and_followed_by_silence(sounds: Path) -> None:
     source = open_source(str(sounds), seconds=0.25)
-    assert (source.form, source.rate, source.classes) == ("wave", 8000, ("high", "low"))
-    assert source.files[3] == "low/0.wav"
+    assert (source.form, source.data.rate, source.classes) == ("wave", 8000, ("high", "low"))
+    assert source.data.train.names[3] == "low/0.wav"
     x = source.read(np.arange(6))
     assert x.shape == (6, 2000, 1)
     assert x.dtype == np.int16
@@ -220,6 +219,27 @@ def test_sounds_are_read_as_they_are_and_followed_by_silence(sounds: Path) -> No
     assert not x[3, 1600:].any()
     assert x[:3, 1600:].any()
     assert open_source(str(sounds), seconds=0.1).read(np.arange(6)).shape == (6, 800, 1)
+
+
+def test_sounds_last_as_long_as_their_median(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = open_source(str(sounds))
+    assert source.read(np.arange(6)).shape == (6, 1800, 1)
+    assert run(sounds, "--policy", "none", "--rows", 2, "--out", tmp_path / "out") == 0
+    assert "sounds last 0.23 s each, the median of the files" in capsys.readouterr().err
+
+
+def test_a_flat_folder_can_be_seen(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "flat").mkdir()
+    for i, name in enumerate(("ant", "bee")):
+        shutil.copy(folder / name / "0.png", tmp_path / "flat" / f"{i}.png")
+    (tmp_path / "flat" / "notes.txt").touch()
+    words = [tmp_path / "flat", "--policy", "mixup:1", "--rows", 2, "--out", tmp_path / "out"]
+    assert run(*words) == 0
+    assert "not read: 1 files of other kinds" in capsys.readouterr().err
 
 
 def test_a_cut_in_a_sound_is_a_span_of_it(sounds: Path) -> None:
@@ -249,7 +269,6 @@ def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words", "says"),
     [
-        (lambda top: None, [], "Give --seconds, for example --seconds 1"),
         (lambda top: None, ["--seconds", 0], "--seconds"),
         (lambda top: None, ["--size", 8], "--image-size 8"),
         (lambda top: (top / "low" / "0.wav").write_bytes(b"RIFF"), [], "cannot be decoded"),
@@ -259,7 +278,8 @@ def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
             ["--seconds", 1],
             "16000 Hz, 1 channels of int16",
         ),
-        (lambda top: _write(top, 8000, np.int32), ["--seconds", 1], "16-bit integers or 32-bit"),
+        (lambda top: _write(top, 8000, np.int32), ["--seconds", 1], "1 channels of float32"),
+        (lambda top: None, ["--seconds", 1e12], "A row has at most 64000000 cells"),
         (lambda top: (top / "empty").mkdir(), ["--seconds", 1], "holds no WAV file"),
     ],
 )

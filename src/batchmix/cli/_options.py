@@ -93,7 +93,9 @@ Workers = Annotated[
     int | None,
     Option(min=0, help="Processes that decode, per training.", rich_help_panel=_MACHINE),
 ]
-Accelerator = Annotated[str, Option(help="cpu, cuda, mps or auto.", rich_help_panel=_MACHINE)]
+Accelerator = Annotated[
+    str | None, Option(help="cpu, cuda, mps or auto.", rich_help_panel=_MACHINE)
+]
 Jobs = Annotated[
     int | None,
     Option(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
+from batchmix._errors import mix_error
+from batchmix.cli._output import write
 from batchmix.cli.lab.child import Work
-from batchmix.cli.lab.outcome import Outcome, Trial
+from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
 from batchmix.cli.lab.pool import Event, Pool
-from batchmix.cli.lab.rows import Data
+from batchmix.cli.lab.rows import Data, Kind
 from batchmix.cli.lab.store import Store
 from batchmix.cli.lab.training import Training
 
@@ -57,6 +62,58 @@ def run(
                 take(event)
         _remove_if_empty(log)
     return [store.outcomes[trial] for trial in trials if trial in store.outcomes]
+
+
+def best_of(outcomes: Iterable[Outcome], kind: Kind) -> Outcome:
+    """Of the arm that is best on the test rows, the seed that is best on its held-out rows.
+
+    At the least label noise; an arm is judged by the mean of its seeds, each at its best epoch.
+    """
+    metric = headline(kind)
+    sign = 1 if METRICS[metric].high else -1
+    outcomes = list(outcomes)
+    least = min(one.trial.noise for one in outcomes)
+    arms: dict[str, list[Outcome]] = {}
+    for one in outcomes:
+        if one.trial.noise == least:
+            arms.setdefault(one.trial.arm, []).append(one)
+    best = max(arms.values(), key=lambda arm: sign * fmean(one.best[metric] for one in arm))
+    return max(best, key=lambda one: sign * one.history["held_out"][one.best["epoch"]])
+
+
+def keep_best(
+    outcomes: Iterable[Outcome],
+    data: Data,
+    training: Training,
+    limit_train: int | None,
+    *,
+    folder: Path,
+    jobs: int | None = None,
+    work: Work | None = None,
+) -> Trial:
+    """Train the best once more, on this machine, and write its model to `folder`.
+
+    A trial repeats itself (with as many `jobs`), so that no other model needs a place on the disk.
+    """
+    trial = best_of(outcomes, data.task.kind).trial
+    note = folder / "trial.json"
+    text = json.dumps(asdict(trial) | {"fingerprint": data.fingerprint})
+    if note.exists() and note.read_text() == text:
+        return trial
+    log = folder.with_name("trials.log")
+    with Pool(data, training, jobs=jobs, limit_train=limit_train, log=log, work=work) as pool:
+        pool.submit(trial, keep=folder)
+        for event in pool.events():
+            if event.kind == "failed":
+                raise mix_error(
+                    "--keep-best",
+                    f"{trial.arm}, seed {trial.seed}: {event.value.rstrip('.')}.",
+                    "The best model is trained once more to be kept.",
+                    "The same command tries it again.",
+                )
+    _remove_if_empty(log)
+    write(note, text.encode())
+    return trial
 
 
 def _remove_if_empty(log: Path) -> None:

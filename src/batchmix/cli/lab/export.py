@@ -34,12 +34,12 @@ def save_model(
     mean: Sequence[float],
     std: Sequence[float],
     temperature: float | None = None,
-    sound: Mapping[str, Any] | None = None,
+    rate: int = 0,
 ) -> None:
     """Write model.safetensors and config.json, each whole or not at all.
 
-    `shape` is that of a row as it enters the model, channels last; `mean` and `std` are those of
-    `feed.prepare`.
+    `shape` is that of a row as it enters the model, channels first; `mean` and `std` are those of
+    `feed.prepare`; `rate` is that of sound.
     """
     model = _plain(model)
     tensors = {
@@ -48,7 +48,7 @@ def save_model(
         for name, value in model.state_dict().items()
     }
     saved = Saved(
-        training, task, form, tuple(shape), tuple(mean), tuple(std), temperature, sound or {},
+        training, task, form, tuple(shape), tuple(mean), tuple(std), temperature, rate,
         {"torch": torch.__version__},
     )  # fmt: skip
     content = json.dumps(as_config(saved, _architecture(model, saved)), indent=2)
@@ -93,11 +93,11 @@ def _built(saved: Saved, shapes: Mapping[str, tuple[int, ...]], path: Path) -> n
 
 
 def _network(saved: Saved, path: Path) -> nn.Module:
+    shape: Any = saved.shape
     with torch.random.fork_rng(devices=[]):
-        image: Any = (saved.channels, *saved.shape[:-1])
         try:
             check_model(saved.training.model)
-            return build(saved.training.model, image, saved.task.outputs, saved.training.seed)
+            return build(saved.training.model, shape, saved.task.outputs, saved.training.seed)
         except Exception as error:  # timm's models raise whatever does not fit them
             said = " ".join(str(error).split()).rstrip(".")
             raise refused(path, f"the model cannot be built ({said})") from None
@@ -133,9 +133,9 @@ def _architecture(model: Any, saved: Saved) -> dict[str, Any]:
     about = model.pretrained_cfg
     kept = {key: about[key] for key in _KEPT if key in about}
     arguments: dict[str, Any] = {}
-    if saved.channels != 3:
-        arguments["in_chans"] = saved.channels
-    if about.get("fixed_input_size") and tuple(about["input_size"][1:]) != saved.shape[:-1]:
-        arguments["img_size"] = list(saved.shape[:-1])
+    if saved.shape[0] != 3:
+        arguments["in_chans"] = saved.shape[0]
+    if about.get("fixed_input_size") and tuple(about["input_size"][1:]) != saved.shape[1:]:
+        arguments["img_size"] = list(saved.shape[1:])
     found = {"num_features": model.num_features, "pretrained_cfg": kept}
     return found | ({"model_args": arguments} if arguments else {})

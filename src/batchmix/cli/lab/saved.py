@@ -28,7 +28,7 @@ _BYTES = 16 * 2**20  # of a config; that of ImageNet-21k has less than 2
 _CELLS = 2**26  # of a row
 _TIMM = "timm:"
 _NAME = re.compile(r"(timm:)?\w+(\.[\w-]+)?")  # no address, no path
-_SCALE: Mapping[Form, float] = {"image": 255.0, "mel": 1.0, "wave": 1.0}
+_SMALL, _CENTRE = 64, 0.875  # as rows are evaluated: see augment
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,25 @@ class Saved:
     training: Training
     task: Task
     form: Form
-    shape: tuple[int, ...]  # of a row that enters it, channels last
-    mean: tuple[float, ...]  # per channel, in the unit of rows as they are read
+    shape: tuple[int, ...]  # of a row that enters it, channels first
+    mean: tuple[float, ...]  # per channel; images count as 0..1
     std: tuple[float, ...]
     temperature: float | None = None  # fitted on held-out rows; logits are divided by it
-    sound: Mapping[str, Any] = field(default_factory=dict)  # how sound is read
+    rate: int = 0  # of sound, cells per second
     versions: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def channels(self) -> int:
-        return self.shape[-1]
 
 
 def as_config(saved: Saved, architecture: Mapping[str, Any]) -> dict[str, Any]:
     """The JSON of a config; `architecture` holds what timm says of the network itself."""
-    scale, cells = _SCALE[saved.form], list(saved.shape[:-1])
     own = dict(architecture.get("pretrained_cfg", {}))
+    whole = saved.training.augment == "none" or min(saved.shape[1:]) <= _SMALL
     preprocessing = {
-        "input_size": [saved.channels, *cells],
+        "input_size": list(saved.shape),
         "interpolation": "bilinear",
-        "crop_pct": 1.0,
-        "crop_mode": "center",
-        "mean": [value / scale for value in saved.mean],
-        "std": [value / scale for value in saved.std],
+        "crop_pct": 1.0 if whole else _CENTRE,
+        "crop_mode": "squash" if whole else "center",
+        "mean": list(saved.mean),
+        "std": list(saved.std),
         "num_classes": saved.task.outputs,
     }
     return {
@@ -74,7 +70,7 @@ def as_config(saved: Saved, architecture: Mapping[str, Any]) -> dict[str, Any]:
             "task": saved.task.kind,
             "form": saved.form,
             "temperature": saved.temperature,
-            "sound": dict(saved.sound),
+            "rate": saved.rate,
             "training": asdict(saved.training),
             "versions": {
                 "python": platform.python_version(),
@@ -130,12 +126,15 @@ def _read(config: Any) -> Saved:
         raise ValueError(f"it has {config.get('num_classes')!r} outputs and {len(names)} names")
     about = _get(config, "pretrained_cfg", dict)
     shape = _shape(about, 2 if form == "wave" else 3)
-    mean, std = (_numbers(about, key, shape[-1], _SCALE[form]) for key in ("mean", "std"))
+    mean, std = (_numbers(about, key, shape[0]) for key in ("mean", "std"))
     if min(std) <= 0:
         raise ValueError("'std' has a number that is not > 0")
     temperature = own.get("temperature")
     if temperature is not None and not (_is_number(temperature) and temperature > 0):
         raise ValueError(f"'temperature' is {temperature!r}")
+    rate = own.get("rate")
+    if type(rate) is not int or rate < 0 or (form != "image" and not rate):
+        raise ValueError(f"'rate' is {rate!r}")
     training = _training(_get(own, "training", dict))
     if not _NAME.fullmatch(training.model):
         raise ValueError(f"its model is called {training.model!r}")
@@ -144,7 +143,7 @@ def _read(config: Any) -> Saved:
     versions = {str(key): str(value) for key, value in _get(own, "versions", dict).items()}
     return Saved(
         training, Task(kind, names), form, shape, mean, std, temperature,
-        _get(own, "sound", dict), versions,
+        rate, versions,
     )  # fmt: skip
 
 
@@ -158,21 +157,20 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def _numbers(config: Any, key: str, count: int, scale: float) -> tuple[float, ...]:
+def _numbers(config: Any, key: str, count: int) -> tuple[float, ...]:
     found = _get(config, key, list)
     if len(found) != count or not all(_is_number(value) for value in found):
         raise ValueError(f"{key!r} is not {count} numbers")
-    return tuple(float(value) * scale for value in found)
+    return tuple(float(value) for value in found)
 
 
 def _shape(config: Any, axes: int) -> tuple[int, ...]:
-    """Channels last, of timm's order."""
     found = _get(config, "input_size", list)
     if len(found) != axes or not all(type(n) is int and n > 0 for n in found):
         raise ValueError(f"'input_size' is not {axes} numbers > 0")
     if math.prod(found) > _CELLS:
         raise ValueError(f"'input_size' has more than {_CELLS} cells")
-    return (*found[1:], found[0])
+    return tuple(found)
 
 
 def _training(found: dict[str, Any]) -> Training:

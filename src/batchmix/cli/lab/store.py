@@ -24,15 +24,16 @@ _FREE = {"seed", "workers", "accelerator"}
 
 def configuration(data: Data, training: Training, limit_train: int | None) -> dict[str, Any]:
     """What all trials of a store have in common; with it a `Trial` decides its outcome."""
-    given = {name: value for name, value in asdict(training).items() if name not in _FREE}
-    return {
+    config = {
         "format": FORMAT,
         "data": data.name,
         "fingerprint": data.fingerprint,
         "limit_train": limit_train,
-        "training": given,
+        "training": {k: v for k, v in asdict(training).items() if k not in _FREE},
         "versions": versions(),
     }
+    # rows that are left out change every split; they are known once rows were checked
+    return config | {"skipped": [name for name, _ in data.skipped]} if data.skipped else config
 
 
 def versions() -> dict[str, str]:
@@ -58,7 +59,9 @@ class Store:
         self.other: dict[str, tuple[str, str]] = {}  # versions then and now, where they differ
         out.mkdir(parents=True, exist_ok=True)
         lines = self._lines()
-        if not lines:
+        if len(lines) == 1:  # a run that ended before its first trial binds nobody
+            os.truncate(self.path, 0)
+        if len(lines) < 2:
             self._append(config)
             _sync_folder(out)
             return

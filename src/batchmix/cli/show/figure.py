@@ -21,10 +21,11 @@ from batchmix.cli.show.curves import COLOURS, INK, PAGE, SOFT, bare
 if TYPE_CHECKING:
     from batchmix.cli.show.report import Report
 
-_WIDTH, _LINE, _TEXT = 12.0, 0.3, 0.185  # inches: all, an arm, a line of text
+# inches: all, an arm, a line of text, learning curves
+_WIDTH, _LINE, _TEXT, _CURVES = 12.0, 0.3, 0.17, 1.5
 _KEY = (
     "● stopped at its best epoch, chosen on held-out rows     ○ at its last epoch     "
-    "small dots: seeds     grey: none     orange: label smoothing     blue: mixing"
+    "small dots: its seeds     grey: none     orange: label smoothing     blue: mixing"
 )
 
 
@@ -33,12 +34,13 @@ def figure(report: Report) -> bytes:
     from batchmix.cli.show.report import printable
 
     parts = [
-        (level, textwrap.wrap(printable(" ".join(sentences[:2])), 150))
+        (level, textwrap.wrap(printable(" ".join(sentences[:2])), 185, break_on_hyphens=False))
         for level, sentences in zip(report.levels, report.verdicts)
     ]
     heights = [_height(level, len(text)) for level, text in parts]
     with plain_names():
-        canvas = Figure(figsize=(_WIDTH, sum(heights) + 0.55), layout="constrained")
+        canvas = Figure(figsize=(_WIDTH, sum(heights) + 0.55))
+        canvas.set_layout_engine("constrained", w_pad=0.06, h_pad=0.03, hspace=0, wspace=0.03)
         rows = canvas.subfigures(len(parts) + 1, 1, height_ratios=[0.55, *heights], squeeze=False)
         head = rows[0, 0]
         head.text(0.008, 0.72, report.title, fontsize=11, fontweight="bold", color=INK)
@@ -60,8 +62,11 @@ def plain_names() -> Iterator[None]:
 
 
 def _height(level: Level, lines: int) -> float:
-    table = _LINE * len(level.arms) + 0.75
-    return 0.4 + _TEXT * lines + table + (1.45 if _learnt(level) else 0)
+    return 0.5 + _TEXT * lines + _table(level) + (_CURVES if _learnt(level) else 0)
+
+
+def _table(level: Level) -> float:
+    return _LINE * len(level.arms) + 0.55
 
 
 def _learnt(level: Level) -> bool:
@@ -70,12 +75,12 @@ def _learnt(level: Level) -> bool:
 
 def _level(row: Any, level: Level, text: Sequence[str]) -> dict[str, Any]:
     """All of one level; the panels by name."""
-    heights = [0.4 + _TEXT * len(text), _LINE * len(level.arms) + 0.75]
-    heights += [1.45] if _learnt(level) else []
+    heights = [0.5 + _TEXT * len(text), _table(level)]
+    heights += [_CURVES] if _learnt(level) else []
     bands = row.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     name = noise_name(level.noise)
-    bands[0].text(0.008, 0.98, name, fontsize=10, fontweight="bold", color=INK, va="top")
-    below = 1 - 0.27 / heights[0]
+    bands[0].text(0.008, 1 - 0.08 / heights[0], name, fontsize=10, fontweight="bold", color=INK, va="top")
+    below = 1 - 0.34 / heights[0]
     bands[0].text(
         0.008, below, "\n".join(text), fontsize=8.5, color=INK, va="top", linespacing=1.35
     )
@@ -116,8 +121,8 @@ def _reached(axes: Any, level: Level) -> None:
         )
         ends = [sum(values) / len(values) for values in (best, last) if values]
         axes.plot(ends, [y] * len(ends), color=colour, lw=1.2, alpha=0.4, zorder=1)
-        axes.plot(best, [y - 0.2] * len(best), "o", color=colour, alpha=0.4, ms=3, mew=0)
-        axes.plot(last, [y + 0.2] * len(last), "o", color=colour, alpha=0.4, ms=3, mew=0)
+        axes.plot(best, [y - 0.29] * len(best), "o", color=colour, alpha=0.55, ms=3, mew=0)
+        axes.plot(last, [y + 0.29] * len(last), "o", color=colour, alpha=0.55, ms=3, mew=0)
         axes.plot(ends[1:], [y] * len(ends[1:]), "o", color=colour, mfc=PAGE, ms=7, mew=1.5)
         axes.plot(ends[0], y, "o", color=colour, ms=7, mew=1.5)
     unit = f", {shown.unit}" if shown.unit else ""

@@ -46,7 +46,7 @@ th { color: var(--soft); font-weight: 500; vertical-align: bottom; white-space: 
   border-bottom: 1px solid var(--line); }
 tr.mix td:first-child { color: var(--mix); } tr.smooth td:first-child { color: var(--smooth); }
 .panels { display: grid; gap: .4rem 1.2rem; margin: .6rem 0;
-  grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(min(11.5rem, 100%), 1fr)); }
 .panels figure { margin: 0; } .one { max-width: 34rem; }
 .panels figcaption, .one figcaption { color: var(--ink); font-size: .9rem; margin: 0; }
 svg { width: 100%; height: auto; display: block; } svg text { font-family: inherit !important; }
@@ -126,7 +126,7 @@ def _figures(report: Report, level: Level) -> list[str]:
         ]
         parts += _section(
             f"{where}: learning curves",
-            f"{shown.heading} on held-out rows, labels as given, over epochs. Thin: a seed; thick: "
+            f"Held-out {shown.heading}, labels as given, over epochs. Thin: a seed; thick: "
             "their mean; dot: the best epoch, chosen on labels as noisy as those trained on; "
             "dotted: none.", panels,
         )  # fmt: skip
@@ -138,7 +138,7 @@ def _figures(report: Report, level: Level) -> list[str]:
             + (" (filled) and after temperature scaling (hollow)"
                if any(arm.has("reliability_scaled") for arm in arms) else "")
             + ". Under the dotted line: too sure; above: too shy.",
-            [_panel(arm.name, partial(curves.reliability, arm=arm), (2.6, 2.2)) for arm in arms],
+            [_panel(arm.name, partial(curves.reliability, arm=arm), (2.1, 1.9)) for arm in arms],
         )  # fmt: skip
     best = level.best("mix")
     found = level.classes(best) if best is not None else {}
@@ -173,7 +173,7 @@ def _short(name: str) -> str:
     return name if len(name := printable(name)) <= 24 else name[:23] + "…"
 
 
-def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.6, 1.7)) -> str:
+def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.1, 1.5)) -> str:
     """A figure as SVG in the page, its colours those of the page."""
     with plain_names(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         canvas = Figure(figsize=size, layout="constrained")

@@ -26,8 +26,9 @@ def open_data(
 ) -> Data:
     """List a data set: 'digits', else a folder, else one of the Hugging Face hub.
 
-    `targets` is a CSV of what the files of the folder are. Sounds are read as log-mel spectrograms
-    ("mel") or as they are ("wave"), each `seconds` long, else as long as their median.
+    `targets` is a CSV of what the files of the folder are. WAV files, if it holds such, are read as
+    log-mel spectrograms ("mel", default) or as they are ("wave"), each `seconds` long, else as long
+    as their median.
     """
     try:
         folder = Path(name).expanduser()
@@ -36,7 +37,7 @@ def open_data(
         is_folder = False
     if name != "digits" and is_folder:
         return _folder(name, folder, targets, sound, seconds)
-    for option, value in (("--targets", targets), ("--sound", sound), ("--seconds", seconds)):
+    for option, value in (("--targets", targets), ("--seconds", seconds)):
         if value is not None:
             raise _not_for(option, value, name)
     if name == "digits":
@@ -77,9 +78,8 @@ def _folder(
     else:
         media, task, listings = read_targets(root, targets)
     if media == "image":
-        for option, value in (("--sound", sound), ("--seconds", seconds)):
-            if value is not None:
-                raise _not_for(option, value, name)
+        if seconds is not None:
+            raise _not_for("--seconds", seconds, name)
         rows = {p: Rows(t.names, t.y, Images(root, t.names)) for p, t in listings.items()}
         return Data(
             name, root, "image", task, rows["train"], rows.get("val"), rows.get("test"),

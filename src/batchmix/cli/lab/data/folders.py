@@ -6,7 +6,6 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,8 +14,8 @@ from numpy.typing import NDArray
 from batchmix._errors import MixError
 from batchmix.cli.lab.data.names import bad_file, printable, reason
 
-IMAGES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
-SOUNDS = {".wav"}
+IMAGES = {"bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
+SOUNDS = {"wav"}
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _RULE = "Each class is a folder of images or WAV files, the same ones in every part."
 _FIX = "Pass a folder that holds train/CLASS/* or CLASS/*."
@@ -51,7 +50,7 @@ _Files = dict[Media, list[_File]]
 
 def media_of(name: str) -> Media | None:
     """What the suffix says."""
-    suffix = Path(name).suffix.lower()
+    suffix = name.rpartition(".")[2].lower()
     return "image" if suffix in IMAGES else "sound" if suffix in SOUNDS else None
 
 
