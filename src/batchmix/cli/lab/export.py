@@ -13,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from batchmix.cli._output import write
-from batchmix.cli.lab.models import build, check_model
+from batchmix.cli.lab.model_names import check_model
+from batchmix.cli.lab.models import build
 from batchmix.cli.lab.rows import Form, Task
 from batchmix.cli.lab.saved import CONFIG, WEIGHTS, Saved, as_config, read_config, refused
 from batchmix.cli.lab.training import Training
