@@ -40,12 +40,6 @@ def log_mel(clip: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return np.asarray(np.log(filters(rate) @ power + FLOOR), np.float32)
 
 
-def cells_of(frames: int, rate: int) -> int:
-    """The fewest cells of a clip that has so many frames."""
-    window, hop, _ = _lengths(rate)
-    return window + (frames - 1) * hop
-
-
 @cache
 def filters(rate: int) -> NDArray[np.float32]:
     """[mel, frequencies]: how much of each frequency's power a band takes."""
