@@ -26,7 +26,7 @@ _SPEAKERS = {"yweweler": "val", "theo": "test"}  # the other four train
 
 def _cifar(data: Path) -> list[str]:
     """What two cores train in about an hour."""
-    options = "--model resnet20 --augment light --limit-train 2000 --epochs 20 --seeds 3"
+    options = "--model resnet20 --augment light --limit-train 1500 --epochs 15 --seeds 3"
     return [str(data), *options.split(), "--policies", _ARMS]
 
 

@@ -94,7 +94,7 @@ def corrupt(
 
 
 def in_proportion(data: Data, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A shuffled order; every prefix of it has nearly the class proportions of the whole."""
+    """A shuffled order of rows; any first ones of it have nearly the proportions of all."""
     if data.task.kind != "classes":
         return rng.permutation(len(rows))
     at = np.empty(len(rows))  # 0..1 in the order
@@ -129,7 +129,7 @@ def checked(
             if isinstance(found, MixError):
                 if not skip_bad:
                     raise found
-                bad.append((name, " ".join(str(found).splitlines()[0].split())))
+                bad.append((name, _why(name, found)))
             else:
                 shapes.add(found.shape)
                 remarks[found.remark] += 1
@@ -143,6 +143,12 @@ def checked(
     notes = tuple(f"{count} {what}" for what, count in remarks.items())
     shape = shapes.pop() if len(shapes) == 1 else None
     return replace(data, shape=shape, notes=(*data.notes, *notes))
+
+
+def _why(name: str, error: MixError) -> str:
+    """What is wrong, without the name and the advice."""
+    line = str(error).partition("\n")[0]
+    return line.partition(f"{printable(name)}: ")[2] or line
 
 
 def _used(data: Data, seeds: list[int], limit_train: int | None) -> set[str]:
@@ -162,8 +168,13 @@ def _read(
         return [(rows.names[i], _look(rows, i, pixels)) for rows, i in chunk]
 
     parts = [part for part in (data.train, data.val, data.test) if part is not None]
-    todo = ((rows, i) for rows in parts for i, name in enumerate(rows.names) if name in names)
-    chunks = iter(lambda: list(islice(todo, _CHUNK)), [])
+    todo: dict[str, tuple[Rows, int]] = {}  # a row may be in two parts
+    for rows in parts:
+        for i, name in enumerate(rows.names):
+            if name in names:
+                todo.setdefault(name, (rows, i))
+    left = iter(todo.values())
+    chunks = iter(lambda: list(islice(left, _CHUNK)), [])
     with ThreadPoolExecutor(max(1, workers)) as pool:  # decoders release the GIL
         while batch := list(islice(chunks, 4 * max(1, workers))):
             for found in pool.map(look, batch):
