@@ -22,9 +22,10 @@ from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, stoppable
 from batchmix.cli._tally import named
 from batchmix.cli._tuning import Result, search_and_measure
+from batchmix.cli.lab.candidates import Pruner
 from batchmix.cli.lab.comparison import On
 from batchmix.cli.lab.defaults import command
-from batchmix.cli.lab.space import Pruner, space, train_options
+from batchmix.cli.lab.space import space, train_options
 from batchmix.cli.lab.training import Training
 
 if TYPE_CHECKING:
