@@ -107,6 +107,7 @@ def _fit(search: Search, folder: Path, share: float, **shared: Any) -> Any:
             mode="max" if search.high else "min",
             num_samples=search.trials,
             max_concurrent_trials=search.jobs,
+            reuse_actors=True,  # the engine is imported once
             scheduler=asha,
             search_alg=BasicVariantGenerator(
                 points_to_evaluate=search.space.usual(), random_state=search.seed
