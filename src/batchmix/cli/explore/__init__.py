@@ -26,8 +26,15 @@ def explore(
     ] = None,
     image_size: Annotated[
         int | None,
-        Option("--image-size", "--size", min=1, max=MOST_PIXELS, help="Resize images to N x N."),
-    ] = None,
+        Option(
+            "--image-size",
+            "--size",
+            min=1,
+            max=MOST_PIXELS,
+            metavar="N",
+            help="Resize images to N x N.",
+        ),
+    ] = None,  # fmt: skip
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
     ] = None,
