@@ -66,7 +66,7 @@ def preview(
             metavar="N",
             help="Resize images to N x N.",
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
     ] = None,

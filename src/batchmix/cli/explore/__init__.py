@@ -34,7 +34,7 @@ def explore(
             metavar="N",
             help="Resize images to N x N.",
         ),
-    ] = None,  # fmt: skip
+    ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
     ] = None,
