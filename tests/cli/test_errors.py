@@ -136,8 +136,8 @@ def test_timm_is_not_installed(run, tmp_path, monkeypatch):
 
 
 def test_an_extra_is_missing_when_a_command_runs(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    error = fails(run, tmp_path / "out", "compare", *TINY)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    error = fails(run, tmp_path / "out", "stats", "none", "--batches", 1)
     assert "is not installed; the command line needs it: pip install 'batchmix[cli]'" in error
 
 

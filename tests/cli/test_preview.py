@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import wavfile
+from sklearn.datasets import load_digits
 
 import batchmix as bm
 from batchmix.cli import main
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
+from batchmix.cli.lab.data import open_data
 from batchmix.cli.show import panels, pictures
 from batchmix.cli.show.shown import Batch, Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
@@ -398,3 +400,15 @@ def test_a_quiet_sound_is_drawn_as_high_as_a_loud_one_and_marked(sounds: Path) -
         [f"x {tops.max() / top:.0f}"] if top < tops.max() / 1.5 else [] for top in tops
     ]
     assert sum(map(bool, marks)) == 2
+
+
+def test_digits_are_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = load_digits()
+    for found in (False, True):  # its file where that is, else its function
+        data = open_data("digits")
+        x = np.stack([data.train[i] for i in range(len(data.train))])
+        assert (x[..., 0] == np.round(theirs.images * (255 / 16))).all()
+        assert (data.train.y == theirs.target).all()
+        assert (x.dtype, data.train.y.dtype) == (np.uint8, np.int64)
+        if not found:
+            monkeypatch.setattr(Path, "is_file", lambda self: False)
