@@ -240,7 +240,8 @@ def test_mistakes_are_told_before_anything_heavy_is_imported(command, images, tm
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"{argv} exit code 2" for argv in calls], done.stderr
     assert done.stderr.count("\n") == len(calls), done.stderr
-    assert "No such" not in done.stderr
+    assert "No such command" not in done.stderr
+    assert "No such option" not in done.stderr
 
 
 def test_every_command_has_mistakes_that_are_told():

@@ -44,7 +44,7 @@ def predict(
     push_to_hub: Annotated[
         str | None, Option(metavar="USER/NAME", help="Upload the model, with these figures.")
     ] = None,
-    batch_size: Annotated[int, Option(min=1)] = 64,
+    batch_size: Annotated[int, Option(min=1, help="Rows at a time.")] = 64,
     workers: Annotated[int, Option(min=0, help="Processes that decode.")] = 2,
     accelerator: Accelerator = None,
     skip_bad: SkipBad = False,
