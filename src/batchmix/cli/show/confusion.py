@@ -41,8 +41,9 @@ def picture(matrix: NDArray[np.int64], names: Sequence[str], title: str) -> byte
         for (i, j), share in np.ndenumerate(shares):
             if matrix[i, j]:
                 colour = "white" if share > 0.5 else "#333333"
-                number = str(matrix[i, j])
-                axes.text(j, i, number, ha="center", va="center", fontsize=7, color=colour)
+                axes.text(
+                    j, i, str(matrix[i, j]), ha="center", va="center", fontsize=7, color=colour
+                )
     canvas.colorbar(image, ax=axes, shrink=0.7, label="share of the rows of a class")
     content = io.BytesIO()
     canvas.savefig(content, format="png", dpi=130)

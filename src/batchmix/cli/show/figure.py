@@ -79,7 +79,9 @@ def _level(row: Any, level: Level, text: Sequence[str]) -> dict[str, Any]:
     heights += [_CURVES] if _learnt(level) else []
     bands = row.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     name = noise_name(level.noise)
-    bands[0].text(0.008, 1 - 0.08 / heights[0], name, fontsize=10, fontweight="bold", color=INK, va="top")
+    bands[0].text(
+        0.008, 1 - 0.08 / heights[0], name, fontsize=10, fontweight="bold", color=INK, va="top"
+    )
     below = 1 - 0.34 / heights[0]
     bands[0].text(
         0.008, below, "\n".join(text), fontsize=8.5, color=INK, va="top", linespacing=1.35
