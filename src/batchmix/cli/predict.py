@@ -91,8 +91,8 @@ def predict(
         output.end(summary)
         if as_csv and not quiet:
             print(*told(saved, summary), sep="\n", file=sys.stderr)
-        if confusion and not quiet:
-            print(confusion, file=sys.stderr)
+        if confusion:
+            print(confusion, file=sys.stdout if form == "table" else sys.stderr)
     if push_to_hub is not None:
         print(push(model, push_to_hub, saved, metrics), file=sys.stderr if files else sys.stdout)
 
