@@ -61,9 +61,7 @@ def run_trial(
     check_task([entry], data.task.kind)
     training = replace(training, seed=trial.seed)
     parts = noisy_parts(split(data, trial.seed, limit_train), data.task, trial)
-    fabric = open_fabric(
-        accelerator=training.accelerator, devices=1, precision=training.precision
-    )
+    fabric = open_fabric(accelerator=training.accelerator, devices=1, precision=training.precision)
     scale = loop.scale_of(parts.train, data.task, data.form, training)
     shape = loop.shape_of(parts.train, data.form, training)
     run = loop.set_up(fabric, training, entry, data.task, data.form, shape, scale)
