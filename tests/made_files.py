@@ -46,7 +46,9 @@ def tiff(values, code, kind=1, order="<", photometric=None, bits=None):
     return out + bytes(4) + long.ljust(4 * samples, b"\0") + content
 
 
-def wav(data=bytes(2000), rate=8000, channels=1, bits=16, kind=1, block=None, length=None, form=b""):
+def wav(
+    data=bytes(2000), rate=8000, channels=1, bits=16, kind=1, block=None, length=None, form=b""
+):
     """A WAV file; everything in its header may be a lie."""
     block = channels * bits // 8 if block is None else block
     head = struct.pack("<HHIIHH", kind, channels, rate, rate * block % 2**32, block % 2**16, bits)

@@ -100,7 +100,9 @@ def test_nothing_is_looked_up_for_a_folder(images, monkeypatch):
 
 def test_listing_a_folder_imports_nothing_heavy(images):
     heavy = "{'torch', 'PIL', 'scipy', 'sklearn', 'datasets', 'matplotlib'}"
-    code = f"import sys\nfrom batchmix.cli.lab.data import open_data\nopen_data({str(images('d'))!r})"
+    code = (
+        f"import sys\nfrom batchmix.cli.lab.data import open_data\nopen_data({str(images('d'))!r})"
+    )
     code += f"\nimport batchmix.cli.lab.split\nprint({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")
@@ -152,7 +154,9 @@ def test_more_than_half_of_the_rows_are_not_skipped(images):
     for name in ("red", "blue"):
         for file in (folder / name).iterdir():
             file.write_bytes(b"")
-    with pytest.raises(bm.MixError, match="16 of 24 rows cannot be read, the first is 'blue/0.png'"):
+    with pytest.raises(
+        bm.MixError, match="16 of 24 rows cannot be read, the first is 'blue/0.png'"
+    ):
         checked(open_data(str(folder)), [0], None, skip_bad=True)
 
 
@@ -169,7 +173,9 @@ def test_headers_alone_do_not_see_a_file_cut_short(images):
     file.write_bytes(file.read_bytes()[:300])
     data = open_data(str(folder))
     assert checked(data, [0], None, pixels=False).shape == (32, 32, 3)
-    with pytest.raises(bm.MixError, match=r"red/0\.png: the image cannot be decoded \(image file is"):
+    with pytest.raises(
+        bm.MixError, match=r"red/0\.png: the image cannot be decoded \(image file is"
+    ):
         checked(data, [0], None)
 
 

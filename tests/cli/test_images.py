@@ -4,11 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from made_files import png, tiff
 from PIL import Image
 
 import batchmix as bm
 from batchmix.cli.lab.data.images import MOST_PIXELS, check_image, read_image
+from made_files import png, tiff
 
 GREY = np.array([[0, 1, 300, 1000], [2000, 30000, 65000, 65535]])
 SCALED = np.round(GREY / 257).astype(np.uint8)

@@ -4,13 +4,13 @@ import struct
 
 import numpy as np
 import pytest
-from made_files import wav
 from scipy.io import wavfile
 
 import batchmix as bm
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.mel import FLOOR, cells_of, filters, log_mel, shape
 from batchmix.cli.lab.split import checked, split
+from made_files import wav
 
 TONE = np.sin(np.arange(1000) / 9) * 0.7
 
@@ -142,7 +142,10 @@ BAD = {
     "extensible without more": (wav(b"", kind=0xFFFE)[:36], "cannot be decoded"),
     "no cells per second": (wav(rate=0), "0 cells per second"),
     "4 GHz": (wav(rate=2**32 - 1), "4294967295 cells per second"),
-    "another rate": (wav(rate=16000), "it has 16000 Hz, 1 channels of int16; the first has 8000 Hz"),
+    "another rate": (
+        wav(rate=16000),
+        "it has 16000 Hz, 1 channels of int16; the first has 8000 Hz",
+    ),
     "samples before their form": (wav()[:12] + wav()[36:], "its samples come before their form"),
     "NaN": (wav(NAN * 500, bits=32, kind=3), "it has 8000 Hz, 1 channels of float32"),
     "big-endian": (b"RIFX" + wav()[4:], "it does not begin as a WAV file"),
