@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -119,7 +120,7 @@ def set_up(
             "Leave --mix-on out.",
         )
     module = build(training.model, shape, task.outputs, training.seed, training.pretrained)
-    if form != "wave":
+    if fabric.device.type == "cuda" and form != "wave":
         module = module.to(memory_format=torch.channels_last)
     optimizer = _optimizer(module, training)
     average = None
@@ -254,6 +255,17 @@ def _backward(run: Run, xs: list[Tensor], targets: list[Tensor]) -> Tensor:
             fabric.backward(loss)
         total += loss.detach()
     return total
+
+
+def in_units(run: Run) -> nn.Module:
+    """The measured model, a copy that gives numbers in the units of the data."""
+    model = copy.deepcopy(run.measured).cpu()
+    if run.task.kind == "numbers":
+        last = head(model)
+        with torch.no_grad():
+            last.weight.mul_(run.scale.spread[:, None])
+            last.bias.mul_(run.scale.spread).add_(run.scale.center)
+    return model
 
 
 def predict(run: Run, feed: Feed) -> Tensor:

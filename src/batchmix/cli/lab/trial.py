@@ -6,34 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
 from batchmix.cli._words import check_task, parse
-from batchmix.cli.lab import loop, score
+from batchmix.cli.lab import loop
 from batchmix.cli.lab.engine import open_fabric
+from batchmix.cli.lab.evaluation import Best, Parts, Watch, keep_model, last_and_best
 from batchmix.cli.lab.feed import Feed
 from batchmix.cli.lab.outcome import Outcome, Trial
-from batchmix.cli.lab.rows import Data, Rows, Task
+from batchmix.cli.lab.rows import Data, Task
 from batchmix.cli.lab.split import Splits, corrupt, split
 from batchmix.cli.lab.training import Training
-from batchmix.metrics import fit_temperature
 
 OnEpoch = Callable[[int, dict[str, float]], None]
-
-
-class Parts(NamedTuple):
-    """What a trial trains on and is measured on, in the labels that it is shown."""
-
-    train: Rows  # with wrong labels
-    wrong: NDArray[np.bool_]  # [N] which of them
-    held_out: Rows  # as given; the temperature is fitted on them
-    noisy: NDArray[Any]  # their labels, as noisy as the training rows'; they choose the epoch
-    test: Rows
 
 
 def run_trial(
@@ -47,8 +35,6 @@ def run_trial(
 ) -> Outcome:
     """Train and measure once.
 
-    The best epoch is the one with the best headline metric on the held-out rows, whose labels are
-    as noisy as the training rows'; of equals the one with the lower NLL there, then the earlier.
     Sums depend on the number of threads of this process, which the caller sets.
 
     Args:
@@ -66,10 +52,7 @@ def run_trial(
     shape = loop.shape_of(parts.train, data.form, training)
     run = loop.set_up(fabric, training, entry, data.task, data.form, shape, scale)
     history, best = _train(run, parts, on_epoch)
-    last = measure(run, parts) | {"epoch": training.epochs - 1}
-    if best.epoch != training.epochs - 1:
-        run.measured.load_state_dict(best.weights)
-    chosen = (last if best.epoch == last["epoch"] else measure(run, parts)) | {"epoch": best.epoch}
+    last, chosen = last_and_best(run, parts, best, training.epochs - 1)
     if keep:
         keep_model(keep, run, shape, chosen.get("temperature"))
     return Outcome(
@@ -84,92 +67,37 @@ def run_trial(
 
 
 def noisy_parts(splits: Splits, task: Task, trial: Trial) -> Parts:
-    """The parts of a split, a share of whose labels to learn from is wrong."""
-    if trial.noise and task.kind != "classes":
+    """The parts of a split, a share of whose labels to learn and to choose from is wrong."""
+    train, held_out = splits.train, splits.held_out
+    if not trial.noise:
+        return Parts(train, np.zeros(len(train), np.bool_), held_out, held_out.y, splits.test)
+    if task.kind != "classes":
         raise mix_error(
             "--label-noise",
             f"got {trial.noise} for targets of the kind {task.kind!r}.",
             "A wrong label is another class, any of them equally likely.",
             "Leave it out.",
         )
-    train, held_out = splits.train, splits.held_out
-    wrong, noisy = np.zeros(len(train), np.bool_), held_out.y
-    if trial.noise:
-        y, wrong = corrupt(train.y, trial.noise, task.outputs, trial.seed, 1)
-        train = train.relabel(y)
-        noisy, _ = corrupt(held_out.y, trial.noise, task.outputs, trial.seed, 2)
-    return Parts(train, wrong, held_out, noisy, splits.test)
-
-
-class Best(NamedTuple):
-    """The epoch that was best on held-out rows, and its weights on the host."""
-
-    epoch: int
-    rank: tuple[float, float]
-    weights: dict[str, torch.Tensor]
+    y, wrong = corrupt(train.y, trial.noise, task.outputs, trial.seed, 1)
+    noisy, _ = corrupt(held_out.y, trial.noise, task.outputs, trial.seed, 2)
+    return Parts(train.relabel(y), wrong, held_out, noisy, splits.test)
 
 
 def _train(
     run: loop.Run, parts: Parts, on_epoch: OnEpoch | None
 ) -> tuple[dict[str, list[float]], Best]:
     """Train to the end; what became of each epoch, and the best one."""
-    training = run.training
-    mixer = run.mixer if training.mix_on == "workers" else None
-    feed = Feed(parts.train, run.form, training, train=True, mixer=mixer)
-    held = Feed(parts.held_out, run.form, training, train=False)
+    mixer = run.mixer if run.training.mix_on == "workers" else None
+    feed = Feed(parts.train, run.form, run.training, train=True, mixer=mixer)
+    watch = Watch(run, parts)
     history = dict[str, list[float]]()
-    best: Best | None = None
-    for epoch in range(training.epochs):
-        loss = loop.train_epoch(run, feed, epoch)
-        logits = loop.predict(run, held)
-        noisy = score.held_out(run.task, logits, parts.noisy)
-        clean = score.held_out(run.task, logits, parts.held_out.y) if parts.wrong.any() else noisy
-        found = {
-            "loss": loss,
-            "lr": loop.rate(training, (epoch + 1) * feed.steps - 1, feed.steps),
-            "held_out": noisy[0],
-            "held_out_clean": clean[0],
-        }
+    for epoch in range(run.training.epochs):
+        found = {"loss": loop.train_epoch(run, feed, epoch)}
+        found["lr"] = loop.rate(run.training, (epoch + 1) * feed.steps - 1, feed.steps)
+        found |= watch.look(epoch)
         for name, value in found.items():
             history.setdefault(name, []).append(value)
-        ranked = score.rank(run.task.kind, noisy)
-        if best is None or ranked > best.rank:
-            state = run.measured.state_dict()
-            best = Best(epoch, ranked, {k: v.cpu().clone() for k, v in state.items()})
         if on_epoch:
             on_epoch(epoch, found)
-    assert best is not None  # there is an epoch
-    return history, best
-
-
-def measure(run: loop.Run, parts: Parts) -> dict[str, Any]:
-    """Metrics of the weights as they are, on the test rows."""
-    logits = loop.predict(run, Feed(parts.test, run.form, run.training, train=False))
-    found = score.scores(run.task, logits, parts.test.y)
-    if run.task.kind == "classes":
-        held = loop.predict(run, Feed(parts.held_out, run.form, run.training, train=False))
-        temperature = fit_temperature(held, parts.held_out.y)
-        found |= score.scaled(logits, parts.test.y, temperature)
-    if parts.wrong.any():
-        own = loop.predict(run, Feed(parts.train, run.form, run.training, train=False))
-        found["memorised"] = score.memorised(own, parts.train.y, parts.wrong)
-    return found
-
-
-def keep_model(
-    folder: Path, run: loop.Run, shape: tuple[int, ...], temperature: float | None
-) -> None:
-    """Write the measured model where `predict` and timm read it."""
-    from batchmix.cli.lab.export import save_model
-
-    save_model(
-        folder,
-        loop.in_units(run),
-        training=run.training,
-        task=run.task,
-        form=run.form,
-        shape=shape,
-        mean=run.scale.mean,
-        std=run.scale.std,
-        temperature=temperature,
-    )
+    assert watch.best is not None  # there is an epoch
+    return history, watch.best
