@@ -1,6 +1,7 @@
 """WAV files as waves and as log-mel spectrograms."""
 
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,9 +96,7 @@ def test_log_mel_is_the_default_and_checked_by_headers(sounds):
     assert other.fingerprint == data.fingerprint
     assert open_data(data.root, sound="wave").fingerprint != data.fingerprint
     assert open_data(data.root, seconds=0.1).fingerprint != data.fingerprint
-    file = data.root + "/two/2.wav"
-    with open(file, "wb") as out:
-        out.write(wav(stereo, channels=2))
+    Path(data.root, "two", "2.wav").write_bytes(wav(stereo, channels=2))
     assert np.allclose(open_data(data.root).train[10], data.train[0], atol=1e-4)  # mono
 
 
@@ -185,7 +184,7 @@ def test_lengths_that_no_clip_has(sounds, seconds):
 
 
 def test_seconds_are_not_for_images(images):
-    with pytest.raises(bm.MixError, match="--seconds 1: .* holds images"):
+    with pytest.raises(bm.MixError, match=r"--seconds 1: .* holds images"):
         open_data(str(images("data")), seconds=1)
 
 

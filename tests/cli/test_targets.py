@@ -175,5 +175,5 @@ def test_a_csv_that_is_not_there_or_no_file(table, tmp_path):
     for other in (tmp_path / "nowhere.csv", tmp_path):
         with pytest.raises(bm.MixError, match=f"DATA {other}: it"):
             open_data(folder, targets=other)
-    with pytest.raises(bm.MixError, match="--targets .*: digits holds images"):
+    with pytest.raises(bm.MixError, match=r"--targets .*: digits holds images"):
         open_data("digits", targets=path)
