@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -244,6 +245,13 @@ def test_a_flat_folder_can_be_seen(
     words = [tmp_path / "flat", "--policy", "mixup:1", "--rows", 2, "--out", tmp_path / "out"]
     assert run(*words) == 0
     assert "not read: 1 files of other kinds" in capsys.readouterr().err
+
+
+def test_names_are_text_and_not_formulas(folder: Path, tmp_path: Path) -> None:
+    for name, odd in (("ant", r"a$\x$"), ("bee", os.fsdecode(b"\xff\x1b"))):
+        shutil.copytree(folder / name, tmp_path / r"d$\frac$" / odd)
+    words = [tmp_path / r"d$\frac$", "--policy", "mixup:1", "--rows", 2, "--out", tmp_path / "out"]
+    assert run(*words) == 0
 
 
 def test_a_cut_in_a_sound_is_a_span_of_it(sounds: Path) -> None:
