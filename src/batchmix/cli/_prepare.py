@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,8 +25,8 @@ class Prepared(NamedTuple):
 
 def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
     """The data, listed only, and how it is trained; nothing heavy is imported."""
+    from batchmix.cli.lab import defaults
     from batchmix.cli.lab.data import open_data
-    from batchmix.cli.lab.defaults import choose as choose_training
 
     data = open_data(
         options["data"],
@@ -34,8 +35,10 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
         seconds=options["seconds"],
     )
     check_task(entries, data.task.kind)
-    training = choose_training(data, given(options))
-    limit_train = options["limit_train"] or (600 if data.name == "digits" else None)
+    limit_train = defaults.limit_of(data, options["limit_train"])
+    training = defaults.choose(data, given(options), limit_train)
+    if options["workers"] is None and training.accelerator == "cpu":
+        training = replace(training, workers=0)  # trials side by side use all cores already
     return Prepared(data, training, limit_train)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -29,7 +28,7 @@ from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.store import Store, configuration
 
 # options that do not change what is found
-_SILENT = {"data", "seed", "workers", "jobs", "as_json", "quiet"}
+_SILENT = {"data", "jobs", "as_json", "quiet"}
 _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
 
@@ -222,16 +221,15 @@ def _config(result: _Result, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _command(options: Mapping[str, Any], chosen: Prepared) -> str:
     """The command that repeats this one, with what the data decided spelled out."""
-    words = ["batchmix", "compare", chosen.data.name]
+    from batchmix.cli.lab.defaults import command
+
     usual = {name: one.default for name, one in signature(compare).parameters.items()}
-    settled = dict(options) | asdict(chosen.training) | {"limit_train": chosen.limit_train}
-    for name, value in settled.items():
-        if name in _SILENT or value is None or value is False or value == usual.get(name):
-            continue
-        option = "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
-        each = value if isinstance(value, list) else [value]
-        words += [option] if value is True else [w for v in each for w in (option, str(v))]
-    return shlex.join(words)
+    others = {
+        name: value
+        for name, value in (dict(options) | {"limit_train": chosen.limit_train}).items()
+        if name not in vars(chosen.training) and name not in _SILENT and value != usual[name]
+    }
+    return command("compare", options["data"], chosen.training, **others)
 
 
 def _noise_levels(levels: Sequence[float]) -> list[float]:
