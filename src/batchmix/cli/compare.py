@@ -170,7 +170,7 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     """Print what was found, write it, and name what failed; the exit code."""
     from rich.console import Console
 
-    from batchmix.cli._report import report_of
+    from batchmix.cli._compared import report_of
     from batchmix.cli.show.report import as_json, print_report, write_report
 
     out, tally = options["out"], result.tally
