@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
 import shlex
 import shutil
@@ -334,3 +336,65 @@ def test_a_distribution_is_over_many_steps_also_when_a_batch_shares_one_draw() -
     assert len(lam) == 4096
     assert len(set(lam.tolist())) > 200
     assert lam.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_an_earlier_call_drew_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "mine.png").touch()
+    assert run("--rows", 2, "--policy", "mixup:1", "--out", tmp_path) == 0
+    assert (tmp_path / "alpha.png").exists()
+    assert run("--rows", 2, "--policies", "none", "--out", tmp_path) == 0
+    files = ["labels.png", "mine.png", "preview.html", "rows.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
+
+
+def test_one_document_for_programs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [folder, "--policies", "none mixup:1", "--rows", 3, "--out", tmp_path]
+    assert run(*words, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"][-1] == str(tmp_path / "preview.html")
+    none, mixup = (policy["rows"] for policy in told["policies"])
+    assert [row["lam"] for row in none] == [1, 1, 1]
+    for row, other in zip(none, mixup):
+        assert row["row"].startswith(row["class"])
+        assert row["label"] == {row["class"]: 1}
+        assert other["partner"] == row["partner"]
+        partner = none[other["partner"]]["class"]
+        assert other["label"] == pytest.approx(
+            {row["class"]: other["lam"], partner: 1 - other["lam"]}
+        )
+
+
+def test_a_figure_has_room_for_some_policies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = " ".join(f"mixup:{i}" for i in range(1, 20_000))
+    assert run("--policies", many, "--out", tmp_path / "out") == 2
+    assert "A figure has room for 32" in capsys.readouterr().err
+
+
+def test_the_page_plays_sounds(sounds: Path, tmp_path: Path) -> None:
+    words = [sounds, "--policies", "mixup:1 none", "--rows", 2, "--seconds", 0.2]
+    assert run(*words, "--out", tmp_path) == 0
+    page = (tmp_path / "preview.html").read_text()
+    found = re.findall(r'<audio controls preload="none" src="data:audio/wav;base64,([^"]+)"', page)
+    clips = [wavfile.read(io.BytesIO(base64.b64decode(one))) for one in found]
+    assert len(clips) == 2 * (1 + 2)  # of each row itself and two policies
+    assert {rate for rate, _ in clips} == {8000}
+    assert (clips[0][1] == clips[2][1]).all()  # itself, as no policy leaves it
+    assert (clips[0][1] != clips[1][1]).any()
+
+
+def test_a_quiet_sound_is_drawn_as_high_as_a_loud_one_and_marked(sounds: Path) -> None:
+    batch = choose(open_source(str(sounds), seconds=0.2), 6, Mixing())
+    tops = np.abs(batch.x).max((1, 2))
+    both = pictures.Figure().subplots(1, 6)
+    for row, axes in enumerate(both):
+        panels.original(axes, batch, row, "own")
+        assert axes.get_ylim()[1] == pytest.approx(tops[row], rel=1e-3)
+    marks = [[text.get_text() for text in axes.texts] for axes in both]
+    assert marks == [
+        [f"x {tops.max() / top:.0f}"] if top < tops.max() / 1.5 else [] for top in tops
+    ]
+    assert sum(map(bool, marks)) == 2

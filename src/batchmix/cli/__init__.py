@@ -29,16 +29,18 @@ try:
     from batchmix.cli.bench import bench
     from batchmix.cli.compare import compare
     from batchmix.cli.explore import explore
+    from batchmix.cli.predict import predict
     from batchmix.cli.preview import preview
     from batchmix.cli.stats import stats
     from batchmix.cli.train import train
+    from batchmix.cli.tune import tune
 except ModuleNotFoundError as missing:
     if (missing.name or "").startswith("batchmix"):
         raise
     print(f"batchmix: {missing.name} is not installed; {_EXTRA}", file=sys.stderr)
     raise SystemExit(2) from None
 
-_COMMANDS = (audit, bench, compare, explore, preview, stats, train)
+_COMMANDS = (audit, bench, compare, explore, predict, preview, stats, train, tune)
 _HOSTS = ("numpy", "torch", "timm", "torchvision", "jax", "tensorflow", "keras", "lightning-fabric")
 _LONGEST = 1000  # characters of a message
 _BUG, _INTERRUPTED = 70, 130  # exit codes

@@ -105,6 +105,15 @@ Jobs = Annotated[
     ),
 ]
 
+Threads = Annotated[
+    int,
+    Option(
+        min=1,
+        help="Of each training on the CPU; results depend on it in their last digits.",
+        rich_help_panel=_MACHINE,
+    ),
+]
+
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a command's options that are a training's and were given."""

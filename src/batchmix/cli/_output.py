@@ -22,7 +22,7 @@ from batchmix._errors import mix_error
 AsJson = Annotated[bool, Option("--json", help="One JSON document and nothing else.")]
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Results alone: no progress, no notes.")]
 MOST_SEED = 2**63 - 1  # what every generator takes
-MOST_PIXELS = 16384  # of a side
+MOST_PIXELS = 4096  # of a side
 _STALE = 60.0  # seconds after which a part file of a dead process is litter
 
 

@@ -73,6 +73,7 @@ def compare(
     accelerator: given.Accelerator = None,
     workers: given.Workers = None,
     jobs: given.Jobs = None,
+    threads: given.Threads = 1,
     on: Annotated[
         On, Option(help="This machine, or a Ray cluster (its address: RAY_ADDRESS).")
     ] = "local",
@@ -140,13 +141,20 @@ def _train(
             store=store,
             on=options["on"],
             jobs=options["jobs"],
+            threads=options["threads"],
             limit_train=chosen.limit_train,
             gpus_per_trial=options["gpus_per_trial"],
             tell=progress.trials(tally),
         )
         if options["keep_best"] and tally.outcomes:
             progress.say("training the best model again, to keep it")
-            keep_best(tally.outcomes.values(), *chosen, folder=out / "model", jobs=options["jobs"])
+            keep_best(
+                tally.outcomes.values(),
+                *chosen,
+                folder=out / "model",
+                jobs=options["jobs"],
+                threads=options["threads"],
+            )
     except Stopped as signal:
         stopped = signal.code
     progress.close()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from batchmix.cli.lab.chosen import Chosen
     from batchmix.cli.lab.inference import Said
     from batchmix.cli.lab.saved import Saved
-    from batchmix.cli.show.predicted import Output, Skipped
+    from batchmix.cli.show.predicted import Output
 
 
 def predict(
@@ -46,7 +46,7 @@ def predict(
     ] = None,
     batch_size: Annotated[int, Option(min=1)] = 64,
     workers: Annotated[int, Option(min=0, help="Processes that decode.")] = 2,
-    accelerator: Accelerator = "auto",
+    accelerator: Accelerator = None,
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,12 +73,12 @@ def predict(
         chosen = choose(files, saved, targets)
         _check_confusion(confusion, saved, chosen)
         from batchmix.cli.lab.inference import predictions
-        from batchmix.cli.show.predicted import OUTPUTS
+        from batchmix.cli.show.predicted import OUTPUTS, Summary, told
 
         form = "json" if as_json else "csv" if as_csv else "table"
         with Progress(quiet or sys.stdout.isatty()) as progress:
             progress.say(_begin(saved, chosen))
-            skipped: Skipped = []
+            skipped: list[tuple[str, str]] = []
             if skip_bad:
                 chosen, skipped = readable(chosen, progress.reading("checking files"))
             output = OUTPUTS[form](saved, top_k, chosen.known)
@@ -86,8 +86,13 @@ def predict(
                 model, chosen.rows, batch_size=batch_size, accelerator=accelerator, workers=workers
             )
             logits = _print(batches, chosen, output, progress.reading("predicting"))
-        metrics, lines = _measured(saved, chosen, logits, confusion)
-        output.end(metrics, lines, skipped)
+        metrics, matrix = _measured(saved, chosen, logits, confusion)
+        summary = Summary(metrics, matrix, skipped)
+        output.end(summary)
+        if as_csv and not quiet:
+            print(*told(saved, summary), sep="\n", file=sys.stderr)
+        if confusion and not quiet:
+            print(confusion, file=sys.stderr)
     if push_to_hub is not None:
         print(push(model, push_to_hub, saved, metrics), file=sys.stderr if files else sys.stdout)
 
@@ -125,7 +130,8 @@ def _print(
     batches: Iterable[Said], chosen: Chosen, output: Output, tell: Callable[[int, int], None]
 ) -> list[NDArray[Any]]:
     """Write what comes; the logits, where they are measured."""
-    rows, logits, done = chosen.rows, list[NDArray[Any]](), 0
+    rows, done = chosen.rows, 0
+    logits: list[NDArray[Any]] = []
     for said in batches:
         part = slice(done, done + len(said.values))
         output.add(rows.names[part], said.values, rows.y[part] if chosen.known else None)
@@ -138,23 +144,22 @@ def _print(
 
 def _measured(
     saved: Saved, chosen: Chosen, logits: Sequence[NDArray[Any]], confusion: Path | None
-) -> tuple[dict[str, float], list[str]]:
-    """Metrics of all rows, and the most frequent confusions where they are asked for."""
+) -> tuple[dict[str, float], NDArray[Any] | None]:
+    """Metrics of all rows, and the matrix of confusions where it is asked for."""
     if not chosen.known:
-        return {}, []
+        return {}, None
     import numpy as np
     import torch
 
     from batchmix.cli.lab.score import scores
-    from batchmix.cli.show.confusion import confusion as count
-    from batchmix.cli.show.confusion import picture, worst
+    from batchmix.cli.show.confusion import matrix_of, picture
 
     found, y = np.concatenate(logits), chosen.rows.y
     measured = scores(saved.task, torch.from_numpy(found), y)
     metrics = {name: value for name, value in measured.items() if isinstance(value, float)}
     if confusion is None:
-        return metrics, []
-    matrix = count(y, found.argmax(1), saved.task.outputs)
+        return metrics, None
+    matrix = matrix_of(y, found.argmax(1), saved.task.outputs)
     title = f"{saved.training.model}: accuracy {metrics['accuracy']:.1%} of {len(y):,} rows"
     write(confusion, picture(matrix, saved.task.names, title))
-    return metrics, [*worst(matrix, saved.task.names), str(confusion)]
+    return metrics, matrix

@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
+from batchmix.cli._output import MOST_PIXELS
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.folders import scan
 from batchmix.cli.lab.data.names import printable
@@ -24,7 +25,8 @@ def explore(
         int | None, Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
     ] = None,
     image_size: Annotated[
-        int | None, Option("--image-size", "--size", min=1, help="Resize images to N x N.")
+        int | None,
+        Option("--image-size", "--size", min=1, max=MOST_PIXELS, help="Resize images to N x N."),
     ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
@@ -57,10 +59,8 @@ def open_sources(
     data: list[str], image_size: int | None = None, seconds: float | None = None
 ) -> dict[str, Source]:
     """Digits and the folders given, by the names under which the page shows them."""
-    sources = {"digits": Source(open_data("digits"))}
-    for name in data:
-        if name == "digits":
-            continue
+    folders = [name for name in data if name != "digits"]
+    for name in folders:
         if not Path(name).expanduser().is_dir():
             raise mix_error(
                 "DATA",
@@ -68,7 +68,9 @@ def open_sources(
                 "The page shows folders on this machine, and the digits.",
                 "Pass a folder that holds train/CLASS/* or CLASS/*.",
             )
-        source = _open(name, image_size, seconds)
+    opened = {name: _open(name, image_size, seconds) for name in folders}
+    sources = {"digits": Source(open_data("digits"))}  # last, as it takes a second
+    for name, source in opened.items():
         short = Path(name).expanduser().resolve().name
         sources[short if short not in sources else name] = source
     return sources

@@ -96,7 +96,8 @@ def readable(
 
 def _is_data_name(word: str) -> bool:
     """Whether a word is no file, no folder, and was not meant as one."""
-    return word != "-" and not Path(word).exists() and media_of(word) is None
+    named = word[:1] not in "-./~" and media_of(word) is None
+    return named and not Path(word).exists()
 
 
 def _of_csv(words: Sequence[str], saved: Saved, targets: Path) -> Chosen:

@@ -30,6 +30,7 @@ def run(
     store: Store,
     on: On = "local",
     jobs: int | None = None,
+    threads: int = 1,
     limit_train: int | None = None,
     gpus_per_trial: float = 1.0,
     tell: Tell = lambda event: None,
@@ -55,7 +56,9 @@ def run(
             take(event)
     elif todo:
         log = store.path.with_name("trials.log")
-        with Pool(data, training, jobs=jobs, limit_train=limit_train, log=log, work=work) as pool:
+        with Pool(
+            data, training, jobs=jobs, threads=threads, limit_train=limit_train, log=log, work=work
+        ) as pool:
             for trial in todo:
                 pool.submit(trial)
             for event in pool.events():
@@ -89,11 +92,12 @@ def keep_best(
     *,
     folder: Path,
     jobs: int | None = None,
+    threads: int = 1,
     work: Work | None = None,
 ) -> Trial:
     """Train the best once more, on this machine, and write its model to `folder`.
 
-    A trial repeats itself (with as many `jobs`), so that no other model needs a place on the disk.
+    A trial repeats itself, with as many `threads`: no other model needs a place on the disk.
     """
     trial = best_of(outcomes, data.task.kind).trial
     note = folder / "trial.json"
@@ -101,7 +105,9 @@ def keep_best(
     if note.exists() and note.read_text() == text:
         return trial
     log = folder.with_name("trials.log")
-    with Pool(data, training, jobs=jobs, limit_train=limit_train, log=log, work=work) as pool:
+    with Pool(
+        data, training, jobs=jobs, threads=threads, limit_train=limit_train, log=log, work=work
+    ) as pool:
         pool.submit(trial, keep=folder)
         for event in pool.events():
             if event.kind == "failed":

@@ -13,7 +13,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from batchmix.cli._output import write
-from batchmix.cli.lab.model_names import check_model
 from batchmix.cli.lab.models import build
 from batchmix.cli.lab.rows import Form, Task
 from batchmix.cli.lab.saved import CONFIG, WEIGHTS, Saved, as_config, read_config, refused
@@ -38,7 +37,7 @@ def save_model(
 ) -> None:
     """Write model.safetensors and config.json, each whole or not at all.
 
-    `shape` is that of a row as it enters the model, channels first; `mean` and `std` are those of
+    `shape` is that of a row as it enters the model, channels last; `mean` and `std` are those of
     `feed.prepare`; `rate` is that of sound.
     """
     model = _plain(model)
@@ -48,7 +47,7 @@ def save_model(
         for name, value in model.state_dict().items()
     }
     saved = Saved(
-        training, task, form, tuple(shape), tuple(mean), tuple(std), temperature, rate,
+        training, task, form, (shape[-1], *shape[:-1]), tuple(mean), tuple(std), temperature, rate,
         {"torch": torch.__version__},
     )  # fmt: skip
     content = json.dumps(as_config(saved, _architecture(model, saved)), indent=2)
@@ -96,7 +95,6 @@ def _network(saved: Saved, path: Path) -> nn.Module:
     shape: Any = saved.shape
     with torch.random.fork_rng(devices=[]):
         try:
-            check_model(saved.training.model)
             return build(saved.training.model, shape, saved.task.outputs, saved.training.seed)
         except Exception as error:  # timm's models raise whatever does not fit them
             said = " ".join(str(error).split()).rstrip(".")

@@ -28,10 +28,10 @@ class Said(NamedTuple):
 
 
 def predictions(
-    folder: Path, rows: Rows, *, batch_size: int, accelerator: str, workers: int
+    folder: Path, rows: Rows, *, batch_size: int, accelerator: str | None, workers: int
 ) -> Iterator[Said]:
     """The batches of all rows in their order. Memory is that of the model and a few batches."""
-    fabric = open_fabric(accelerator=accelerator, devices=1)
+    fabric = open_fabric(accelerator=accelerator or "auto", devices=1)
     model, saved = load_model(folder)
     model = fabric.to_device(model)
     training = replace(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from batchmix.cli._words import parse
 from batchmix.cli.lab.outcome import METRICS, Outcome, headline
@@ -33,12 +34,13 @@ class Arm:
         return [_number(getattr(one, at)[metric]) for one in self.outcomes]
 
     def mean(self, metric: str, at: At = "best") -> float:
-        return statistics.fmean(self.values(metric, at))
+        return float(np.mean(self.values(metric, at)))
 
     def spread(self, metric: str, at: At = "best") -> float | None:
         """Standard deviation over seeds; None for a single one."""
         values = self.values(metric, at)
-        return statistics.stdev(values) if len(values) > 1 else None
+        with np.errstate(invalid="ignore"):  # a run that diverged is not a number
+            return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
     def curves(self) -> list[list[float]]:
         """Per seed: the headline metric on held-out rows, labels as given, after each epoch."""
@@ -113,7 +115,7 @@ class Level:
         spreads = [d.spread**2 for d in found if d.spread is not None]
         if not spreads:
             return None
-        return detectable(math.sqrt(statistics.fmean(spreads)), len(self.seeds), len(spreads))
+        return detectable(math.sqrt(sum(spreads) / len(spreads)), len(self.seeds), len(spreads))
 
     def _against(
         self, other: Arm | None, arms: Sequence[Arm], metric: str, at: At

@@ -18,6 +18,11 @@ from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 
+_ENVIRONMENT = {  # of the server and the processes that it makes
+    "PYTHONSAFEPATH": "1",  # nothing is imported from the working directory
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave their core to other trials
+}
+
 
 class Event(NamedTuple):
     """News of a trial.
@@ -47,7 +52,8 @@ class Pool:
     """Processes from a server that has imported the engine once, so that each starts at once.
 
     To be used in a `with` block: none outlives it, nor this process, whatever ends it.
-    `log` is a file for what processes write, tracebacks included.
+    `threads` of each; sums, and so results, depend on it in their last digits. `log` is a file for
+    what processes write, tracebacks included.
     """
 
     def __init__(
@@ -56,12 +62,14 @@ class Pool:
         training: Training,
         *,
         jobs: int | None = None,
+        threads: int = 1,
         limit_train: int | None = None,
         log: Path | None = None,
         work: Work | None = None,
     ) -> None:
         self._devices = devices(training.accelerator)
         self.jobs = jobs or len(self._devices) or cores()
+        self._threads = threads
         self._what = (work, data, training, limit_train)
         self._log = log
         self._waiting: deque[tuple[Trial, Path | None, bool]] = deque()
@@ -115,10 +123,9 @@ class Pool:
     def _start(self, trial: Trial, keep: Path | None, first: bool) -> _Running:
         slot = min(set(range(self.jobs)) - {one.slot for one in self._running})
         device = self._devices[slot % len(self._devices)] if self._devices else None
-        threads = max(1, cores() // self.jobs)
         ours, its = _context().Pipe()
         process = _context().Process(
-            target=child, args=(its, self._log, threads, device, trial, keep, *self._what)
+            target=child, args=(its, self._log, self._threads, device, trial, keep, *self._what)
         )
         process.start()
         its.close()
@@ -178,15 +185,14 @@ def _context() -> Any:
 def warm() -> None:
     """Start the server, which imports the engine while this process goes on."""
     _context().set_forkserver_preload([ENGINE])
-    safe = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"  # nothing is imported from the working directory
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT | {k: v for k, v in before.items() if v is not None})
     try:
         forkserver.ensure_running()
     finally:
-        if safe is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = safe
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
 
 
 def cores() -> int:

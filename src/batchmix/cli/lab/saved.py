@@ -19,6 +19,7 @@ import numpy
 
 import batchmix
 from batchmix._errors import MixError, mix_error
+from batchmix.cli.lab.model_names import check_model
 from batchmix.cli.lab.rows import Form, Kind, Task
 from batchmix.cli.lab.training import Training
 
@@ -27,7 +28,7 @@ _FORMAT = 1
 _BYTES = 16 * 2**20  # of a config; that of ImageNet-21k has less than 2
 _CELLS = 2**26  # of a row
 _TIMM = "timm:"
-_NAME = re.compile(r"(timm:)?\w+(\.[\w-]+)?")  # no address, no path
+_NAME = re.compile(r"(timm:)?\w+(\.[\w-]+)?", re.ASCII)
 _SMALL, _CENTRE = 64, 0.875  # as rows are evaluated: see augment
 
 
@@ -96,10 +97,8 @@ def read_config(folder: Path) -> Saved:
         return _read(json.loads(content))
     except RecursionError:
         raise refused(path, "it is nested too deeply") from None
-    except MixError:
-        raise
-    except ValueError as error:
-        raise refused(path, str(error)) from None
+    except ValueError as error:  # a MixError is one
+        raise refused(path, " ".join(str(error).split()).rstrip(".")) from None
 
 
 def refused(path: Path, reason: str) -> MixError:
@@ -136,8 +135,9 @@ def _read(config: Any) -> Saved:
     if type(rate) is not int or rate < 0 or (form != "image" and not rate):
         raise ValueError(f"'rate' is {rate!r}")
     training = _training(_get(own, "training", dict))
-    if not _NAME.fullmatch(training.model):
+    if not _NAME.fullmatch(training.model):  # no address, no path
         raise ValueError(f"its model is called {training.model!r}")
+    check_model(training.model, form=form)
     if training.model.removeprefix(_TIMM).partition(".")[0] != config.get("architecture"):
         raise ValueError(f"it has the models {config.get('architecture')!r}, {training.model!r}")
     versions = {str(key): str(value) for key, value in _get(own, "versions", dict).items()}

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.trial import TrialState
@@ -67,8 +67,11 @@ class Tries:
             if one is not None:
                 self._take(event, one)
                 self._fill()
-        assert self.none is not None
-        return [self.none, *tried(self.study)]
+        return self.candidates()
+
+    def candidates(self) -> list[Candidate]:
+        """What was tried so far, no mixing first."""
+        return [*([self.none] if self.none else []), *tried(self.study)]
 
     def _fill(self) -> None:
         while len(self.running) < self.search.jobs and self._count() < self.search.trials:
@@ -87,7 +90,9 @@ class Tries:
         if usual and not self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self.study.enqueue_trial(usual[0])
         asked = self.study.ask()
-        settings = {"policy": asked.suggest_categorical("policy", self.search.space.policies)}
+        settings: dict[str, Any] = {
+            "policy": asked.suggest_categorical("policy", self.search.space.policies)
+        }
         for name, (low, high, step) in self.search.space.ranges(settings["policy"]).items():
             settings[name] = asked.suggest_float(name, low, high, step=step, log=step is None)
         arm = self.search.space.arm(settings)

@@ -9,6 +9,9 @@ from typing import Any, Literal, NamedTuple
 from batchmix._errors import mix_error
 from batchmix.cli._words import FORMS
 
+Pruner = Literal["median", "hyperband", "none"]
+State = Literal["finished", "pruned", "failed"]
+
 
 class Range(NamedTuple):
     """Numbers from low to high: on a log scale, or in steps."""
@@ -83,9 +86,6 @@ def _numbers(example: str) -> list[float]:
     return [float(word) for word in example.partition(":")[2].split(",")]
 
 
-State = Literal["finished", "pruned", "failed"]
-
-
 @dataclass(frozen=True)
 class Candidate:
     """An arm that a search has tried."""
@@ -99,6 +99,21 @@ class Candidate:
 
 def ranked(candidates: list[Candidate], high: bool) -> list[Candidate]:
     """Those that were trained to the end, the best first; each arm once."""
-    whole = [c for c in candidates if c.state == "finished" and c.value is not None]
-    whole.sort(key=lambda c: -c.value if high else c.value)  # type: ignore[arg-type, operator]
-    return list({c.arm: c for c in reversed(whole)}.values())[::-1]
+    whole = [(c.value, c) for c in candidates if c.state == "finished" and c.value is not None]
+    order = [c for _, c in sorted(whole, key=lambda each: each[0], reverse=high)]
+    return list({c.arm: c for c in reversed(order)}.values())[::-1]
+
+
+def train_options(arm: str) -> dict[str, float]:
+    """The options by which `batchmix train` mixes as an arm of a search does."""
+    policy, _, rest = arm.partition(":")
+    words = rest.split(",")
+    numbers = [float(word) for word in words if "=" not in word]
+    options = dict(word.split("=") for word in words if "=" in word)
+    names = {"mixup": ["mixup"], "cutmix": ["cutmix"], "switch": ["mixup", "cutmix"]}[policy]
+    found = dict(zip(names, numbers))
+    if "prob" in options:
+        found["mixup_prob"] = float(options["prob"])
+    if "off" in options:
+        found["mixup_off_epoch"] = int(options["off"])
+    return found

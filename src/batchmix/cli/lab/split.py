@@ -42,14 +42,14 @@ def split(data: Data, seed: int, limit_train: int | None = None) -> Splits:
     held = val or test
     if held is None:
         count = min(limit_train or len(train), int(0.6 * len(train)))
-        order = _order(data, train, rng)
+        order = in_proportion(data, train, rng)
         train, held = train.take(order[:count]), train.take(order[count:])
     elif limit_train and limit_train < len(train):
-        train = train.take(_order(data, train, rng)[:limit_train])
+        train = train.take(in_proportion(data, train, rng)[:limit_train])
     if val and test:
         splits = Splits(train, val, test)
     else:
-        order = _order(data, held, rng)
+        order = in_proportion(data, held, rng)
         quarter = len(held) // 4
         splits = Splits(train, held.take(order[:quarter]), held.take(order[quarter:]))
     _check(data, splits)
@@ -93,8 +93,8 @@ def corrupt(
     return np.where(wrong, (y + rng.integers(1, classes, len(y))) % classes, y), wrong
 
 
-def _order(data: Data, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A shuffled order; every prefix of it has nearly the class proportions of the whole."""
+def in_proportion(data: Data, rows: Rows, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A shuffled order of rows; any first ones of it have nearly the proportions of all."""
     if data.task.kind != "classes":
         return rng.permutation(len(rows))
     at = np.empty(len(rows))  # 0..1 in the order
@@ -129,7 +129,7 @@ def checked(
             if isinstance(found, MixError):
                 if not skip_bad:
                     raise found
-                bad.append((name, " ".join(str(found).splitlines()[0].split())))
+                bad.append((name, _why(name, found)))
             else:
                 shapes.add(found.shape)
                 remarks[found.remark] += 1
@@ -143,6 +143,12 @@ def checked(
     notes = tuple(f"{count} {what}" for what, count in remarks.items())
     shape = shapes.pop() if len(shapes) == 1 else None
     return replace(data, shape=shape, notes=(*data.notes, *notes))
+
+
+def _why(name: str, error: MixError) -> str:
+    """What is wrong, without the name and the advice."""
+    line = str(error).partition("\n")[0]
+    return line.partition(f"{printable(name)}: ")[2] or line
 
 
 def _used(data: Data, seeds: list[int], limit_train: int | None) -> set[str]:
@@ -162,8 +168,13 @@ def _read(
         return [(rows.names[i], _look(rows, i, pixels)) for rows, i in chunk]
 
     parts = [part for part in (data.train, data.val, data.test) if part is not None]
-    todo = ((rows, i) for rows in parts for i, name in enumerate(rows.names) if name in names)
-    chunks = iter(lambda: list(islice(todo, _CHUNK)), [])
+    todo: dict[str, tuple[Rows, int]] = {}  # a row may be in two parts
+    for rows in parts:
+        for i, name in enumerate(rows.names):
+            if name in names:
+                todo.setdefault(name, (rows, i))
+    left = iter(todo.values())
+    chunks = iter(lambda: list(islice(left, _CHUNK)), [])
     with ThreadPoolExecutor(max(1, workers)) as pool:  # decoders release the GIL
         while batch := list(islice(chunks, 4 * max(1, workers))):
             for found in pool.map(look, batch):

@@ -7,15 +7,13 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.space import Candidate, Space, State
-
-Pruner = Literal["median", "hyperband", "none"]
+from batchmix.cli.lab.space import Candidate, Pruner, Space, State
 
 
 @dataclass(frozen=True)

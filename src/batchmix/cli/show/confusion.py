@@ -6,7 +6,6 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from batchmix.cli._output import shown
@@ -15,7 +14,7 @@ _NUMBERED = 20  # classes up to which the cells have numbers
 _NAMED = 60
 
 
-def confusion(
+def matrix_of(
     y: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
     """[classes, classes]: rows of class i for which j was predicted."""
@@ -24,6 +23,8 @@ def confusion(
 
 def picture(matrix: NDArray[np.int64], names: Sequence[str], title: str) -> bytes:
     """A PNG; colours are shares of the rows of a class."""
+    from matplotlib.figure import Figure
+
     count = len(names)
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = min(14.0, 2.2 + 0.42 * count)
@@ -33,14 +34,16 @@ def picture(matrix: NDArray[np.int64], names: Sequence[str], title: str) -> byte
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="target")
     if count <= _NAMED:
-        labels = [_short(name) for name in names]
+        labels = [_short(name).replace("$", r"\$") for name in names]  # no formula
         axes.set_xticks(range(count), labels, rotation=90, fontsize=7)
         axes.set_yticks(range(count), labels, fontsize=7)
     if count <= _NUMBERED:
         for (i, j), share in np.ndenumerate(shares):
             if matrix[i, j]:
                 colour = "white" if share > 0.5 else "#333333"
-                axes.text(j, i, matrix[i, j], ha="center", va="center", fontsize=7, color=colour)
+                axes.text(
+                    j, i, str(matrix[i, j]), ha="center", va="center", fontsize=7, color=colour
+                )
     canvas.colorbar(image, ax=axes, shrink=0.7, label="share of the rows of a class")
     content = io.BytesIO()
     canvas.savefig(content, format="png", dpi=130)

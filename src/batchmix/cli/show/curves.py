@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,7 +96,7 @@ def bare(axes: Any, grid: str) -> None:
 def _mean(curves: Sequence[Sequence[float]], scale: float) -> tuple[Any, Any]:
     """Epochs that all curves have, and their mean there."""
     length = min(map(len, curves), default=0)
-    mean = [scale * statistics.fmean(curve[t] for curve in curves) for t in range(length)]
+    mean = [scale * float(np.mean([curve[t] for curve in curves])) for t in range(length)]
     return _epochs(mean), mean
 
 

@@ -19,6 +19,7 @@ from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
 from batchmix.cli.show.figure import plain_names
 from batchmix.cli.show.page import STYLE
+from batchmix.cli.show.record import versions
 from batchmix.cli.show.tables import gains, others
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ _Draw = Callable[[Any], None]
 
 def page(report: Report) -> bytes:
     """The verdict in words first; then what it rests on."""
-    from batchmix.cli.show.report import NOTE, printable, versions
+    from batchmix.cli.show.report import NOTE, printable
 
     parts = [f"<h1>{escape(report.title)}</h1>"]
     parts += [f"<p>{escape(report.unfinished)}</p>"] if report.unfinished else []
@@ -175,7 +176,7 @@ def _short(name: str) -> str:
 
 def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.1, 1.5)) -> str:
     """A figure as SVG in the page, its colours those of the page."""
-    with plain_names(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with plain_names(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "batchmix"}):
         canvas = Figure(figsize=size, layout="constrained")
         canvas.patch.set_alpha(0)
         draw(canvas.subplots())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,17 +17,26 @@ from numpy.typing import NDArray
 from batchmix.cli._output import print_json, shown
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.saved import Saved
+from batchmix.cli.show.confusion import worst
 
 _FILE, _NAME = 38, 16  # columns of 80
-Skipped = Sequence[tuple[str, str]]
 Best = list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known when all rows were predicted."""
+
+    metrics: Mapping[str, float]
+    matrix: NDArray[np.int64] | None  # confusions, where they are asked for
+    skipped: Sequence[tuple[str, str]]
 
 
 class Output(Protocol):
     """Takes batches: names of files, values [B, K], and targets where they are known."""
 
     def add(self, names: Sequence[str], values: NDArray[Any], y: NDArray[Any] | None) -> None: ...
-    def end(self, metrics: Mapping[str, Any], worst: Sequence[str], skipped: Skipped) -> None: ...
+    def end(self, summary: Summary) -> None: ...
 
 
 def best(saved: Saved, values: NDArray[Any], top_k: int) -> Iterator[Best]:
@@ -68,13 +78,9 @@ class Table:
                     figure = f"{100 * value:>8.1f}"
                 print(f"{file:<{_FILE}}  {_cut(name, _NAME):<{_NAME}}  {figure}{'' if k else told}")
 
-    def end(self, metrics: Mapping[str, Any], worst: Sequence[str], skipped: Skipped) -> None:
-        print()
-        for name, value in metrics.items():
-            print(f"{METRICS[name].heading}: {METRICS[name].words(value)}")
-        print(*worst, sep="\n", end="\n" if worst else "")
-        for name, why in skipped:
-            print(f"skipped: {shown(name)}: {shown(why)}")
+    def end(self, summary: Summary) -> None:
+        for line in told(self._saved, summary):
+            print(line)
 
 
 class Csv:
@@ -102,7 +108,7 @@ class Csv:
             told = [] if y is None else [_words(target(self._saved, y[i]), "|")]
             self._write([shown(names[i]), *cells, *told])
 
-    def end(self, metrics: Mapping[str, Any], worst: Sequence[str], skipped: Skipped) -> None:
+    def end(self, summary: Summary) -> None:
         pass
 
 
@@ -119,20 +125,34 @@ class Json:
             one = {"file": names[i], "predicted": [{"name": n, word: v} for n, v in row]}
             self._found.append(one | ({} if y is None else {"target": target(self._saved, y[i])}))
 
-    def end(self, metrics: Mapping[str, Any], worst: Sequence[str], skipped: Skipped) -> None:
+    def end(self, summary: Summary) -> None:
+        matrix = {} if summary.matrix is None else {
+            "confusion": {"names": self._saved.task.names, "rows": summary.matrix.tolist()}
+        }  # fmt: skip
         print_json({
             "model": self._saved.training.model,
             "task": self._saved.task.kind,
             "temperature": self._saved.temperature,
-            "metrics": metrics,
+            "metrics": summary.metrics,
+            **matrix,
             "files": self._found,
-            "skipped": [{"file": name, "why": why} for name, why in skipped],
+            "skipped": [{"file": name, "why": why} for name, why in summary.skipped],
         })  # fmt: skip
 
 
 OUTPUTS: Mapping[str, type[Table] | type[Csv] | type[Json]] = {
     "table": Table, "csv": Csv, "json": Json,
 }  # fmt: skip
+
+
+def told(saved: Saved, summary: Summary) -> list[str]:
+    """Metrics, the most frequent confusions and the files left out, in lines."""
+    metrics = summary.metrics.items()
+    lines = [f"{METRICS[name].heading}: {METRICS[name].words(value)}" for name, value in metrics]
+    if summary.matrix is not None:
+        lines += worst(summary.matrix, saved.task.names)
+    lines += [f"skipped: {shown(name)}: {shown(why)}" for name, why in summary.skipped]
+    return ["", *lines] if lines else []
 
 
 def _words(found: Any, between: str = ", ") -> str:

@@ -174,16 +174,16 @@ class Shown:
 
 def open_source(name: str, image_size: int | None = None, seconds: float | None = None) -> Source:
     """A source by name: 'digits', a folder, or a data set of the Hugging Face hub."""
+    if image_size and name == "digits":
+        raise mix_error(
+            "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."
+        )
     data = open_data(name, sound="wave", seconds=seconds)
     if image_size and data.form != "image":
         raise mix_error(
             f"--image-size {image_size}", f"{name} holds WAV files.", "They have no such size.",
             "Leave it out.",
         )  # fmt: skip
-    if image_size and name == "digits":
-        raise mix_error(
-            "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."
-        )
     return Source(data, image_size)
 
 

@@ -32,7 +32,7 @@ def open_data(
     """
     try:
         folder = Path(name).expanduser()
-        is_folder = folder.is_dir()
+        is_folder = name != "" and folder.is_dir()
     except (OSError, ValueError, RuntimeError):  # a name that no path can have
         is_folder = False
     if name != "digits" and is_folder:

@@ -15,8 +15,8 @@ from batchmix.cli.lab.data.names import bad_file, reason
 
 RULES = 1  # counts up when an image is read in another way than before
 MOST_PIXELS = 64_000_000
-# A file is opened by what is in it, and by these readers only, whatever its suffix says; at the first
-# name that it does not know Pillow imports all of its readers, so the frequent ones come first.
+# A file is opened by what is in it, and by these readers only, whatever its suffix says. At the
+# first name that it does not know Pillow imports all of its readers: the frequent ones come first.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _ORIENTATION = 258, 262, 339, 274  # tags of TIFF
 _DEPTHS = "Images of 8 or 16 bits per channel are read, scaled by their depth."

@@ -21,6 +21,12 @@ def shape(cells: int, rate: int) -> tuple[int, int]:
     return MELS, 1 + max(0, cells - window) // hop
 
 
+def cells_of(frames: int, rate: int) -> int:
+    """The fewest cells that give so many frames."""
+    window, hop, _ = _lengths(rate)
+    return window + (frames - 1) * hop
+
+
 def log_mel(clip: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """[T] in -1..1 -> float32 [mel, frames]; frame t begins at cell t * hop."""
     from scipy.signal import spectrogram
