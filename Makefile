@@ -99,6 +99,7 @@ docs: $(VENV)/test
 
 figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python docs/compare_tables.py
 
 # digests of what every policy and pairing draws: added to, never changed
 golden: $(VENV)/test

@@ -119,11 +119,12 @@ class Datarax:
         return dict(data)
 
 
-def ours(policy: Any) -> bm.Mixer:
-    """batchmix's own mixer, on a dict with a mask and an id."""
+def ours(policy: Any, layout: str = "NCHW") -> bm.Mixer:
+    """batchmix's own mixer, on a dict with images or videos, a mask and an id."""
     fields = bm.fields
     named = {
-        "image": fields.Image("NCHW"), "label": fields.Labels(10), "mask": fields.Mask("NHW"),
+        "image": fields.Grid(layout), "label": fields.Labels(10),
+        "mask": fields.Ids(layout.replace("C", "")),
     }  # fmt: skip
     return bm.Mixer(policy, named)
 
@@ -195,6 +196,11 @@ def our_peers() -> Iterator[Peer]:
         yield Peer(
             f"batchmix Mixer, {name}", "batchmix", ":ours", {"policy": both},
             {"call": "dict", "keys": IDS}, framework,
+        )  # fmt: skip
+        yield Peer(
+            f"batchmix Mixer of videos, {name}", "batchmix", ":ours",
+            {"policy": both, "layout": "NCTHW"},
+            {"call": "dict", "keys": IDS, "layout": "NCTHW"}, framework,
         )  # fmt: skip
     for mode in ("batch", "pair", "elem"):
         yield Peer(

@@ -1,23 +1,26 @@
 """Makes the figures of the documentation: python docs/make_figures.py
 
-No network and no choice: the rows are scikit-learn's digits, by seed. compare.png is what
-`batchmix compare` writes, see compare.md; make_explore_figure.py makes those of the page.
+No network and no choice: the rows are scikit-learn's digits, by seed. compare.png is drawn from the
+report.json of `batchmix compare` that is kept as benchmarks/evidence/digits.json;
+make_explore_figure.py makes those of the page.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import batchmix as bm
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._output import write
 from batchmix.cli._words import parse
-from batchmix.cli.lab.source import open_source
-from batchmix.cli.show import pictures
-from batchmix.cli.show.shown import Shown, choose
+from batchmix.cli.show import figure, pictures
+from batchmix.cli.show.record import of_json
+from batchmix.cli.show.shown import Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Policy, Schedule, Sometimes, Switch
 
 HERE = Path(__file__).parent / "figures"
+COMPARED = HERE.parents[1] / "benchmarks" / "evidence" / "digits.json"
 BATCH = choose(open_source("digits"), 8, Mixing())
 BOTH = Switch([MixUp(0.8), CutMix(1.0)])
 
@@ -65,7 +68,13 @@ def figures() -> dict[str, bytes]:
     }
 
 
+def compared() -> bytes:
+    """What the comparison found, as it is kept."""
+    return figure.figure(of_json(json.loads(COMPARED.read_text(encoding="utf-8"))))
+
+
 if __name__ == "__main__":
-    for name, content in figures().items():
+    made = figures() | ({"compare.png": compared()} if COMPARED.exists() else {})
+    for name, content in made.items():
         write(HERE / name, content)
         print(HERE / name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
 import shlex
 import shutil
@@ -18,9 +20,8 @@ import batchmix as bm
 from batchmix.cli import main
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.source import open_source
 from batchmix.cli.show import panels, pictures
-from batchmix.cli.show.shown import Batch, Shown, choose
+from batchmix.cli.show.shown import Batch, Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
 
 ALL = "none smooth:0.1 mixup:1 cutmix:1 switch:0.8,1.0"
@@ -211,8 +212,8 @@ def test_sounds(sounds: Path, tmp_path: Path) -> None:
 
 def test_sounds_are_read_as_they_are_and_followed_by_silence(sounds: Path) -> None:
     source = open_source(str(sounds), seconds=0.25)
-    assert (source.form, source.rate, source.classes) == ("wave", 8000, ("high", "low"))
-    assert source.files[3] == "low/0.wav"
+    assert (source.form, source.data.rate, source.classes) == ("wave", 8000, ("high", "low"))
+    assert source.data.train.names[3] == "low/0.wav"
     x = source.read(np.arange(6))
     assert x.shape == (6, 2000, 1)
     assert x.dtype == np.int16
@@ -220,6 +221,27 @@ def test_sounds_are_read_as_they_are_and_followed_by_silence(sounds: Path) -> No
     assert not x[3, 1600:].any()
     assert x[:3, 1600:].any()
     assert open_source(str(sounds), seconds=0.1).read(np.arange(6)).shape == (6, 800, 1)
+
+
+def test_sounds_last_as_long_as_their_median(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = open_source(str(sounds))
+    assert source.read(np.arange(6)).shape == (6, 1800, 1)
+    assert run(sounds, "--policy", "none", "--rows", 2, "--out", tmp_path / "out") == 0
+    assert "sounds last 0.23 s each, the median of the files" in capsys.readouterr().err
+
+
+def test_a_flat_folder_can_be_seen(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "flat").mkdir()
+    for i, name in enumerate(("ant", "bee")):
+        shutil.copy(folder / name / "0.png", tmp_path / "flat" / f"{i}.png")
+    (tmp_path / "flat" / "notes.txt").touch()
+    words = [tmp_path / "flat", "--policy", "mixup:1", "--rows", 2, "--out", tmp_path / "out"]
+    assert run(*words) == 0
+    assert "not read: 1 files of other kinds" in capsys.readouterr().err
 
 
 def test_a_cut_in_a_sound_is_a_span_of_it(sounds: Path) -> None:
@@ -249,7 +271,6 @@ def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words", "says"),
     [
-        (lambda top: None, [], "Give --seconds, for example --seconds 1"),
         (lambda top: None, ["--seconds", 0], "--seconds"),
         (lambda top: None, ["--size", 8], "--image-size 8"),
         (lambda top: (top / "low" / "0.wav").write_bytes(b"RIFF"), [], "cannot be decoded"),
@@ -259,7 +280,8 @@ def test_a_spectrogram_is_bright_at_the_pitch(sounds: Path) -> None:
             ["--seconds", 1],
             "16000 Hz, 1 channels of int16",
         ),
-        (lambda top: _write(top, 8000, np.int32), ["--seconds", 1], "16-bit integers or 32-bit"),
+        (lambda top: _write(top, 8000, np.int32), ["--seconds", 1], "1 channels of float32"),
+        (lambda top: None, ["--seconds", 1e12], "A row has at most 64000000 cells"),
         (lambda top: (top / "empty").mkdir(), ["--seconds", 1], "holds no WAV file"),
     ],
 )
@@ -314,3 +336,65 @@ def test_a_distribution_is_over_many_steps_also_when_a_batch_shares_one_draw() -
     assert len(lam) == 4096
     assert len(set(lam.tolist())) > 200
     assert lam.mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_an_earlier_call_drew_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "mine.png").touch()
+    assert run("--rows", 2, "--policy", "mixup:1", "--out", tmp_path) == 0
+    assert (tmp_path / "alpha.png").exists()
+    assert run("--rows", 2, "--policies", "none", "--out", tmp_path) == 0
+    files = ["labels.png", "mine.png", "preview.html", "rows.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
+
+
+def test_one_document_for_programs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [folder, "--policies", "none mixup:1", "--rows", 3, "--out", tmp_path]
+    assert run(*words, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["files"][-1] == str(tmp_path / "preview.html")
+    none, mixup = (policy["rows"] for policy in told["policies"])
+    assert [row["lam"] for row in none] == [1, 1, 1]
+    for row, other in zip(none, mixup):
+        assert row["row"].startswith(row["class"])
+        assert row["label"] == {row["class"]: 1}
+        assert other["partner"] == row["partner"]
+        partner = none[other["partner"]]["class"]
+        assert other["label"] == pytest.approx(
+            {row["class"]: other["lam"], partner: 1 - other["lam"]}
+        )
+
+
+def test_a_figure_has_room_for_some_policies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = " ".join(f"mixup:{i}" for i in range(1, 20_000))
+    assert run("--policies", many, "--out", tmp_path / "out") == 2
+    assert "A figure has room for 32" in capsys.readouterr().err
+
+
+def test_the_page_plays_sounds(sounds: Path, tmp_path: Path) -> None:
+    words = [sounds, "--policies", "mixup:1 none", "--rows", 2, "--seconds", 0.2]
+    assert run(*words, "--out", tmp_path) == 0
+    page = (tmp_path / "preview.html").read_text()
+    found = re.findall(r'<audio controls preload="none" src="data:audio/wav;base64,([^"]+)"', page)
+    clips = [wavfile.read(io.BytesIO(base64.b64decode(one))) for one in found]
+    assert len(clips) == 2 * (1 + 2)  # of each row itself and two policies
+    assert {rate for rate, _ in clips} == {8000}
+    assert (clips[0][1] == clips[2][1]).all()  # itself, as no policy leaves it
+    assert (clips[0][1] != clips[1][1]).any()
+
+
+def test_a_quiet_sound_is_drawn_as_high_as_a_loud_one_and_marked(sounds: Path) -> None:
+    batch = choose(open_source(str(sounds), seconds=0.2), 6, Mixing())
+    tops = np.abs(batch.x).max((1, 2))
+    both = pictures.Figure().subplots(1, 6)
+    for row, axes in enumerate(both):
+        panels.original(axes, batch, row, "own")
+        assert axes.get_ylim()[1] == pytest.approx(tops[row], rel=1e-3)
+    marks = [[text.get_text() for text in axes.texts] for axes in both]
+    assert marks == [
+        [f"x {tops.max() / top:.0f}"] if top < tops.max() / 1.5 else [] for top in tops
+    ]
+    assert sum(map(bool, marks)) == 2

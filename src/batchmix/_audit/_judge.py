@@ -27,7 +27,7 @@ def judge(
     """Does the work of `audit`; `options` are plain values, so that they can be saved."""
     stored = None if replay is None else load(replay)
     options = stored["options"] if stored else options
-    _check_options(options, accept)
+    check_options(options, accept)
     probe = Probe(array=array, **{name: options[name] for name in _PROBE})
     known = kinds(options["layout"], options["size"], options["batch"], options["classes"])
     checks = list(CHECKS.values())
@@ -89,7 +89,8 @@ def _rank(worst: Worst) -> tuple[bool, float]:
     return number > worst.limit, number
 
 
-def _check_options(options: Mapping[str, Any], accept: Iterable[str]) -> None:
+def check_options(options: Mapping[str, Any], accept: Iterable[str]) -> None:
+    """Refuse what cannot be run, before the code that is audited is even imported."""
     choices = {"call": list(CALLS), "labels": ["ids", "onehot"], "weight": ["own", "partner"]}
     wrong = [name for name, values in choices.items() if options[name] not in values]
     if wrong:

@@ -84,8 +84,7 @@ class Audit:
         files = {}
         for finding in self.findings:
             if finding.verdict == "found" and finding.kind is not None:
-                stem = finding.name.replace(",", "").replace(" ", "-")
-                files[finding.name] = path = Path(folder) / f"{stem}.npz"
+                files[finding.name] = path = file_of(folder, finding.name)
                 about = {
                     "format": FORMAT, "check": finding.name, "call": finding.call,
                     "number": finding.number, "kind": finding.kind.record(),
@@ -95,6 +94,11 @@ class Audit:
                 with path.open("wb") as file:
                     np.savez_compressed(cast(BinaryIO, file), **arrays)
         return files
+
+
+def file_of(folder: str | Path, check: str) -> Path:
+    """Where `Audit.save` writes the worst call of a check."""
+    return Path(folder) / f"{check.replace(',', '').replace(' ', '-')}.npz"
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -1,12 +1,55 @@
-"""Output files appear whole or not at all."""
+"""What a command gives: files that appear whole or not at all, words for people, JSON for programs.
+
+Results go to standard output, progress and errors to standard error.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
 
 from batchmix._errors import mix_error
+
+AsJson = Annotated[bool, Option("--json", help="One JSON document and nothing else.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Results alone: no progress, no notes.")]
+MOST_SEED = 2**63 - 1  # what every generator takes
+MOST_PIXELS = 4096  # of a side
+_STALE = 60.0  # seconds after which a part file of a dead process is litter
+
+
+def shown(name: object) -> str:
+    """A name from a file or a user, as it may be printed: control characters are escaped."""
+    text = str(name)
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """One document on standard output; a number that JSON does not know is null."""
+    print(json.dumps(_plain(document), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that are not finite as None, paths as text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inside) for inside in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def check_folder(out: Path) -> None:
@@ -24,11 +67,55 @@ def check_folder(out: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write beside `path` and rename, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write beside `path` and rename: a reader never sees half a file, nor does a power cut.
+
+    An OSError names the file; part files that a killed process left behind are removed.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(path)
+        _sync(path.parent)
+        _sweep(path)
+    except OSError as error:  # a full disk does not say which file did not fit
+        error.filename = str(path)
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
+
+
+def _sync(folder: Path) -> None:
+    """The new name is on the disk too, where folders can be opened."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+def _sweep(path: Path) -> None:
+    """Remove old part files of `path` whose process is gone; a new one may be another machine's."""
+    start = f".{path.name}."
+    for part in path.parent.iterdir():
+        pid = part.name.removeprefix(start)
+        if part.name.startswith(start) and pid.isdecimal() and not _alive(int(pid)):
+            with suppress(OSError):
+                if time.time() - part.stat().st_mtime > _STALE:
+                    part.unlink()
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process of this number runs on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 from batchmix import recipes
-from batchmix._errors import mix_error
-from batchmix.policies import CutMix, MixUp, Policy, Switch
+from batchmix._errors import MixError, mix_error
+from batchmix.cli.lab.rows import Kind
+from batchmix.losses import soft_cross_entropy
+from batchmix.pairing import Derangement, Pairing
+from batchmix.policies import CutMix, MixUp, Policy, Schedule, Sometimes, Switch
+from batchmix.recipes import Recipe
 
 
 class Form(NamedTuple):
@@ -29,37 +33,60 @@ FORMS: Mapping[str, Form] = {
     "cutmix": Form(CutMix, ("alpha",), "cutmix:1"),
     "switch": Form(_either, ("MixUp alpha", "CutMix alpha"), "switch:0.8,1.0"),
 }
-_EXAMPLES = {"none": "none", "smooth": "smooth:0.1"} | {k: f.example for k, f in FORMS.items()}
-KNOWN = ", ".join(_EXAMPLES.values())
+
+
+_RECIPES: Mapping[str, Recipe] = {
+    name.replace("_", "-"): value
+    for name, value in vars(recipes).items()
+    if isinstance(value, Recipe)
+}
+_EXAMPLES = (
+    {"none": "none", "smooth": "smooth:0.1"}
+    | {name: form.example for name, form in FORMS.items()}
+    | {"regmixup": "regmixup:10"}
+    | {name: name for name in _RECIPES}
+)
+KNOWN = ", ".join(text for name, text in _EXAMPLES.items() if name not in _RECIPES)
+RECIPES = ", ".join(_RECIPES)
+_OPTIONS = {"prob": "prob=0.5", "off": "off=90", "smooth": "smooth=0.1"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a comparison: a mixing policy (None: no mixing) and label smoothing."""
+    """An arm of a comparison: what it mixes (None: nothing), with whom, and what it minimises."""
 
     name: str = field(compare=False)
     policy: Policy | None = None
     smoothing: float = 0.0
+    pairing: Pairing = field(default_factory=Derangement)
+    loss: Callable[[Any, Any], Any] | None = None  # None: that of the task
+    clean: bool = False  # the loss of the unmixed batch is added
 
     @property
-    def kind(self) -> str:
-        """'mix', 'smooth' or 'none'."""
+    def kind(self) -> Literal["none", "smooth", "mix"]:
+        """What an arm is in a verdict."""
         if self.policy is not None:
             return "mix"
         return "smooth" if self.smoothing else "none"
 
 
 def parse(text: str, where: str = "--policies") -> list[Entry]:
-    """The entries in the order given; `where` is what the command calls them."""
-    entries = [_entry(word, where) for word in text.split()]
-    for i, entry in enumerate(entries):
-        if entry in entries[:i]:
+    """The entries in the order given; `where` is what the command calls them.
+
+    An entry is a name, a colon, its numbers, and options: ``mixup:0.8,prob=0.5,off=90,smooth=0.1``
+    mixes half of the rows, none from epoch 90 on, with label smoothing. Its `name` is its text.
+    """
+    entries: list[Entry] = []
+    for word in text.split():
+        entry = _entry(word, where)
+        if entry in entries:
             raise mix_error(
                 where,
                 f"{entries[entries.index(entry)].name!r} and {entry.name!r} are the same policy.",
                 "Each policy is compared once.",
                 f"Leave {entry.name!r} out.",
             )
+        entries.append(entry)
     return entries
 
 
@@ -68,41 +95,104 @@ def with_reference(entries: list[Entry]) -> list[Entry]:
     return entries if any(e.kind == "none" for e in entries) else [Entry("none"), *entries]
 
 
+def check_task(entries: Sequence[Entry], kind: Kind, where: str = "--policies") -> None:
+    """Numbers have no label smoothing, and no loss but the squared error."""
+    for entry in entries:
+        if kind == "numbers" and (entry.smoothing or entry.loss):
+            what = "smooths labels" if entry.smoothing else "has a loss for labels"
+            raise mix_error(
+                where,
+                f"{entry.name!r} {what}; the targets are numbers.",
+                "Numbers are blended, and the squared error is minimised.",
+                "Write for example 'none mixup:1 cutmix:1'.",
+            )
+
+
 def _entry(text: str, where: str) -> Entry:
     name, colon, rest = text.partition(":")
     if name not in _EXAMPLES:
         near = difflib.get_close_matches(name, _EXAMPLES, n=1, cutoff=0.4)
         raise mix_error(
             where,
-            f"got {text!r}.",
-            f"A policy is one of {KNOWN}.",
+            f"got {_short(text)}.",
+            f"A policy is one of {KNOWN}, or a recipe: {RECIPES}.",
             f"Did you mean {_EXAMPLES[near[0]]!r}?"
             if near
             else "Write for example 'none mixup:1'.",
         )
-    values = _numbers(where, text, rest.split(",") if colon else [], like=_EXAMPLES[name])
+    words = rest.split(",") if colon else []
+    numbers = [word for word in words if "=" not in word]
+    if name in _RECIPES or (name == "regmixup" and not numbers):
+        values = _numbers(where, text, numbers, like=name)
+    else:
+        values = _numbers(where, text, numbers, like=_EXAMPLES[name])
+    if words[: len(numbers)] != numbers:
+        raise _wrong_form(where, text, _EXAMPLES[name])
+    return _with_options(where, _plain(where, text, name, values), words[len(numbers) :])
+
+
+def _plain(where: str, text: str, name: str, values: list[float]) -> Entry:
+    """An entry without its options."""
     if name in FORMS:
         return Entry(text, FORMS[name].make(*values))
+    if name == "regmixup":
+        return Entry(text, MixUp(*(values or [10.0])), clean=True)
+    if name in _RECIPES:
+        recipe = _RECIPES[name]
+        loss = None if recipe.loss is soft_cross_entropy else recipe.loss
+        return Entry(text, recipe.policy, recipe.smoothing, recipe.pairing, loss)
     if name == "smooth":
         check_smoothing(f"{where} {text}", values[0])
     return Entry(text, smoothing=values[0] if values else 0.0)
 
 
-def _numbers(where: str, text: str, words: list[str], like: str) -> list[float]:
-    """The numbers after the colon: as many as `like` has, each > 0."""
+def _with_options(where: str, entry: Entry, words: Sequence[str]) -> Entry:
+    """The entry, mixed sometimes, up to an epoch, with label smoothing."""
+    given = dict[str, float]()
+    for word in words:
+        key, _, value = word.partition("=")
+        if key not in _OPTIONS or key in given or entry.policy is None:
+            raise _wrong_form(where, entry.name, "mixup:0.8," + ",".join(_OPTIONS.values()))
+        (given[key],) = _numbers(where, entry.name, [value], like=f"mixup:0.8,{_OPTIONS[key]}")
+    policy = entry.policy
+    if policy is None or not given:
+        return entry
+    smoothing, off = given.get("smooth", entry.smoothing), given.get("off")
+    check_smoothing(f"{where} {entry.name}", smoothing)
+    if "prob" in given:
+        policy = Sometimes(policy, given["prob"])
+    if off is not None:
+        if off != int(off):
+            raise _wrong_form(where, entry.name, f"mixup:0.8,{_OPTIONS['off']}")
+        policy = Schedule.off_after(policy, int(off))
+    return replace(entry, policy=policy, smoothing=smoothing)
+
+
+def _numbers(where: str, text: str, words: Sequence[str], like: str) -> list[float]:
+    """Numbers > 0: as many as `like` has."""
     try:
         values = [float(word) for word in words]
     except ValueError:
         values = [float("nan")]
-    count = len(like.partition(":")[2].split(",")) if ":" in like else 0
+    count = len(like.partition(":")[2].split(",")) if ":" in like and "=" not in like else 0
+    count = 1 if "=" in like else count
     if len(values) != count or not all(0 < value < float("inf") for value in values):
-        raise mix_error(
-            where,
-            f"got {text!r}.",
-            f"The form is {like!r}; alpha and smoothing are numbers > 0.",
-            f"Write for example 'none {like}'." if count else f"Write {like!r}.",
-        )
+        raise _wrong_form(where, text, like)
     return values
+
+
+def _wrong_form(where: str, text: str, like: str) -> MixError:
+    return mix_error(
+        where,
+        f"got {_short(text)}.",
+        f"The form is {like!r}; alpha and smoothing are numbers > 0.",
+        f"Write for example 'none {like}'." if ":" in like else f"Write {like!r}.",
+    )
+
+
+def _short(text: str) -> str:
+    """The text in quotes; a message does not repeat a novel."""
+    return repr(text if len(text) <= 80 else text[:80] + "...")
 
 
 def check_smoothing(where: str, smoothing: float) -> None:

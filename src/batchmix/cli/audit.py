@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._output import check_folder
-
-if TYPE_CHECKING:
-    from batchmix._audit._report import Audit
+from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
 
 _MAKERS = {  # framework: module, function that makes its array of NumPy's
     "torch": ("torch", "tensor"),
     "jax": ("jax.numpy", "asarray"),
     "tensorflow": ("tensorflow", "convert_to_tensor"),
 }
-_COLOURS = {"found": "bold red", "ok": "green", "accepted": "yellow"}
-
+_EXAMPLE = "Type for example: batchmix audit timm.data:Mixup --framework torch"
 
 Framework = Literal["numpy", "torch", "jax", "tensorflow"]
 
@@ -64,6 +61,8 @@ def audit(
     replay: Annotated[
         Path | None, Option(help="A file from --out: repeat that check on that kind of batch.")
     ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> int:
     """Check any mixing code: labels against pixels, dtypes, partners, inputs, seeds, NaN, ids.
 
@@ -73,23 +72,50 @@ def audit(
     if replay is not None:
         notes |= {name: value for name, value in _notes(replay).items() if target is None}
     if notes["target"] is None:
-        raise mix_error("audit", "got no target.", "It is module:callable.", "See --help.")
-    check_folder(out)
-    fn = build(notes["target"], _json("--args", notes["args"]))
+        raise mix_error("audit", "got no target.", "It is module:callable.", _EXAMPLE)
+    made_with = _json("--args", notes["args"])
+    options: dict[str, Any] = {
+        "call": call, "keys": _json("--keys", keys) if keys else None, "labels": labels,
+        "weight": weight, "classes": classes, "layout": layout, "batch": batch_size,
+        "calls": calls, "max_unmixed": max_unmixed,
+    }  # fmt: skip
+    _check(options, accept or (), out)
 
     import batchmix as bm
+    from batchmix._audit._report import file_of
+    from batchmix.cli.show.findings import document, print_findings
 
-    found = bm.audit(
-        fn, array=_maker(notes["framework"]), call=call,
-        keys=_json("--keys", keys) if keys else None, labels=labels, weight=weight,
-        classes=classes, layout=layout, batch=batch_size, calls=calls, max_unmixed=max_unmixed,
-        accept=accept or (), replay=replay,
-    )  # fmt: skip
-    _print(f"{notes['target']} {notes['args'] if notes['args'] != '{}' else ''}", found)
-    if replay is None:
-        for path in found.save(out, **notes).values():
-            print(path)
+    # what the code prints is no part of the document
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        try:
+            fn = build(notes["target"], made_with)
+            array = _maker(notes["framework"])
+            found = bm.audit(fn, array=array, accept=accept or (), replay=replay, **options)
+        except SystemExit as stop:  # else its code would be taken for that of the audit
+            raise mix_error(
+                "audit", f"{notes['target']} ends the program (exit code {stop.code}).",
+                "It is imported and called here.", "Audit a function that returns.",
+            ) from None  # fmt: skip
+    files = {} if replay else found.save(out, **notes)
+    for finding in found if replay is None else ():  # what an earlier audit found is gone
+        if finding.name not in files:
+            file_of(out, finding.name).unlink(missing_ok=True)
+    title = f"{notes['target']} {notes['args'] if notes['args'] != '{}' else ''}".rstrip()
+    if as_json:
+        print_json({"target": notes["target"], **document(found, files)})
+    else:
+        print_findings(title, found, quiet)
+        for path in files.values():
+            print(shown(path))
     return 1 if found.found else 0
+
+
+def _check(options: dict[str, Any], accept: Sequence[str], out: Path) -> None:
+    """Refuse what cannot be run before the code is imported."""
+    from batchmix._audit._judge import check_options
+
+    check_options(options | {"keys": options["keys"] or {"image": "", "label": ""}}, accept)
+    check_folder(out)
 
 
 def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
@@ -163,7 +189,7 @@ def _notes(replay: Path) -> dict[str, Any]:
 def _json(option: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise mix_error(
@@ -173,27 +199,3 @@ def _json(option: str, text: str) -> dict[str, Any]:
             """Write for example '{"alpha": 1}'.""",
         )
     return value
-
-
-def _print(title: str, found: Audit) -> None:
-    """A line per check, findings in red."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
-    for heading in ("check", "verdict", "worst", "where"):
-        table.add_column(heading, justify="right" if heading == "worst" else "left")
-    for finding in found:
-        accepted = finding.verdict == "found" and finding.name in found.accepted
-        verdict = "accepted" if accepted else finding.verdict
-        colour = _COLOURS.get(verdict, "dim")
-        table.add_row(
-            finding.name, f"[{colour}]{verdict}[/]", finding.number_text, escape(finding.where)
-        )
-    console = Console()
-    Console(width=max(console.width, 120)).print(table)
-    print(f"\n{len(found.found)} found" if found.found else "\nnothing found")

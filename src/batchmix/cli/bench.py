@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
+import math
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from batchmix._errors import mix_error
+from batchmix.cli._output import AsJson, Quiet, print_json
 
 if TYPE_CHECKING:
     from batchmix.policies import Policy
@@ -19,15 +21,21 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 Call = tuple[str, str, Callable[[], Any]]  # work, how, what is timed
 _LEAST, _MOST = 5, 101  # samples of each line
+_MOST_NUMBERS = 2**40  # no machine holds more
 
 
 def bench(
     shape: Annotated[str, Option(help="ROWSxCHANNELSxHEIGHTxWIDTH of the batch.")] = (
         "64x3x224x224"
     ),
-    threads: Annotated[int | None, Option(min=1, help="Default: as the kernel chooses.")] = None,
-    seconds: Annotated[float, Option(min=0.0, help="Per line, five samples at least.")] = 0.5,
-    as_json: Annotated[bool, Option("--json", help="JSON instead of a table.")] = False,
+    threads: Annotated[
+        int | None, Option(min=1, max=1024, help="Default: as the kernel chooses.")
+    ] = None,
+    seconds: Annotated[
+        float, Option(min=0.0, max=3600.0, help="Per line, five samples at least.")
+    ] = 0.5,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Time this machine's kernel: MixUp, CutMix, and both per row, on a float32 batch of NumPy.
 
@@ -41,11 +49,11 @@ def bench(
 
     backends.set_threads(threads)
     try:
-        kernel, lines = backends.kernels(), _measured(list(_calls(sizes)), seconds)
+        kernel, lines = backends.kernels(), _measured(list(_calls(sizes)), seconds, quiet)
     finally:
         backends.set_threads(None)
     if as_json:
-        print(json.dumps({"shape": sizes, "kernel": kernel, "lines": lines}, indent=2))
+        print_json({"shape": sizes, "kernel": kernel, "lines": lines})
     else:
         _print(f"{shape} float32, kernel {kernel['host']}, threads {threads or 'default'}", lines)
 
@@ -53,12 +61,14 @@ def bench(
 def _shape(text: str) -> Shape:
     """Rows, channels, height, width."""
     words = text.lower().split("x")
-    if len(words) != 4 or not all(word.isdecimal() and int(word) for word in words):
+    numbers = [int(word) if word.isdecimal() and len(word) < 10 else 0 for word in words]
+    if len(numbers) != 4 or not all(numbers) or math.prod(numbers) > _MOST_NUMBERS:
         raise mix_error(
-            "--shape", f"got {text!r}.", "It is ROWSxCHANNELSxHEIGHTxWIDTH, each >= 1.",
+            "--shape", f"got {text!r}.",
+            "It is ROWSxCHANNELSxHEIGHTxWIDTH, each >= 1, and three such batches fit into memory.",
             "Try --shape 64x3x224x224.",
         )  # fmt: skip
-    return tuple(map(int, words))
+    return tuple(numbers)
 
 
 def _calls(shape: Shape) -> Iterator[Call]:
@@ -97,8 +107,10 @@ def _of(name: str, policy: Policy, x: Any, work: Any, out: Any) -> Iterator[Call
     yield name, "new array, Mixer", lambda: outside((x, y))
 
 
-def _measured(calls: list[Call], seconds: float) -> list[dict[str, Any]]:
+def _measured(calls: list[Call], seconds: float, quiet: bool) -> list[dict[str, Any]]:
     """Medians; all calls in turn, round by round, so that noise meets all alike."""
+    if not quiet:
+        print(f"timing {len(calls)} lines, {seconds:g} s each ...", file=sys.stderr, flush=True)
     samples: list[list[float]] = [[] for _ in calls]
     for turn in range(_MOST):
         for (_, _, call), found in zip(calls, samples):

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from shutil import rmtree
+from typing import Annotated, Any, NamedTuple
 
-from typer import Argument, Option
+import numpy as np
+from typer import Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import check_folder, write
-from batchmix.cli._words import KNOWN, Entry, parse, with_reference
-from batchmix.cli.lab.verdict import Result, noise_name, verdict
+from batchmix.cli import _options as given
+from batchmix.cli._lock import locked
+from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
+from batchmix.cli._prepare import Prepared, choose, read
+from batchmix.cli._progress import Progress
+from batchmix.cli._stop import Stopped, stoppable
+from batchmix.cli._tally import Tally, named
+from batchmix.cli._words import KNOWN, parse, with_reference
+from batchmix.cli.lab.comparison import On, keep_best, run
+from batchmix.cli.lab.on_ray import check_ray
+from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.store import Store, configuration
 
-if TYPE_CHECKING:
-    from batchmix.cli.lab.data import Data
-    from batchmix.cli.lab.loop import Training
-
+# options that do not change what is found
+_SILENT = {"data", "seed", "workers", "jobs", "as_json", "quiet"}
 _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """One run of a comparison."""
-
-    noise: float
-    entry: Entry
-    seed: int
-
-
 def compare(
-    data: Annotated[
-        str, Argument(help="'digits', a folder of images, or a Hugging Face data set.")
-    ] = "digits",
+    data: given.DataName = "digits",
     policies: Annotated[
         str, Option(help=f"What to compare, of {KNOWN}; switch is MixUp or CutMix, half each.")
     ] = _POLICIES,
@@ -42,62 +42,196 @@ def compare(
         list[float] | None,
         Option(help="Share of wrong training labels; repeatable. digits: 0 and 0.4, else 0."),
     ] = None,
-    seeds: Annotated[int, Option(help="Runs of each policy, by seed 0, 1, ...")] = 5,
-    epochs: Annotated[int | None, Option(min=1, help="digits: 150, else 30.")] = None,
-    limit_train: Annotated[
-        int | None, Option(min=1, help="Training rows at most. digits: 600, else all.")
-    ] = None,
-    out: Annotated[Path, Option(help="Folder for report.json and compare.png.")] = Path(
-        "batchmix-compare"
-    ),
-    model: Annotated[
-        str | None, Option(help="mlp, convnet, resnet20, timm:NAME. digits: mlp, else convnet.")
-    ] = None,
-    batch_size: Annotated[int, Option(min=1)] = 64,
-    lr: Annotated[float, Option(help="Learning rate of SGD with momentum 0.9, cosine to 0.")] = 0.1,
-    image_size: Annotated[int | None, Option(min=1, help="Resize images to N x N.")] = None,
-    jobs: Annotated[int | None, Option(min=1, help="Processes. Default: one per core.")] = None,
-    accelerator: Annotated[str, Option(help="cpu, cuda, mps or auto.")] = "cpu",
+    seeds: Annotated[int, Option(min=1, help="Runs of each policy, by seed 0, 1, ...")] = 5,
+    out: Annotated[
+        Path, Option(help="Folder for trials.jsonl, report.json, report.html and compare.png.")
+    ] = Path("batchmix-compare"),
+    keep_best: Annotated[
+        bool, Option("--keep-best", help="Train the best policy's model again, into OUT/model.")
+    ] = False,
+    targets: given.Targets = None,
+    sound: given.Sound = None,
+    seconds: given.Seconds = None,
+    skip_bad: given.SkipBad = False,
+    limit_train: given.LimitTrain = None,
+    image_size: given.ImageSize = None,
+    model: given.Model = None,
+    pretrained: given.Pretrained = False,
+    finetune: given.Finetune = False,
+    epochs: given.Epochs = None,
+    batch_size: given.BatchSize = None,
+    accumulate: given.Accumulate = None,
+    optimizer: given.OptimizerName = None,
+    lr: given.Lr = None,
+    warmup: given.Warmup = None,
+    weight_decay: given.WeightDecay = None,
+    ema: given.Ema = None,
+    augment: given.AugmentName = None,
+    mix_on: given.MixOnName = None,
+    precision: given.Precision = None,
+    compile: given.Compile = False,
+    accelerator: given.Accelerator = None,
+    workers: given.Workers = None,
+    jobs: given.Jobs = None,
+    threads: given.Threads = 1,
+    on: Annotated[
+        On, Option(help="This machine, or a Ray cluster (its address: RAY_ADDRESS).")
+    ] = "local",
+    gpus_per_trial: Annotated[float, Option(min=0, help="With --on ray; may be 0.25.")] = 1.0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the same model under several policies and say whether mixing helps.
 
-    Same initial weights, same order of rows, several seeds; then a table, a verdict, report.json
-    and compare.png.
+    Same initial weights, same order of rows, several seeds; then tables and a verdict. Each trial
+    is kept when it ends: the same command goes on where it was stopped, and more seeds, policies or
+    label noise are added to what is there.
     """
-    digits = data == "digits"
+    options = dict(locals())
     entries = with_reference(parse(policies))
-    levels = _noise_levels(label_noise or ([0.0, 0.4] if digits else [0.0]))
-    if seeds < 1:
-        raise mix_error(
-            "--seeds", f"got {seeds}.", "It is a number of runs >= 1.", "Try --seeds 5."
-        )
+    levels = _noise_levels(label_noise or ([0.0, 0.4] if data == "digits" else [0.0]))
+    trials = [
+        Trial(entry.name, noise, seed)
+        for seed in range(seeds)
+        for noise in levels
+        for entry in entries
+    ]
     check_folder(out)
+    if on == "ray":
+        check_ray()
+    chosen = choose(options, entries)
+    command = _command(options, chosen)
+    progress = Progress(quiet)
+    try:
+        with stoppable(), locked(out), progress:
+            progress.say(command)
+            result = _train(trials, chosen, options, progress)
+            code = _show(result, command, options)
+    except Stopped as stopped:
+        print(f"batchmix: stopped; the same command goes on in {out}", file=sys.stderr)
+        code = stopped.code
+    raise SystemExit(code)
 
-    from batchmix.cli.lab.data import load
-    from batchmix.cli.lab.loop import Training, open_fabric
-    from batchmix.cli.lab.models import check_model
+
+class _Result(NamedTuple):
+    """What came of the trials, and why there are not more."""
+
+    prepared: Prepared
+    tally: Tally
+    stopped: int  # exit code of the signal, or 0
+
+
+def _train(
+    trials: Sequence[Trial], chosen: Prepared, options: Mapping[str, Any], progress: Progress
+) -> _Result:
+    """Run the trials that are not in the folder yet, until all are over or a signal comes."""
+    out, local = options["out"], options["on"] == "local"
+    Store(out, configuration(*chosen))  # another comparison's is refused before rows are read
+    cache = out / "cache" if local else None
+    skip_bad, seeds = options["skip_bad"], range(options["seeds"])
+    chosen = read(chosen, seeds, progress, skip_bad=skip_bad, cache=cache)
+    store = Store(out, configuration(*chosen))
+    tally = Tally(trials, store.outcomes.values(), chosen.training.epochs, chosen.data.task.kind)
+    stopped = 0
+    try:
+        run(
+            trials,
+            chosen.data,
+            chosen.training,
+            store=store,
+            on=options["on"],
+            jobs=options["jobs"],
+            threads=options["threads"],
+            limit_train=chosen.limit_train,
+            gpus_per_trial=options["gpus_per_trial"],
+            tell=progress.trials(tally),
+        )
+        if options["keep_best"] and tally.outcomes:
+            progress.say("training the best model again, to keep it")
+            keep_best(
+                tally.outcomes.values(),
+                *chosen,
+                folder=out / "model",
+                jobs=options["jobs"],
+                threads=options["threads"],
+            )
+    except Stopped as signal:
+        stopped = signal.code
+    progress.close()
+    if not stopped:
+        rmtree(out / "cache", ignore_errors=True)
+    return _Result(chosen, tally, stopped)
+
+
+def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
+    """Print what was found, write it, and name what failed; the exit code."""
+    from rich.console import Console
+
+    from batchmix.cli.show.report import Report, as_json, print_report, write_report
+
+    out, tally = options["out"], result.tally
+    failed = {named(trial): why for trial, why in tally.failed.items()}
+    if failed and not tally.outcomes:
+        trial, why = next(iter(failed.items()))
+        raise mix_error(
+            "trials",
+            f"all {len(failed)} failed; {trial}: {why.rstrip('.')}.",
+            "Nothing can be compared.",
+            "Mend it; the same command tries them again.",
+        )
+    config = _config(result, options) | {"failed": failed}
+    outcomes = [tally.outcomes[trial] for trial in tally.trials if trial in tally.outcomes]
+    report = Report(config, result.prepared.data.task, outcomes, len(tally.trials), command)
+    paths = [] if result.stopped else write_report(out, report)
+    if options["as_json"]:
+        print_json(as_json(report))
+    elif outcomes:
+        print_report(report, Console())
+        models = [out / "model"] if options["keep_best"] and not result.stopped else []
+        print("", *paths, *models, sep="\n")
+    for trial, why in failed.items():
+        print(f"batchmix: {shown(f'{trial} failed: {why}')}", file=sys.stderr)
+    if result.stopped or failed:
+        kept = f"{len(outcomes)} of {len(tally.trials)} trials are kept in {shown(out)}"
+        print(f"batchmix: {kept}; the same command goes on.", file=sys.stderr)
+    return result.stopped or bool(failed)
+
+
+def _config(result: _Result, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a report tells of the comparison besides its outcomes."""
     from batchmix.cli.lab.split import split
 
-    training = Training(
-        model=model or ("mlp" if digits else "convnet"),
-        epochs=epochs or (150 if digits else 30),
-        batch_size=batch_size,
-        lr=lr,
-        seed=0,
-    )
-    check_model(training.model)
-    open_fabric(accelerator=accelerator, devices=1)
-    limit_train = limit_train or (600 if digits else None)
-    loaded = load(data, image_size)
-    rows = {name: len(part) for name, part in vars(split(loaded, 0, limit_train)).items()}
+    data, training, limit_train = result.prepared
+    trials = result.tally.trials
+    config: dict[str, Any] = {
+        "data": data.name,
+        "fingerprint": data.fingerprint,
+        "arms": list(dict.fromkeys(trial.arm for trial in trials)),
+        "label_noise": sorted({trial.noise for trial in trials}),
+        "seeds": sorted({trial.seed for trial in trials}),
+        "limit_train": limit_train,
+        "training": asdict(training),
+        "on": options["on"],
+        "skipped": [list(each) for each in data.skipped],
+    }
+    if data.task.kind == "classes":
+        test = split(data, 0, limit_train).test
+        config["class_counts"] = np.bincount(test.y, minlength=data.task.outputs).tolist()
+    return config
 
-    trials = [_Trial(n, entry, seed) for n in levels for seed in range(seeds) for entry in entries]
-    workers = jobs or os.cpu_count() or 1
-    found = _gather(_run_all(trials, workers, loaded, training, limit_train, accelerator))
-    config = {"data": data, "policies": [entry.name for entry in entries], "label_noise": levels}
-    config |= vars(training) | {"limit_train": limit_train, "image_size": image_size}
-    config |= {"seed": list(range(seeds))}
-    _show(out, found, config, rows)
+
+def _command(options: Mapping[str, Any], chosen: Prepared) -> str:
+    """The command that repeats this one, with what the data decided spelled out."""
+    words = ["batchmix", "compare", chosen.data.name]
+    usual = {name: one.default for name, one in signature(compare).parameters.items()}
+    settled = dict(options) | asdict(chosen.training) | {"limit_train": chosen.limit_train}
+    for name, value in settled.items():
+        if name in _SILENT or value is None or value is False or value == usual.get(name):
+            continue
+        option = "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
+        each = value if isinstance(value, list) else [value]
+        words += [option] if value is True else [w for v in each for w in (option, str(v))]
+    return shlex.join(words)
 
 
 def _noise_levels(levels: Sequence[float]) -> list[float]:
@@ -111,99 +245,3 @@ def _noise_levels(levels: Sequence[float]) -> list[float]:
                 "Try --label-noise 0.4.",
             )
     return sorted(set(levels))
-
-
-def run_trial(
-    trial: _Trial, data: Data, training: Training, limit_train: int | None, accelerator: str
-) -> dict[str, float]:
-    """Train and measure once: a function of its arguments, in whatever process it runs."""
-    import torch
-
-    from batchmix.cli.lab import loop
-    from batchmix.cli.lab.split import corrupt, split
-
-    torch.set_num_threads(1)  # one core per process, and sums in one order
-    fabric = loop.open_fabric(accelerator=accelerator, devices=1)
-    training = replace(training, seed=trial.seed)
-    splits = split(data, trial.seed, limit_train)
-    labels, wrong = corrupt(splits.train.y, trial.noise, len(data.classes), trial.seed)
-    parts = loop.to_device(fabric, replace(splits, train=replace(splits.train, y=labels)))
-    run = loop.set_up(fabric, training, trial.entry, data)
-    for epoch in range(training.epochs):
-        loop.train_epoch(fabric, run, training, parts.train, epoch)
-    metrics = loop.evaluate(run, parts)
-    if wrong.any():
-        logits = loop.predict(run, parts.train.x).numpy()
-        metrics["memorised"] = memorised(logits, labels, wrong)
-    return metrics
-
-
-def memorised(logits: Any, labels: Any, wrong: Any) -> float:
-    """Share of the rows with a wrong label for which the model predicts that wrong label."""
-    return float((logits.argmax(1) == labels)[wrong].mean())
-
-
-def _run_all(
-    trials: list[_Trial], jobs: int, *shared: Any
-) -> Iterator[tuple[_Trial, dict[str, float]]]:
-    """All trials with their metrics, in the order of `trials`, with a progress bar."""
-    from joblib import Parallel, delayed
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        calls = (delayed(run_trial)(trial, *shared) for trial in trials)
-        metrics = Parallel(min(jobs, len(trials)), return_as="generator")(calls)
-        yield from zip(trials, progress.track(metrics, total=len(trials)), strict=True)
-
-
-def _gather(
-    runs: Iterator[tuple[_Trial, dict[str, float]]],
-) -> dict[float, list[Result]]:
-    """The results by level of noise, one per policy, their values in the order of seeds."""
-    found: dict[float, dict[str, Result]] = {}
-    for trial, metrics in runs:
-        name, kind = trial.entry.name, trial.entry.kind
-        result = found.setdefault(trial.noise, {}).setdefault(name, Result(name, kind))
-        for metric, value in metrics.items():
-            result.values.setdefault(metric, []).append(value)
-    return {noise: list(results.values()) for noise, results in found.items()}
-
-
-def _show(
-    out: Path, found: dict[float, list[Result]], config: dict[str, Any], rows: dict[str, int]
-) -> None:
-    """Print the tables and the verdict; write the report and the figure."""
-    from rich.console import Console
-
-    from batchmix.cli.show.figure import figure
-    from batchmix.cli.show.report import NOTE, as_json, table
-
-    verdicts = [
-        verdict(f"{noise_name(noise)}, {config['epochs']} epochs", results)
-        for noise, results in found.items()
-    ]
-    title = (
-        f"{config['data']}, {config['model']}, {rows['train']} training rows, "
-        f"{config['epochs']} epochs, {len(config['seed'])} seeds"
-    )
-    console = Console()
-    wide = Console(width=max(console.width, 100))  # a table that is cut off helps nobody
-    print(title)
-    for noise, results in found.items():
-        console.print()
-        wide.print(table(noise, results))
-    console.print(f"\n{NOTE}\n", style="dim", highlight=False)
-    for sentence in verdicts:
-        console.print(sentence, highlight=False)
-    print()
-    write(out / "compare.png", figure(title, found))
-    write(out / "report.json", as_json(config, rows, found, verdicts))
-    print(out / "compare.png", out / "report.json", sep="\n")

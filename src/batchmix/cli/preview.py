@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from batchmix._errors import mix_error
 from batchmix.cli._mixing import Mixing, Pairs, Per
-from batchmix.cli._output import check_folder, write
-from batchmix.cli._words import KNOWN, parse
+from batchmix.cli._output import (
+    MOST_PIXELS,
+    MOST_SEED,
+    AsJson,
+    Quiet,
+    check_folder,
+    print_json,
+    shown,
+    write,
+)
+from batchmix.cli._words import KNOWN, Entry, parse
+
+if TYPE_CHECKING:
+    from batchmix.cli.show.shown import Batch, Shown
 
 _DEFAULT = "switch:0.8,1.0"
+_MOST_POLICIES = 32  # lines of a figure
 
 
 def preview(
@@ -36,45 +52,92 @@ def preview(
     prob: Annotated[float, Option(help="Probability of mixing at all.")] = 1.0,
     per: Annotated[Per, Option(help="One draw per row, pair or batch.")] = "row",
     pairing: Annotated[Pairs, Option(help="Who is whose partner.")] = "derangement",
-    seed: Annotated[int, Option(min=0, help="Of the plan.")] = 0,
-    step: Annotated[int, Option(min=0, help="Of the plan: the number of the batch.")] = 0,
+    seed: Annotated[int, Option(min=0, max=MOST_SEED, help="Of the plan.")] = 0,
+    step: Annotated[
+        int, Option(min=0, max=MOST_SEED, help="Of the plan: the number of the batch.")
+    ] = 0,
     image_size: Annotated[
-        int | None, Option("--image-size", "--size", min=1, help="Resize images to N x N.")
+        int | None,
+        Option("--image-size", "--size", min=1, max=MOST_PIXELS, help="Resize images to N x N."),
     ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
     ] = None,
     out: Annotated[Path, Option(help="Folder for the figures.")] = Path("batchmix-preview"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show what a policy does to your images or sounds: cells, boxes, soft labels, and alpha.
 
     Nothing is trained. Writes rows.png, labels.png, alpha.png (if a policy has an alpha), and
-    preview.html with all of them inside.
+    preview.html with all of them inside. Those of an earlier call are replaced.
     """
-    entries = parse(" ".join(policies or [_DEFAULT]))
+    words = " ".join(policies or [_DEFAULT])
+    if len(words.split()) > _MOST_POLICIES:
+        raise mix_error(
+            "--policies", f"got {len(words.split())} policies.",
+            f"A figure has room for {_MOST_POLICIES}.", "Look at fewer at a time.",
+        )  # fmt: skip
+    entries = parse(words)
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
-    from batchmix.cli.lab.source import open_source
-    from batchmix.cli.show import pictures
-    from batchmix.cli.show.page import page
-    from batchmix.cli.show.shown import choose
+    from batchmix.cli.show.shown import choose, open_source
 
-    batch = choose(open_source(data, image_size, seconds), rows, mixing, first)
-    title = f"{data}, seed {seed}" + (f", step {step}" if step else "")
-    figures = {"rows.png": pictures.rows(title, [batch.show(entry) for entry in entries])}
-    if pictures.varied(entries):
-        figures["alpha.png"] = pictures.alphas(title, batch, entries)
-    figures["labels.png"] = pictures.labels(title, batch, entries)
+    source = open_source(data, image_size, seconds)
+    for note in () if quiet else source.data.notes:
+        print(f"{shown(data)}: {note}", file=sys.stderr)
+    batch = choose(source, rows, mixing, first)
+    done = [batch.show(entry) for entry in entries]
     options = {
         "policies": " ".join(e.name for e in entries), "rows": rows, "first": first, "prob": prob,
         "per": per, "pairing": pairing, "seed": seed, "step": step, "image-size": image_size,
         "seconds": seconds,
     }  # fmt: skip
-    files = figures | {"preview.html": page(title, command(data, options), figures)}
+    again = command(data, options)
+    title = f"{shown(data)}, seed {seed}" + (f", step {step}" if step else "")
+    files = _drawn(title, again, batch, entries, done)
     for name, content in files.items():
         write(out / name, content)
-        print(out / name)
+    if "alpha.png" not in files:  # an earlier call's would be taken for this one's
+        (out / "alpha.png").unlink(missing_ok=True)
+    if as_json:
+        names = [source.data.train.names[i] for i in source.choose(rows, first)]
+        found = {"command": again, "policies": [_document(one, names) for one in done]}
+        print_json(found | {"files": [out / name for name in files]})
+    else:
+        print(*(shown(out / name) for name in files), sep="\n")
+
+
+def _drawn(
+    title: str, again: str, batch: Batch, entries: Sequence[Entry], done: Sequence[Shown]
+) -> dict[str, bytes]:
+    """The figures, and the page with all of them."""
+    from batchmix.cli.show import pictures
+    from batchmix.cli.show.page import page
+
+    figures = {"rows.png": pictures.rows(title, done)}
+    if pictures.varied(entries):
+        figures["alpha.png"] = pictures.alphas(title, batch, entries)
+    figures["labels.png"] = pictures.labels(title, batch, entries)
+    sounds = done if batch.source.form == "wave" else ()
+    return figures | {"preview.html": page(title, again, figures, sounds)}
+
+
+def _document(one: Shown, names: Sequence[str]) -> dict[str, Any]:
+    """What a policy does to the rows, for programs; partners are numbers of these rows."""
+    batch, classes = one.batch, one.batch.source.classes
+    rows = [
+        {
+            "row": names[i],
+            "class": classes[int(batch.y[i])],
+            "partner": int(one.plan.partner[i]),
+            "lam": float(one.plan.lam[i]),
+            "label": {classes[k]: float(soft[k]) for k in soft.nonzero()[0]},
+        }
+        for i, soft in enumerate(one.soft)
+    ]
+    return {"policy": one.name, "rows": rows}
 
 
 def command(data: str, options: dict[str, object]) -> str:

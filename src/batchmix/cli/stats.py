@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
 from batchmix.cli._mixing import PAIRINGS, Pairs
-from batchmix.cli._output import check_folder, write
+from batchmix.cli._output import MOST_SEED, AsJson, Quiet, check_folder, print_json, write
 from batchmix.cli._words import KNOWN, parse
 
 if TYPE_CHECKING:
     from batchmix._stats import Stats
 
+_MOST_CELLS, _MOST_ROWS, _MOST_POLICIES = 65536, 10_000_000, 64
+_BINS = 12  # of the histogram in the table, so that it fits 80 columns
+
 
 def stats(
     policies: Annotated[
         list[str],
-        Argument(metavar="POLICY...", help=f"As for compare: {KNOWN}."),
+        Argument(metavar="POLICY", help=f"As for compare: {KNOWN}."),
     ],
     size: Annotated[str, Option(help="Cells: N for N x N, HxW, or DxHxW.")] = "32",
     pairing: Annotated[Pairs, Option(help="Who is whose partner.")] = "derangement",
-    batch_size: Annotated[int, Option(min=1)] = 64,
+    batch_size: Annotated[int, Option(min=1, help="Rows of a plan.")] = 64,
     batches: Annotated[int, Option(min=1, help="Plans that are drawn.")] = 1024,
-    seed: Annotated[int, Option(min=0)] = 0,
+    seed: Annotated[int, Option(min=0, max=MOST_SEED, help="Of the plans.")] = 0,
     margin: Annotated[
         float, Option(min=0.0, max=0.5, help="Own weights this close to 0 or 1 are nearly unmixed.")
     ] = 0.05,
     out: Annotated[Path, Option(help="Folder for stats.png.")] = Path("batchmix-stats"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Count what settings really do: pasted share, unmixed rows, own partners, weights.
 
     Nothing is trained and no data is read. Prints a table and writes stats.png.
     """
-    entries = parse(" ".join(policies), "POLICY")
-    cells = _cells(size)
+    words = " ".join(policies)
+    _check_count("POLICY", len(words.split()), _MOST_POLICIES, "policies")
+    entries, cells = parse(words, "POLICY"), _cells(size)
+    _check_count("--batches", batches * batch_size, _MOST_ROWS, "rows")
     check_folder(out)
 
     import batchmix as bm
@@ -52,9 +59,41 @@ def stats(
         f"{' x '.join(map(str, cells.values()))} cells, {batches} batches of {batch_size}, "
         f"{pairing}"
     )
-    _print(title, found)
     write(out / "stats.png", histograms(title, found))
-    print(out / "stats.png")
+    if as_json:
+        how = {"size": cells, "batches": batches, "batch_size": batch_size, "pairing": pairing}
+        how |= {"seed": seed, "margin": margin}
+        counted = [{"policy": name} | _numbers(one) for name, one in found.items()]
+        print_json(how | {"policies": counted, "files": [out / "stats.png"]})
+    else:
+        _print(title, found, quiet)
+        print(out / "stats.png")
+
+
+def _numbers(found: Stats) -> dict[str, Any]:
+    """Shares of 0..1, as in the table."""
+    low, middle, high = found.quantiles(0.05, 0.5, 0.95)
+    return {
+        "pasted": found.pasted,
+        "own_weight": {"5": low, "50": middle, "95": high},
+        "unmixed": found.unmixed,
+        "own_partner": found.self_pairs,
+        "empty_box": found.empty,
+        "left_alone": found.alone,
+        "nearly_unmixed": found.nearly,
+        "histogram": found.histogram().tolist(),
+    }
+
+
+def _check_count(option: str, count: int, most: int, what: str) -> None:
+    """All that is asked for fits into memory and into one figure."""
+    if count > most:
+        raise mix_error(
+            option,
+            f"that makes {count:,} {what}.",
+            f"At most {most:,} are counted.",
+            "Ask for less.",
+        )
 
 
 def _cells(text: str) -> dict[str, int]:
@@ -63,43 +102,48 @@ def _cells(text: str) -> dict[str, int]:
         numbers = [int(word) for word in text.lower().split("x")]
     except ValueError:
         numbers = []
-    if not 1 <= len(numbers) <= 3 or min(numbers) < 1:
+    if not 1 <= len(numbers) <= 3 or not all(1 <= n <= _MOST_CELLS for n in numbers):
         raise mix_error(
-            "--size", f"got {text!r}.", "It is N, HxW or DxHxW, each >= 1.", "Try --size 32."
-        )
+            "--size", f"got {text!r}.", f"It is N, HxW or DxHxW, each 1..{_MOST_CELLS}.",
+            "Try --size 32.",
+        )  # fmt: skip
     numbers = numbers * 2 if len(numbers) == 1 else numbers
     return dict(zip("DHW"[-len(numbers) :], numbers))
 
 
-def _print(title: str, found: dict[str, Stats]) -> None:
-    """A line per policy."""
+def _print(title: str, found: dict[str, Stats], quiet: bool) -> None:
+    """A line per policy, and what the columns are."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False,
+        padding=0,
+    )  # fmt: skip
     headings = (
-        "policy\n", "pasted\n%", "own weight\n5 %..50 %..95 %", "unmixed\n%", "own\npartner",
-        "empty\nbox", "nearly\nunmixed", "own weight\n0 .. 1",
+        "policy\n", "pasted\n%", "own weight\n5 %..50 %..95 %", "unmixed\n%", "own\npair",
+        "empty\nbox", "nearly\n%", "own weight\n0 .. 1",
     )  # fmt: skip
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == headings[0] else "right")
+        left = heading == headings[0]
+        table.add_column(heading, justify="left" if left else "right", overflow="fold")
     for name, s in found.items():
         low, middle, high = s.quantiles(0.05, 0.5, 0.95)
         shares = (s.unmixed, s.self_pairs, s.empty, s.nearly)
         table.add_row(
             name, f"{100 * s.pasted:.1f}", f"{low:.2f}..{middle:.2f}..{high:.2f}",
-            *(f"{100 * share:.1f}" for share in shares), s.sparkline(),
+            *(f"{100 * share:.1f}" for share in shares), s.sparkline(_BINS),
         )  # fmt: skip
     console = Console()
-    Console(width=max(console.width, 110)).print(table)  # a table that is cut off helps nobody
-    console.print(
-        "\npasted: mean weight of the partner. unmixed: own weight 1, among them own partners and "
-        f"empty boxes. nearly unmixed: own weight within {s.margin:g} of 0 or 1.\n",
-        style="dim", highlight=False,
-    )  # fmt: skip
+    console.print(table)
+    if not quiet:
+        console.print(
+            "\npasted: mean weight of the partner. unmixed: own weight 1, among them rows that are "
+            "their own pair or whose box is empty. nearly: mixed, own weight within "
+            f"{s.margin:g} of 0 or 1.\n",
+            style="dim", highlight=False,
+        )  # fmt: skip
 
 
 def histograms(title: str, found: dict[str, Stats]) -> bytes:

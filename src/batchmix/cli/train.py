@@ -58,9 +58,9 @@ def train(
 
     from batchmix.cli.lab import checkpoint as checkpoints
     from batchmix.cli.lab import loop
-    from batchmix.cli.lab.data import load
+    from batchmix.cli.lab.data import open_data
     from batchmix.cli.lab.models import check_model
-    from batchmix.cli.lab.split import split
+    from batchmix.cli.lab.split import checked, split
     from batchmix.pairing import Reverse
 
     check_model(model)
@@ -70,7 +70,7 @@ def train(
     state = checkpoints.begin(checkpoint, config, resume)
     fabric.launch()
 
-    loaded = load(data, image_size)
+    loaded = checked(open_data(data), [seed], limit_train)
     parts = loop.to_device(fabric, split(loaded, seed, limit_train))
     run = loop.set_up(fabric, training, Entry("train", policy, smoothing), loaded, Reverse())
     if resume:

@@ -8,7 +8,12 @@ from typing import Annotated
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.source import Source, is_sound, open_source
+from batchmix.cli._output import MOST_PIXELS
+from batchmix.cli.lab.data import open_data
+from batchmix.cli.lab.data.folders import scan
+from batchmix.cli.lab.data.names import printable
+from batchmix.cli.lab.rows import Data
+from batchmix.cli.show.shown import Source
 
 
 def explore(
@@ -20,7 +25,8 @@ def explore(
         int | None, Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
     ] = None,
     image_size: Annotated[
-        int | None, Option("--image-size", "--size", min=1, help="Resize images to N x N.")
+        int | None,
+        Option("--image-size", "--size", min=1, max=MOST_PIXELS, help="Resize images to N x N."),
     ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
@@ -53,10 +59,8 @@ def open_sources(
     data: list[str], image_size: int | None = None, seconds: float | None = None
 ) -> dict[str, Source]:
     """Digits and the folders given, by the names under which the page shows them."""
-    sources = {"digits": open_source("digits")}
-    for name in data:
-        if name == "digits":
-            continue
+    folders = [name for name in data if name != "digits"]
+    for name in folders:
         if not Path(name).expanduser().is_dir():
             raise mix_error(
                 "DATA",
@@ -64,7 +68,9 @@ def open_sources(
                 "The page shows folders on this machine, and the digits.",
                 "Pass a folder that holds train/CLASS/* or CLASS/*.",
             )
-        source = _open(name, image_size, seconds)
+    opened = {name: _open(name, image_size, seconds) for name in folders}
+    sources = {"digits": Source(open_data("digits"))}  # last, as it takes a second
+    for name, source in opened.items():
         short = Path(name).expanduser().resolve().name
         sources[short if short not in sources else name] = source
     return sources
@@ -72,19 +78,21 @@ def open_sources(
 
 def _open(name: str, image_size: int | None, seconds: float | None) -> Source:
     """One folder. Its first rows are read, so that errors are told before the page opens."""
-    sound = is_sound(Path(name).expanduser())
-    source = open_source(name, None if sound else image_size, seconds if sound else None)
-    _check_inside(Path(name).expanduser().resolve(), source)
+    folder = Path(name).expanduser()
+    sound = scan(str(folder)).media == "sound"
+    data = open_data(name, sound="wave", seconds=seconds) if sound else open_data(name)
+    source = Source(data, None if sound else image_size)
+    _check_inside(folder.resolve(), data)
     source.read(source.choose(16))
     return source
 
 
-def _check_inside(top: Path, source: Source) -> None:
+def _check_inside(top: Path, data: Data) -> None:
     """Refuse links to files outside of the folder that was given."""
-    for file in source.files:
-        if not (source.folder / file).resolve().is_relative_to(top):
+    for file in data.train.names:
+        if not Path(data.root, file).resolve().is_relative_to(top):
             raise mix_error(
-                f"DATA {source.folder / file}",
+                f"DATA {printable(f'{data.root}/{file}')}",
                 "it is a link to a file outside of the folder.",
                 "The page shows files inside the folders given, and no others.",
                 "Copy the file into the folder, or give the one that holds all files.",

@@ -17,7 +17,7 @@ from batchmix._errors import MixError, mix_error
 from batchmix.cli._words import FORMS
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import CHOICES, RANGES, View
-from batchmix.cli.lab.source import Source
+from batchmix.cli.show.shown import Source
 
 _NAMES = [field.name for field in fields(View)]
 _TITLE = (

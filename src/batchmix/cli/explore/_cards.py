@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import batchmix as bm
 from batchmix.cli.show.shown import Part, Shown
+from batchmix.cli.show.sounds import player
 
 _BINS = 24
 
@@ -38,7 +39,7 @@ def cards(one: Shown, own: Sequence[str]) -> str:
             f"<figcaption>{name}</figcaption></figure>"
             for kind, name, inside in cells
         )
-        audio = _audio(one.mixed[row], one.batch.source.rate) if form == "wave" else ""
+        audio = player(one.mixed[row], one.batch.source.data.rate) if form == "wave" else ""
         found.append(
             f'<article class="card" data-row="{row}"><div class="cells">{figures}</div>'
             f"{_label(one.parts(row))}{audio}</article>"
@@ -103,16 +104,6 @@ def _wave(x: NDArray[Any], rows: NDArray[Any]) -> str:
         f'<svg class="wave" viewBox="0 0 {len(columns)} 100" preserveAspectRatio="none">'
         f'<path d="{line}"/></svg>'
     )
-
-
-def _audio(x: NDArray[Any], rate: int) -> str:
-    """A player of a clip, with its samples unchanged."""
-    from scipy.io import wavfile
-
-    content = io.BytesIO()
-    wavfile.write(content, rate, x)
-    data = base64.b64encode(content.getvalue()).decode()
-    return f'<audio controls preload="none" src="data:audio/wav;base64,{data}"></audio>'
 
 
 def _box(one: Shown, row: int) -> str:

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 import batchmix as bm
 from batchmix.cli._mixing import PAIRINGS
 from batchmix.cli.explore._view import View
-from batchmix.cli.lab.source import Source
 from batchmix.cli.preview import command
-from batchmix.cli.show.shown import LAYOUTS, Batch
+from batchmix.cli.show.shown import LAYOUTS, Batch, Source
 
 
 def command_of(view: View, source: Source) -> str:
     """`batchmix preview` with the options of a view."""
     options = {"policies": view.entry.name, "rows": view.rows, "first": view.first}
-    size = {"image": "image-size", "wave": "seconds"}[source.form]
-    return command(source.name, options | vars(view.mixing) | {size: source.shape})
+    options |= vars(view.mixing)
+    if source.form == "wave":
+        options["seconds"] = source.data.seconds
+    else:
+        options["image-size"] = source.image_size
+    return command(source.data.name, options)
 
 
 def code_of(view: View, batch: Batch) -> str:
@@ -27,7 +30,7 @@ def code_of(view: View, batch: Batch) -> str:
     size = ", ".join(f'"{axis}": {n}' for axis, n in batch.size.items())
     step = f", step={view.step}" if view.step else ""
     numbers = source.choose(view.rows, view.first).tolist()
-    imports, load = _digits(numbers) if source.name == "digits" else _files(source, numbers)
+    imports, load = _digits(numbers) if source.data.name == "digits" else _files(source, numbers)
     return f"""# batchmix {bm.__version__}
 {imports}
 
@@ -63,27 +66,27 @@ y = digits.target[rows]
 
 def _files(source: Source, numbers: Sequence[int]) -> tuple[str, str]:
     """Imports, and the lines that read some files of a folder."""
+    data, side = source.data, source.image_size
     imports = "from pathlib import Path\n\nimport numpy as np\n"
-    head = f"""folder = Path({_text(str(source.folder))})
-{_list("files", [source.files[i] for i in numbers])}
+    head = f"""folder = Path({_text(str(data.root))})
+{_list("files", [data.train.names[i] for i in numbers])}
 {_list("classes", source.classes)}
 """
     if source.form == "image":
-        size = f".resize(({source.shape}, {source.shape}))" if source.shape else ""
-        imports += "from PIL import Image"
-        body = f"""images = [Image.open(folder / file).convert("RGB"){size} for file in files]
-x = np.stack([np.asarray(image) for image in images])
+        size = f".resize(({side}, {side}))" if side else ""
+        imports += "from PIL import Image, ImageOps"
+        body = f"""images = [ImageOps.exif_transpose(Image.open(folder / file)) for file in files]
+x = np.stack([np.asarray(image.convert("RGB"){size}) for image in images])
 """
     else:
         imports += "from scipy.io import wavfile"
         body = "clips = [wavfile.read(folder / file)[1] for file in files]\n"
         body += "clips = [clip.reshape(len(clip), -1) for clip in clips]  # [T, channels]\n"
-        if source.shape is not None:
-            body += f"""cells = {max(1, round(source.shape * source.rate))}
+        body += f"""cells = {round((data.seconds or 0) * data.rate)}
 clips = [np.pad(clip[:cells], ((0, max(0, cells - len(clip))), (0, 0))) for clip in clips]
 """
         body += "x = np.stack(clips)\n"
-    ids = 'y = np.array([classes.index(file.split("/")[0]) for file in files])\n'
+    ids = 'y = np.array([classes.index(file.split("/")[-2]) for file in files])\n'
     return imports, head + body + ids
 
 

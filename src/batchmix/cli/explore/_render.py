@@ -14,8 +14,7 @@ from batchmix._errors import mix_error
 from batchmix.cli.explore._cards import cards, drawing, spread
 from batchmix.cli.explore._code import code_of, command_of
 from batchmix.cli.explore._view import View
-from batchmix.cli.lab.source import Source
-from batchmix.cli.show.shown import Batch, Shown
+from batchmix.cli.show.shown import Batch, Shown, Source
 from batchmix.cli.show.shown import lam as lam_of_many
 
 

@@ -1,180 +1,276 @@
-"""Setting up, training for an epoch, and evaluating: used by every command that trains."""
+"""Setting up, training for an epoch, and predicting: used by every command that trains."""
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import BatchSampler, DistributedSampler
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 import batchmix as bm
-from batchmix import metrics
 from batchmix._errors import mix_error
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.data import Data
-from batchmix.cli.lab.models import build
-from batchmix.cli.lab.split import Splits
-from batchmix.fields import Image, Labels
-from batchmix.losses import soft_cross_entropy
-from batchmix.pairing import Derangement, Pairing
+from batchmix.cli.lab.engine import Fabric
+from batchmix.cli.lab.feed import Batch, Feed, moments, prepare
+from batchmix.cli.lab.models import build, head, not_decayed
+from batchmix.cli.lab.rows import Form, Kind, Rows, Task
+from batchmix.cli.lab.training import Training
+from batchmix.fields import Audio, Image, Labels
+from batchmix.losses import soft_binary_cross_entropy, soft_cross_entropy
+
+_LOSSES: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {
+    "classes": soft_cross_entropy,
+    "labels": soft_binary_cross_entropy,
+    "numbers": nn.functional.mse_loss,
+}
+_BODY = 0.1  # the rate of all but the head when fine-tuning, times that of the head
 
 
-@dataclass(frozen=True)
-class Training:
-    """How a model is trained; the same for every policy."""
+class Scale(NamedTuple):
+    """What a model sees and gives is standardised by these."""
 
-    model: str
-    epochs: int
-    batch_size: int  # rows per device
-    lr: float  # of the first step; a cosine takes it to 0
-    seed: int  # of the weights, the order of rows, dropout and mixing
-
-    def __post_init__(self) -> None:
-        if not 0 < self.lr < math.inf:
-            raise mix_error("--lr", f"got {self.lr}.", "It is a number > 0.", "Try --lr 0.1.")
+    mean: list[float]  # of rows, per channel
+    std: list[float]
+    center: Tensor  # of targets, [K] on the host: 0 and 1 but for numbers
+    spread: Tensor
 
 
-class Tensors(NamedTuple):
-    """Images and labels on the device."""
+@dataclass
+class Run:
+    """A model in training, and all that decides what the next step does."""
 
-    x: Tensor  # float32 [N, C, H, W], normalised
-    y: Tensor  # int64 [N]
-
-
-class Parts(NamedTuple):
-    """What a run trains on, fits the temperature on, and is measured on."""
-
-    train: Tensors
-    calibration: Tensors
-    test: Tensors
-
-
-class Run(NamedTuple):
-    """Everything that changes while training, except the epoch."""
-
-    model: Any  # nn.Module, set up by Fabric
+    fabric: Fabric
+    training: Training
+    entry: Entry
+    task: Task
+    form: Form
+    scale: Scale
+    module: nn.Module  # holds the weights
+    model: Any  # the same, set up by Fabric
     optimizer: Any  # torch.optim.Optimizer, set up by Fabric
     mixer: bm.Mixer
+    average: AveragedModel | None
+    total: Tensor  # sum of the losses of the steps of this epoch
+
+    @property
+    def measured(self) -> nn.Module:
+        """The model that is measured and kept: the average where there is one."""
+        return self.module if self.average is None else cast(nn.Module, self.average.module)
 
 
-def open_fabric(**options: Any) -> Fabric:
-    """A Lightning Fabric for the device, precision and processes."""
-    try:
-        return Fabric(**options)
-    except Exception as error:  # Fabric raises ValueError, TypeError and its own kinds
-        raise mix_error(
-            ", ".join(f"--{name} {value}" for name, value in options.items()),
-            f"Lightning Fabric says: {str(error).rstrip('.')}.",
-            "The machine must have what is asked for.",
-            "Try --accelerator cpu --devices 1.",
-        ) from None
+def scale_of(rows: Rows, task: Task, form: Form, training: Training) -> Scale:
+    """The scale of training rows."""
+    mean, std = moments(rows, form, training)
+    center, spread = torch.zeros(task.outputs), torch.ones(task.outputs)
+    if task.kind == "numbers":
+        y = torch.from_numpy(np.asarray(rows.y, np.float64))
+        center, spread = y.mean(0).float(), y.std(0, correction=0).clamp_min(1e-12).float()
+    return Scale(mean, std, center, spread)
 
 
-def to_device(fabric: Fabric, splits: Splits) -> Parts:
-    """All rows as float NCHW, normalised by the training rows' mean and spread per channel."""
+def shape_of(rows: Rows, form: Form, training: Training) -> tuple[int, ...]:
+    """What a model sees of a row, channels first."""
+    *size, channels = rows[0].shape
+    if form == "image" and training.image_size:
+        size = [training.image_size] * 2
+    return (channels, *size)
 
-    def grid(x: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(x.copy()).permute(0, 3, 1, 2).float()
 
-    std, mean = torch.std_mean(grid(splits.train.x), (0, 2, 3), keepdim=True)
-    return Parts(
-        *(
-            Tensors(
-                fabric.to_device((grid(images.x) - mean) / std.clamp_min(1e-3)),
-                fabric.to_device(torch.from_numpy(images.y.copy())),
-            )
-            for images in (splits.train, splits.calibration, splits.test)
-        )
+def mixer_of(entry: Entry, form: Form, task: Task, training: Training, rank: int) -> bm.Mixer:
+    """The mixer of an arm, for rows as they are where it mixes. Log-mels are cut along time."""
+    device = {"image": "NCHW", "mel": "NCFT", "wave": "NCT"}
+    workers = {"image": "NHWC", "mel": "NFTC", "wave": "NTC"}
+    layout = (device if training.mix_on == "device" else workers)[form]
+    classes = task.outputs if task.kind == "classes" else None
+    return bm.Mixer(
+        entry.policy,
+        {
+            0: Image(layout) if form == "image" else Audio(layout),
+            1: Labels(classes, smoothing=entry.smoothing),
+        },
+        pairing=entry.pairing,
+        seed=training.seed,
+        rank=rank,
+        axes="HW" if form == "image" else "T",
+        inplace=training.mix_on == "device" and not entry.clean,
     )
 
 
 def set_up(
-    fabric: Fabric, training: Training, entry: Entry, data: Data, pairing: Pairing | None = None
+    fabric: Fabric,
+    training: Training,
+    entry: Entry,
+    task: Task,
+    form: Form,
+    shape: tuple[int, ...],
+    scale: Scale,
 ) -> Run:
-    """A new model, its optimizer and the mixer. Only the mixer depends on the entry."""
-    classes = len(data.classes)
-    model = build(training.model, data.image, classes, training.seed)
-    optimizer = torch.optim.SGD(model.parameters(), training.lr, momentum=0.9)
-    mixer = bm.Mixer(
-        entry.policy,
-        {0: Image("NCHW"), 1: Labels(classes, smoothing=entry.smoothing)},
-        pairing=pairing or Derangement(),
-        seed=training.seed,
-        rank=fabric.global_rank,
-    )
+    """A new model, its optimizer and the mixer. Only mixer and loss depend on the entry."""
+    if entry.clean and training.mix_on == "workers":
+        raise mix_error(
+            "--mix-on",
+            f"got workers with {entry.name!r}.",
+            "It needs each batch unmixed too, and workers hand over the mixed one alone.",
+            "Leave --mix-on out.",
+        )
+    module = build(training.model, shape, task.outputs, training.seed, training.pretrained)
+    if fabric.device.type == "cuda" and form != "wave":
+        module = module.to(memory_format=torch.channels_last)
+    optimizer = _optimizer(module, training)
+    average = None
+    if training.ema:
+        module = fabric.to_device(module)
+        average = AveragedModel(module, multi_avg_fn=_averaging(training.ema))
+    model = torch.compile(module) if training.compile else module
     model, optimizer = fabric.setup(model, optimizer)
-    return Run(model, optimizer, mixer)
-
-
-def train_epoch(fabric: Fabric, run: Run, training: Training, train: Tensors, epoch: int) -> float:
-    """One pass over the training rows; the mean loss.
-
-    A function of (training, epoch, rank) and the run's state, so that a resumed run repeats it.
-    """
-    order = DistributedSampler(
-        range(len(train.y)),
-        num_replicas=fabric.world_size,
-        rank=fabric.global_rank,
-        seed=training.seed,
-    )
-    order.set_epoch(epoch)
-    batches = BatchSampler(order, training.batch_size, drop_last=False)
-    address = np.random.SeedSequence([training.seed, epoch, fabric.global_rank])
-    torch.manual_seed(int(address.generate_state(1)[0]))  # dropout
-    run.model.train()
+    mixer = mixer_of(entry, form, task, training, fabric.global_rank)
     total = torch.zeros((), device=fabric.device)
-    for step, rows in enumerate(batches):
-        done = (epoch + step / len(batches)) / training.epochs
+    return Run(
+        fabric, training, entry, task, form, scale, module, model, optimizer, mixer, average, total
+    )
+
+
+def _optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9, or AdamW. Biases and norms do not decay."""
+    last = {id(p) for p in head(module).parameters()}
+    plain = not_decayed(module)
+    groups = dict[tuple[float, float], list[nn.Parameter]]()
+    for name, weight in module.named_parameters():
+        times = _BODY if training.finetune and id(weight) not in last else 1.0
+        decay = 0.0 if name in plain else training.weight_decay
+        groups.setdefault((times, decay), []).append(weight)
+    params = [
+        {"params": weights, "times": times, "weight_decay": decay}
+        for (times, decay), weights in groups.items()
+    ]
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(params, training.lr)
+    return torch.optim.SGD(params, training.lr, momentum=0.9)
+
+
+def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
+    """EMA whose decay rises as (1 + n) / (10 + n), as in timm; buffers are copied by torch."""
+
+    def update(averages: list[Tensor], weights: list[Tensor], updates: Any) -> None:
+        n = float(updates)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
+
+
+def rate(training: Training, step: int, steps: int) -> float:
+    """Learning rate of a step of the run: a linear rise from 0, then half a cosine to 0."""
+    warm, end = training.warmup * steps, training.epochs * steps
+    if step + 1 <= warm:
+        return training.lr * (step + 1) / warm
+    return training.lr * (1 + math.cos(math.pi * (step - warm) / max(end - warm, 1))) / 2
+
+
+def train_epoch(
+    run: Run,
+    feed: Feed,
+    epoch: int,
+    start: int = 0,
+    on_step: Callable[[int, float, Tensor], None] | None = None,
+) -> float:
+    """One pass over the training rows, from batch `start` on; the mean loss.
+
+    A function of (training, epoch, step, rank) and the run's state, so that a resumed run repeats
+    it. `on_step(steps done, rate, loss)` comes after each step of the optimizer.
+    """
+    steps = feed.steps
+    alone = run.training.finetune and epoch == 0  # the head
+    if not start:
+        run.total.zero_()
+    for step, batch in enumerate(feed.epoch(epoch, start), start):
+        address = np.random.SeedSequence([run.training.seed, epoch, step, run.fabric.global_rank])
+        torch.manual_seed(int(address.generate_state(1)[0]))  # dropout
+        run.model.train(not alone)
+        lr = rate(run.training, epoch * steps + step, steps)
         for group in run.optimizer.param_groups:
-            group["lr"] = training.lr * (1 + math.cos(math.pi * done)) / 2
-        x, target = run.mixer((train.x[rows], train.y[rows]), step=step, epoch=epoch)
-        loss = soft_cross_entropy(run.model(x), target)
-        run.optimizer.zero_grad()
-        fabric.backward(loss)
+            group["lr"] = lr * group["times"]
+        loss = _backward(run, *_mixed(run, batch, epoch, step))
+        if alone:
+            for group in run.optimizer.param_groups:
+                if group["times"] != 1:
+                    for weight in group["params"]:
+                        weight.grad = None
         run.optimizer.step()
-        total += loss.detach()
-    mean = float(cast(Tensor, fabric.all_reduce(total / len(batches))))
+        run.optimizer.zero_grad()
+        if run.average is not None:
+            run.average.update_parameters(run.module)
+        run.total += loss
+        if on_step:
+            on_step(step + 1, lr, loss)
+    return _mean(run, steps, epoch)
+
+
+def _mean(run: Run, steps: int, epoch: int) -> float:
+    mean = float(cast(Tensor, run.fabric.all_reduce(run.total / steps)))
     if not math.isfinite(mean):
         raise mix_error(
             "training",
             f"the loss is {mean} in epoch {epoch}.",
             "The learning rate is too high for this model and data.",
-            f"Lower it, for example --lr {training.lr / 10:g}.",
+            f"Lower it, for example --lr {min(run.training.lr / 10, 0.1):g}.",
         )
     return mean
 
 
-def predict(run: Run, x: Tensor) -> Tensor:
-    """Logits [N, C], float32 on the host."""
-    run.model.eval()
-    with torch.no_grad():
-        return torch.cat([run.model(rows).float().cpu() for rows in x.split(512)])
+def inputs(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Rows and targets on the device, standardised."""
+    x = prepare(run.fabric.to_device(batch.x), run.scale.mean, run.scale.std, run.form)
+    y = run.fabric.to_device(torch.as_tensor(batch.y))
+    if run.task.kind == "numbers":
+        center, spread = (run.fabric.to_device(part) for part in run.scale[2:])
+        y = (y - center) / spread
+    return x, y
 
 
-def score(logits: Tensor, part: Tensors) -> dict[str, float]:
-    """The metrics of the logits."""
-    y = part.y.cpu()
-    return {
-        "accuracy": metrics.accuracy(logits, y),
-        "nll": metrics.nll(logits, y),
-        "brier": metrics.brier(logits, y),
-        "ece": metrics.ece(logits, y),
-    }
+def _mixed(run: Run, batch: Batch, epoch: int, step: int) -> tuple[list[Tensor], list[Tensor]]:
+    """The batches of which the step adds the losses: the mixed one, maybe the unmixed before it."""
+    x, y = inputs(run, batch)
+    if batch.mixed:
+        return [x], [y]
+    clean = [x], [run.mixer.fields[1](y, bm.Plan.identity(len(x)))] if run.entry.clean else []
+    x, y = run.mixer((x, y), step=step, epoch=epoch)
+    return ([*clean[0], x], [*clean[1], y]) if run.entry.clean else ([x], [y])
 
 
-def evaluate(run: Run, parts: Parts) -> dict[str, float]:
-    """Metrics on the test rows; the temperature is fitted on the calibration rows."""
-    calibration, logits = predict(run, parts.calibration.x), predict(run, parts.test.x)
-    temperature = metrics.fit_temperature(calibration, parts.calibration.y.cpu())
-    scaled = score(logits / temperature, parts.test)
-    return score(logits, parts.test) | {
-        "temperature": temperature,
-        "nll_scaled": scaled["nll"],
-        "ece_scaled": scaled["ece"],
-    }
+def _backward(run: Run, xs: list[Tensor], targets: list[Tensor]) -> Tensor:
+    """Gradients of the loss of the whole batch, in `accumulate` passes; the loss."""
+    fabric, loss_of = run.fabric, run.entry.loss or _LOSSES[run.task.kind]
+    rows, total = len(xs[0]), torch.zeros((), device=fabric.device)
+    passes = list(zip(*(x.chunk(run.training.accumulate) for x in (*xs, *targets))))
+    for i, parts in enumerate(passes):
+        x, target = torch.cat(parts[: len(xs)]), torch.cat(parts[len(xs) :])
+        with fabric.no_backward_sync(run.model, enabled=i + 1 < len(passes)):
+            loss = loss_of(run.model(x).float(), target) * (len(x) / rows)
+            fabric.backward(loss)
+        total += loss.detach()
+    return total
+
+
+def in_units(run: Run) -> nn.Module:
+    """The measured model, a copy that gives numbers in the units of the data."""
+    model = copy.deepcopy(run.measured).cpu()
+    if run.task.kind == "numbers":
+        last = head(model)
+        with torch.no_grad():
+            last.weight.mul_(run.scale.spread[:, None])
+            last.bias.mul_(run.scale.spread).add_(run.scale.center)
+    return model
+
+
+def predict(run: Run, feed: Feed) -> Tensor:
+    """What the measured model gives, float32 [N, K] on the host: logits, or numbers in units."""
+    model = run.measured.eval()
+    with torch.no_grad(), run.fabric.autocast():
+        found = [model(inputs(run, batch)[0]).float().cpu() for batch in feed.epoch(0)]
+    return torch.cat(found) * run.scale.spread + run.scale.center

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+import logging
 from typing import Any
 
 import torch
@@ -10,24 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from batchmix._errors import mix_error
+from batchmix.cli.lab.model_names import TIMM
 
-_TIMM = "timm:"
 
-
-def mlp(channels: int, size: int, classes: int) -> nn.Module:
+def mlp(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """One hidden layer of 256."""
-    return nn.Sequential(
-        nn.Flatten(), nn.Linear(channels * size, 256), nn.ReLU(), nn.Linear(256, classes)
-    )
+    size = torch.Size(shape).numel()
+    return nn.Sequential(nn.Flatten(), nn.Linear(size, 256), nn.ReLU(), nn.Linear(256, outputs))
 
 
-def convnet(channels: int, size: int, classes: int) -> nn.Module:
+def convnet(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """The small network of the Keras MixUp example; padded, so that it also fits 8 x 8 images."""
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(shape[0], 16, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 5, padding="same"), nn.ReLU(), nn.MaxPool2d(2),
         nn.Dropout(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.Linear(32, 128), nn.Linear(128, classes),
+        nn.Linear(32, 128), nn.Linear(128, outputs),
     )  # fmt: skip
 
 
@@ -45,11 +43,13 @@ class _Block(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """[N, inside, H, W] -> [N, out, H / stride, W / stride]."""
         y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        short = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.more, self.more))
-        return F.relu(y + short)
+        if self.more:
+            x = x[:, :, :: self.stride, :: self.stride]
+            x = F.pad(x, (0, 0, 0, 0, self.more, self.more))
+        return F.relu(y + x)
 
 
-def resnet20(channels: int, size: int, classes: int) -> nn.Module:
+def resnet20(shape: tuple[int, ...], outputs: int) -> nn.Module:
     """The 20-layer ResNet for CIFAR of He et al. 2015, 0.27 M parameters."""
     blocks = [
         _Block(inside if i == 0 else out, out, stride if i == 0 else 1)
@@ -57,40 +57,77 @@ def resnet20(channels: int, size: int, classes: int) -> nn.Module:
         for i in range(3)
     ]
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(shape[0], 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
         *blocks,
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, outputs),
     )  # fmt: skip
 
 
-_MODELS = {"mlp": mlp, "convnet": convnet, "resnet20": resnet20}
+def m5(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """The five-layer network for raw waves of Dai et al. 2016, table 1, 0.56 M parameters."""
+
+    def part(inside: int, out: int, width: int, stride: int) -> list[nn.Module]:
+        return [
+            nn.Conv1d(inside, out, width, stride, padding=width // 2, bias=False),
+            nn.BatchNorm1d(out), nn.ReLU(), nn.MaxPool1d(4, ceil_mode=True),
+        ]  # fmt: skip
+
+    sizes = ((shape[0], 128, 80, 4), (128, 128, 3, 1), (128, 256, 3, 1), (256, 512, 3, 1))
+    layers = [layer for size in sizes for layer in part(*size)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(512, outputs))
 
 
-def check_model(name: str) -> None:
-    """The name is known, and timm is installed where it is needed."""
-    known = [*_MODELS, f"{_TIMM}NAME"]
-    if name.startswith(_TIMM):
-        known = [_TIMM + other for other in _timm().list_models()]
-    if name.partition(".")[0] not in known:  # timm:NAME.TAG is a set of weights, not used here
-        near = difflib.get_close_matches(name, known, n=1)
-        raise mix_error(
-            "--model",
-            f"got {name!r}.",
-            f"It is one of {', '.join(_MODELS)} or {_TIMM}NAME.",
-            f"Did you mean {near[0]!r}?" if near else "Leave it out for the default.",
-        )
+_MODELS = {"mlp": mlp, "convnet": convnet, "resnet20": resnet20, "m5": m5}
 
 
-def build(name: str, image: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
-    """A new model for images [C, H, W]; the same seed gives the same weights."""
+def build(
+    name: str, shape: tuple[int, ...], outputs: int, seed: int, pretrained: bool = False
+) -> nn.Module:
+    """A new model for rows of `shape`, channels first; the same seed gives the same weights."""
     torch.manual_seed(seed)
-    channels, height, width = image
-    if name.startswith(_TIMM):
-        model: nn.Module = _timm().create_model(
-            name.removeprefix(_TIMM), in_chans=channels, num_classes=classes
-        )
-        return model
-    return _MODELS[name](channels, height * width, classes)
+    if name.startswith(TIMM):
+        return _of_timm(name.removeprefix(TIMM), shape, outputs, pretrained)
+    return _MODELS[name](shape, outputs)
+
+
+def head(model: nn.Module) -> nn.Module:
+    """The layer that gives the outputs: timm's classifier, or the last linear one."""
+    if hasattr(model, "get_classifier"):
+        found = model.get_classifier()
+        return nn.ModuleList(found) if isinstance(found, tuple) else found
+    return [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+def not_decayed(model: nn.Module) -> set[str]:
+    """The names of biases, scales of norms, and what a model of timm names as such."""
+    own = getattr(model, "no_weight_decay", set)()
+    small = {name for name, p in model.named_parameters() if p.ndim <= 1}
+    return small | set(own)
+
+
+def _of_timm(name: str, shape: tuple[int, ...], outputs: int, pretrained: bool) -> nn.Module:
+    timm = _timm()
+    sizes: dict[str, Any] = {"in_chans": shape[0], "num_classes": outputs}
+    try:
+        try:
+            return timm.create_model(name, pretrained, img_size=shape[1:], **sizes)
+        except TypeError as error:  # a model without a size of its own, as convolutional ones
+            if "img_size" not in str(error):
+                raise
+        return timm.create_model(name, pretrained, **sizes)
+    except Exception as error:  # the Hub's client and the models raise a dozen kinds
+        said = " ".join(str(error).split())[:300].rstrip(".")
+        raise mix_error(
+            f"--model {TIMM}{name}",
+            f"timm says: {said}.",
+            "Weights that are trained already come from the Hugging Face Hub or its cache."
+            if pretrained
+            else "The model must fit the size and the channels of the rows.",
+            "Check the network; without one, run the command once where there is one and copy the "
+            "folder that HF_HOME names, or leave --pretrained out."
+            if pretrained
+            else "Try another --image-size, for example 224, or another model.",
+        ) from None
 
 
 def _timm() -> Any:
@@ -103,4 +140,5 @@ def _timm() -> Any:
             "Models named timm:NAME come from it.",
             "Install it, and the torchvision that fits this torch: pip install timm",
         ) from None
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return timm

@@ -21,6 +21,10 @@ class Metric:
     unit: str = ""
     high: bool = False  # whether high is good
 
+    def words(self, value: float) -> str:
+        """A value as it is shown."""
+        return f"{value * self.scale:.{self.decimals}f} {self.unit}".rstrip()
+
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("accuracy", 100, 1, "%", high=True),

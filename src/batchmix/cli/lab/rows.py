@@ -78,3 +78,5 @@ class Data:
     rate: int = 0  # of sound, cells per second
     skipped: tuple[tuple[str, str], ...] = ()  # names of rows that cannot be read, and why
     fingerprint: str = ""  # of names, targets, sizes in bytes, and how rows are read
+    seconds: float | None = None  # of every clip of sound
+    notes: tuple[str, ...] = ()  # what is worth saying once: files left out, lengths, frames

@@ -1,92 +1,205 @@
-"""The figure of a comparison."""
+"""The figure of a comparison: the verdict, what it rests on, and how each arm learnt."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+import matplotlib
 from matplotlib.figure import Figure
 
-from batchmix.cli.lab.verdict import Result, difference, noise_name
+from batchmix.cli.lab.levels import Level, noise_name
+from batchmix.cli.lab.outcome import METRICS
+from batchmix.cli.lab.verdict import amount
+from batchmix.cli.show import curves
+from batchmix.cli.show.curves import COLOURS, INK, PAGE, SOFT, bare
 
-_COLOURS = {"none": "#555555", "smooth": "#d98a1f", "mix": "#2b6cb0"}
+if TYPE_CHECKING:
+    from batchmix.cli.show.report import Report
+
+# inches: all, an arm, a line of text, learning curves
+_WIDTH, _LINE, _TEXT, _CURVES = 12.0, 0.3, 0.17, 1.5
+_KEY = (
+    "● stopped at its best epoch, chosen on held-out rows     ○ at its last epoch     "
+    "small dots: its seeds     grey: none     orange: label smoothing     blue: mixing"
+)
 
 
-def figure(title: str, found: Mapping[float, Sequence[Result]]) -> bytes:
-    """A PNG: a row of panels per level of label noise, a line in each panel per policy."""
-    noisy = any(found)
-    lines = max(len(results) for results in found.values())
-    widths = [5, 3, 2] if noisy else [5, 3]
-    canvas = Figure(figsize=(1.3 * sum(widths), (0.36 * lines + 1.25) * len(found) + 0.3))
-    canvas.set_layout_engine("constrained", hspace=0.06, wspace=0.03)
-    canvas.suptitle(title, x=0.01, ha="left", fontsize=10, color="#333333")
-    panels = canvas.subplots(
-        len(found), len(widths), squeeze=False, sharey="row", width_ratios=widths
-    )
-    for line, (noise, results) in zip(panels, found.items(), strict=True):
-        _accuracy(line[0], noise, results)
-        _calibration(line[1], results)
-        if noisy:
-            _memorised(line[2], results)
-    content = io.BytesIO()
-    canvas.savefig(content, format="png", dpi=150)
+def figure(report: Report) -> bytes:
+    """A PNG: for each level of label noise its verdict, a line per arm, and learning curves."""
+    from batchmix.cli.show.report import printable
+
+    parts = [
+        (level, textwrap.wrap(printable(" ".join(sentences[:2])), 185, break_on_hyphens=False))
+        for level, sentences in zip(report.levels, report.verdicts)
+    ]
+    heights = [_height(level, len(text)) for level, text in parts]
+    with plain_names():
+        canvas = Figure(figsize=(_WIDTH, sum(heights) + 0.55))
+        canvas.set_layout_engine("constrained", w_pad=0.06, h_pad=0.03, hspace=0, wspace=0.03)
+        rows = canvas.subfigures(len(parts) + 1, 1, height_ratios=[0.55, *heights], squeeze=False)
+        head = rows[0, 0]
+        head.text(0.008, 0.72, report.title, fontsize=11, fontweight="bold", color=INK)
+        head.text(0.008, 0.22, _KEY, fontsize=8, color=SOFT)
+        drawn = [_level(row, level, text) for row, (level, text) in zip(rows[1:, 0], parts)]
+        for name in ("against", "ece"):
+            _one_range([axes[name] for axes in drawn if name in axes])
+        content = io.BytesIO()
+        canvas.savefig(content, format="png", dpi=150)
     return content.getvalue()
 
 
-def _accuracy(axes: Any, noise: float, results: Sequence[Result]) -> None:
-    """A dot per seed, a bar at the mean, the difference to no mixing in words."""
-    none = next(r for r in results if r.kind == "none")
-    axes.axvline(100 * none.mean("accuracy"), color=_COLOURS["none"], lw=1, ls=":")
-    for y, result in enumerate(results):
-        colour, mean = _COLOURS[result.kind], 100 * result.mean("accuracy")
-        dots = [100 * value for value in result.values["accuracy"]]
-        axes.plot(dots, [y] * len(dots), "o", color=colour, alpha=0.45, ms=5, mew=0)
-        axes.plot([mean, mean], [y - 0.3, y + 0.3], color=colour, lw=2.5, solid_capstyle="round")
-        text = "against none" if result is none else difference(result, none).points()
-        axes.annotate(
-            text, (1.0, y), (3, 0), ("axes fraction", "data"), "offset points",
-            va="center", fontsize=8, color=colour,
-        )  # fmt: skip
-    axes.set_yticks(range(len(results)), [r.name for r in results])
-    axes.set_ylim(len(results) - 0.4, -0.6)
-    axes.set_title(noise_name(noise), loc="left", fontsize=10, fontweight="bold")
-    _bare(axes, "test accuracy, %   (dot: a seed, bar: the mean)")
+@contextmanager
+def plain_names() -> Iterator[None]:
+    """Figures inside take names as they are: no mathematics, and no word on missing glyphs."""
+    with warnings.catch_warnings(), matplotlib.rc_context({"text.parse_math": False}):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
 
 
-def _calibration(axes: Any, results: Sequence[Result]) -> None:
-    """Calibration error as trained (ring) and after temperature scaling (dot)."""
-    for y, result in enumerate(results):
-        raw, scaled = 100 * result.mean("ece"), 100 * result.mean("ece_scaled")
-        colour = _COLOURS[result.kind]
-        axes.plot([raw, scaled], [y, y], color=colour, lw=1.5, alpha=0.5, zorder=1)
-        axes.plot(raw, y, "o", color=colour, mfc="white", ms=6, mew=1.5)
-        axes.plot(scaled, y, "o", color=colour, ms=6, mew=1.5)
-    axes.set_xlim(left=0)
-    _bare(axes, "calibration error ECE, %\n○ as trained   ● temperature-scaled")
+def _height(level: Level, lines: int) -> float:
+    return 0.5 + _TEXT * lines + _table(level) + (_CURVES if _learnt(level) else 0)
 
 
-def _memorised(axes: Any, results: Sequence[Result]) -> None:
-    """Share of the wrong training labels that the model learnt."""
-    if "memorised" not in results[0].values:
-        axes.set_visible(False)
-        return
-    shares = [100 * r.mean("memorised") for r in results]
-    axes.barh(range(len(results)), shares, height=0.5, color=[_COLOURS[r.kind] for r in results])
-    for y, share in enumerate(shares):
-        axes.annotate(
-            f"{share:.0f}", (share, y), (3, 0), textcoords="offset points", va="center", fontsize=8
+def _table(level: Level) -> float:
+    return _LINE * len(level.arms) + 0.55
+
+
+def _learnt(level: Level) -> bool:
+    return any(arm.curves() for arm in level.arms)
+
+
+def _level(row: Any, level: Level, text: Sequence[str]) -> dict[str, Any]:
+    """All of one level; the panels by name."""
+    heights = [0.5 + _TEXT * len(text), _table(level)]
+    heights += [_CURVES] if _learnt(level) else []
+    bands = row.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    name = noise_name(level.noise)
+    bands[0].text(
+        0.008, 1 - 0.08 / heights[0], name, fontsize=10, fontweight="bold", color=INK, va="top"
+    )
+    below = 1 - 0.34 / heights[0]
+    bands[0].text(
+        0.008, below, "\n".join(text), fontsize=8.5, color=INK, va="top", linespacing=1.35
+    )
+    axes = _panels(bands[1], level)
+    if _learnt(level):
+        _learning(bands[2], level)
+    return axes
+
+
+def _panels(band: Any, level: Level) -> dict[str, Any]:
+    """The headline metric, its difference to none, calibration, memorised labels."""
+    draw = {"reached": _reached}
+    draw |= {"against": _against} if level.none is not None and level.rivals else {}
+    for name, panel in (("ece", _calibration), ("memorised", _memorised)):
+        draw |= {name: panel} if all(arm.has(name) for arm in level.arms) else {}
+    widths = {"reached": 4.4, "against": 4.4, "ece": 2.6, "memorised": 1.5}
+    # without the last one the panel before it takes its place, so that levels stand in line
+    ratios = [widths[name] for name in draw]
+    ratios[-1] += 1.5 if list(draw)[-1] == "ece" else 0
+    line = band.subplots(1, len(draw), sharey=True, width_ratios=ratios, squeeze=False)[0]
+    axes = dict(zip(draw, line))
+    for name, panel in draw.items():
+        bare(axes[name], "x")
+        panel(axes[name], level)
+        axes[name].tick_params(axis="y", labelsize=9)
+    axes["reached"].set_yticks(range(len(level.arms)), [arm.name for arm in level.arms])
+    axes["reached"].set_ylim(len(level.arms) - 0.4, -0.6)
+    return axes
+
+
+def _reached(axes: Any, level: Level) -> None:
+    metric, shown = level.metric, METRICS[level.metric]
+    for y, arm in enumerate(level.arms):
+        colour = COLOURS[arm.kind]
+        best, last = (
+            [shown.scale * value for value in arm.values(metric, at)] if arm.has(metric, at) else []
+            for at in ("best", "last")
         )
-    axes.set_xlim(0, 118)
+        ends = [sum(values) / len(values) for values in (best, last) if values]
+        axes.plot(ends, [y] * len(ends), color=colour, lw=1.2, alpha=0.4, zorder=1)
+        axes.plot(best, [y - 0.29] * len(best), "o", color=colour, alpha=0.55, ms=3, mew=0)
+        axes.plot(last, [y + 0.29] * len(last), "o", color=colour, alpha=0.55, ms=3, mew=0)
+        axes.plot(ends[1:], [y] * len(ends[1:]), "o", color=colour, mfc=PAGE, ms=7, mew=1.5)
+        axes.plot(ends[0], y, "o", color=colour, ms=7, mew=1.5)
+    unit = f", {shown.unit}" if shown.unit else ""
+    axes.set_xlabel(f"test {shown.heading}{unit}", fontsize=8, color=INK)
+
+
+def _against(axes: Any, level: Level) -> None:
+    """Best-stopped against best-stopped: mean of the paired differences, 95 % interval shaded."""
+    shown = METRICS[level.metric]
+    found = level.against_none(level.metric)
+    axes.axvline(0, color=COLOURS["none"], lw=1)
+    for y, arm in enumerate(level.arms):
+        if arm.name not in found:
+            text, weight = "best-stopped against none:", "normal"
+        else:
+            d, colour = found[arm.name], COLOURS[arm.kind]
+            low, high = (shown.scale * end for end in d.interval() or (d.mean, d.mean))
+            axes.barh(y, high - low, left=low, height=0.5, color=colour, alpha=0.22, lw=0)
+            axes.plot(shown.scale * d.mean, y, "o", color=colour, ms=7)
+            text = f"{amount(level.metric, d.mean, d.error)}  {d.agree}/{d.seeds}"
+            weight = "bold" if d.real else "normal"
+        axes.annotate(
+            text, (1.0, y), (-2, 0), ("axes fraction", "data"), "offset points",
+            va="center", ha="right", fontsize=8, color=COLOURS[arm.kind], fontweight=weight,
+        )  # fmt: skip
+    unit = "points" if shown.unit else shown.heading
+    axes.set_xlabel(
+        f"paired difference, {unit} (shaded: 95 % interval; bold: beyond chance)",
+        fontsize=8, color=INK,
+    )  # fmt: skip
+
+
+def _calibration(axes: Any, level: Level) -> None:
+    """Error as trained (ring) and after temperature scaling (square), both at the best epoch."""
+    for y, arm in enumerate(level.arms):
+        colour, raw = COLOURS[arm.kind], 100 * arm.mean("ece")
+        if arm.has("ece_scaled"):
+            scaled = 100 * arm.mean("ece_scaled")
+            axes.plot([raw, scaled], [y, y], color=colour, lw=1.2, alpha=0.4, zorder=1)
+            axes.plot(scaled, y, "s", color=colour, ms=5.5)
+        axes.plot(raw, y, "s", color=colour, mfc=PAGE, ms=5.5, mew=1.5)
+    axes.set_xlabel("ECE at best, %  □ raw  ■ after TS", fontsize=8, color=INK)
+
+
+def _memorised(axes: Any, level: Level) -> None:
+    """Share of the wrong training labels that the model learnt, at best and at last."""
+    for y, arm in enumerate(level.arms):
+        colour, best = COLOURS[arm.kind], 100 * arm.mean("memorised")
+        last = 100 * arm.mean("memorised", "last") if arm.has("memorised", "last") else best
+        axes.plot([best, last], [y, y], color=colour, lw=1.2, alpha=0.4, zorder=1)
+        axes.plot(last, y, "o", color=colour, mfc=PAGE, ms=6, mew=1.5)
+        axes.plot(best, y, "o", color=colour, ms=6, mew=1.5)
+    axes.set_xlim(-6, 106)
     axes.set_xticks([0, 50, 100])
-    _bare(axes, "wrong labels memorised, %")
+    axes.set_xlabel("memorised, %", fontsize=8, color=INK)
 
 
-def _bare(axes: Any, label: str) -> None:
-    """A label, a light grid, no frame."""
-    axes.set_xlabel(label, fontsize=8)
-    axes.tick_params(labelsize=8, left=False)
-    axes.tick_params(axis="y", labelsize=9)
-    axes.grid(axis="x", color="#e5e5e5")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
+def _one_range(panels: Sequence[Any]) -> None:
+    """Panels that are compared have one range; differences have room for their numbers."""
+    if panels:
+        low = min(0.0, *(axes.get_xlim()[0] for axes in panels))
+        high = max(axes.get_xlim()[1] for axes in panels)
+        wide = any(axes.texts for axes in panels)
+        for axes in panels:
+            axes.set_xlim(low, high + (0.55 * (high - low) if wide else 0))
+
+
+def _learning(band: Any, level: Level) -> None:
+    """Held-out rows, labels as given, epoch by epoch; a panel per arm."""
+    metric = "accuracy" if level.metric == "balanced" else level.metric
+    arms = [arm for arm in level.arms if arm.curves()]
+    line = band.subplots(1, len(arms), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, arm in zip(line, arms):
+        curves.learning(axes, level, arm, metric)
+        axes.set_title(arm.name, fontsize=8.5, loc="left", color=COLOURS[arm.kind], pad=3)
+        axes.set_xlabel("epoch", fontsize=8, color=INK)
+    line[0].set_ylim(*curves.limits(arms, metric))
+    line[0].set_ylabel(f"held-out {METRICS[metric].heading}", fontsize=8, color=INK)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
+from batchmix.cli.show.shown import Shown
+from batchmix.cli.show.sounds import player
+
+_SECONDS = 10  # of a sound on the page
 _CAPTIONS = {
     "rows.png": "Each column is a row of the batch: itself (blue), its partner (orange), what is "
     "pasted and how strongly, and the mixed row with the largest parts of its soft label. A line "
@@ -15,7 +19,11 @@ _CAPTIONS = {
     "labels.png": "How hard the labels are: the largest probability of each soft label. Beside it "
     "soft labels of single rows over all classes.",
 }
-_STYLE = """
+_WAVES = (
+    " Each wave fills its panel: x 8 in a corner says that it is drawn eight times as high as the "
+    "loudest row."
+)
+STYLE = """
 :root { color-scheme: light dark; --ink: #222; --soft: #666; --page: #f6f7f9; --line: #ddd; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8e8e8; --soft: #aaa; --page: #16181d; --line: #333; }
@@ -31,21 +39,51 @@ img { max-width: 100%; background: #fff; border: 1px solid var(--line); border-r
 pre { background: #1f2430; color: #e6e6e6; padding: .8rem 1rem; border-radius: 8px;
   overflow-x: auto; font: .9rem/1.5 ui-monospace, monospace; }
 """
+_PLAYERS = """
+table { border-spacing: .8rem .3rem; margin-left: -.8rem; }
+th { text-align: left; font-weight: 500; }
+audio { width: 13rem; height: 2.2rem; }
+"""
 
 
-def page(title: str, command: str, figures: Mapping[str, bytes]) -> bytes:
-    """HTML with the figures inside; `command` makes them again."""
+def page(
+    title: str, command: str, figures: Mapping[str, bytes], sounds: Sequence[Shown] = ()
+) -> bytes:
+    """HTML with the figures inside; `command` makes them again. `sounds` can be played."""
+    captions = _CAPTIONS | ({"rows.png": _CAPTIONS["rows.png"] + _WAVES} if sounds else {})
     parts = [
         f'<figure><img alt="{name.removesuffix(".png")}" src="data:image/png;base64,'
-        f'{base64.b64encode(content).decode()}"><figcaption>{_CAPTIONS[name]}</figcaption></figure>'
+        f'{base64.b64encode(content).decode()}"><figcaption>{captions[name]}</figcaption></figure>'
         for name, content in figures.items()
     ]
     text = (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{_PLAYERS}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n<p>Made by batchmix preview; nothing was trained.</p>\n"
-        + "\n".join(parts)
+        + "\n".join([parts[0], _players(sounds), *parts[1:]])
         + f"\n<p>The same figures again:</p>\n<pre>{escape(command)}</pre>\n</body>\n</html>\n"
     )
     return text.encode()
+
+
+def _players(sounds: Sequence[Shown]) -> str:
+    """A line per row: itself, and what each policy makes of it."""
+    if not sounds:
+        return ""
+    batch, rate = sounds[0].batch, sounds[0].batch.source.data.rate
+    end = int(_SECONDS * rate)
+    heads = "".join(f"<th>{escape(name)}</th>" for name in ("", "row", *(s.name for s in sounds)))
+    lines = "".join(
+        f"<tr><th>{escape(batch.name(i))}</th>"
+        + "".join(
+            f"<td>{player(x[i, :end], rate)}</td>" for x in [batch.x] + [s.mixed for s in sounds]
+        )
+        + "</tr>\n"
+        for i in range(len(batch))
+    )
+    short = f" The first {_SECONDS} seconds." if batch.x.shape[1] > end else ""
+    return (
+        f"<h2>Listen</h2>\n<p>Each row of the batch, and the mixed rows.{short}</p>\n"
+        f"<table>\n<tr>{heads}</tr>\n{lines}</table>"
+    )

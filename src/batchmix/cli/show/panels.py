@@ -14,6 +14,7 @@ COLOURS = {"own": "#2b6cb0", "partner": "#d98a1f", "others": "#aaaaaa"}
 INK = "#333333"
 _PASTED = LinearSegmentedColormap.from_list("pasted", ["#f4f4f4", COLOURS["partner"]])
 _DECIBELS = 60  # shown below the loudest
+_QUIET = 1.5  # a wave lower than the loudest by more than this is marked
 
 
 def original(axes: Any, batch: Batch, row: int, whose: str) -> None:
@@ -79,10 +80,14 @@ def _aspect(one: Shown) -> str:
 
 
 def _wave(axes: Any, batch: Batch, clip: Any, colour: str) -> None:
-    """The mean of a clip's channels, on the scale of the loudest row."""
-    axes.plot(clip.astype(np.float32).mean(1), color=colour, lw=0.4)
-    top = max(1e-9, float(np.abs(batch.x.astype(np.float32)).max()))
-    axes.set(xlim=(0, len(clip)), ylim=(-top, top))
+    """The mean of a clip's channels at its own scale, marked where it is far from the loudest's."""
+    wave = clip.astype(np.float32).mean(1)
+    top, loudest = (float(np.abs(x).max()) for x in (wave, batch.x.astype(np.float32).mean(2)))
+    axes.plot(wave, color=colour, lw=0.4)
+    axes.set(xlim=(0, len(clip)), ylim=(-max(1e-9, top), max(1e-9, top)))
+    if top < loudest / _QUIET:
+        mark = f"x {loudest / top:.0f}" if top else "silence"
+        axes.text(0.98, 0.03, mark, transform=axes.transAxes, ha="right", fontsize=7, color=INK)
 
 
 def _image(axes: Any, image: Any) -> None:

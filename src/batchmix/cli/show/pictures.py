@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -15,6 +16,8 @@ from batchmix.cli.show import panels
 from batchmix.cli.show.panels import INK
 from batchmix.cli.show.shown import Batch, Shown
 from batchmix.policies import Switch
+
+rcParams["text.parse_math"] = False  # names of folders and classes are not formulas
 
 _ALPHAS = (0.2, 0.5, 1.0, 2.0, 8.0)
 _EXAMPLES = 3  # soft labels drawn in full

@@ -1,101 +1,124 @@
-"""What a comparison found, as a table for the terminal and as JSON."""
+"""What a comparison found: tables for the terminal, JSON, and the files."""
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy
-import torch
-from rich import box
-from rich.table import Table
+from batchmix.cli._output import write
+from batchmix.cli.lab.levels import Level, levels
+from batchmix.cli.lab.outcome import Outcome
+from batchmix.cli.lab.rows import Task
+from batchmix.cli.lab.verdict import verdict
+from batchmix.cli.show.record import as_json as as_json
+from batchmix.cli.show.record import dumps
 
-import batchmix
-from batchmix.cli.lab.verdict import Result, difference, noise_name
+if TYPE_CHECKING:
+    from rich.console import Console
 
-_COLUMNS = {  # metric: (heading, scale, decimals)
-    "accuracy": ("accuracy\n%", 100, 1),
-    "nll": ("NLL\n", 1, 2),
-    "ece": ("ECE\n%", 100, 1),
-    "ece_scaled": ("ECE %\nafter TS", 100, 1),
-    "memorised": ("memorised\n%", 100, 1),
-}
+_NARROWEST = 80  # columns
 NOTE = (
-    "±: spread over seeds; against none: mean paired difference ± its standard error, and how "
-    "many seeds have its sign. TS: temperature scaling, fitted on held-out rows. "
-    "Memorised: share of the wrong training labels that the model predicts."
+    "best: at the epoch that was best on held-out rows, whose labels are as noisy as those "
+    "trained on; last: at the last epoch, and what it has over the best one. "
+    "±: spread over seeds; of differences, standard error. Against none: mean of the differences "
+    "seed by seed, and how many seeds have its sign; * is beyond chance (p < 0.05 by Student's t, "
+    "corrected for the number of arms by Holm). "
 )
+_EXPLAINED = {
+    "ece": "ECE: gap between confidence and accuracy. ",
+    "ece_scaled": "TS: temperature scaling, fitted on held-out rows. ",
+    "memorised": "Memorised: share of the wrong training labels that the model predicts. ",
+}
 
 
-def table(noise: float, results: Sequence[Result]) -> Table:
-    """One level of label noise: a line per policy, mean ± spread over seeds."""
-    none = next(r for r in results if r.kind == "none")
-    columns = [metric for metric in _COLUMNS if metric in none.values]
-    grid = Table(
-        title=noise_name(noise), title_justify="left", box=box.SIMPLE_HEAD, show_edge=False,
-        pad_edge=False, padding=(0, 1, 0, 0),
-    )  # fmt: skip
-    for heading in ("policy\n", "accuracy\n%", "against none,\nseeds agree"):
-        side: Literal["left", "right"] = "left" if heading == "policy\n" else "right"
-        grid.add_column(heading, justify=side, no_wrap=True)
-    for metric in columns[1:]:
-        grid.add_column(_COLUMNS[metric][0], justify="right", no_wrap=True)
-    for result in results:
-        cells = [_cell(result, metric) for metric in columns]
-        against = difference(result, none)
-        beside = f"{against.points().replace(' ', '')} {against.agree}/{against.seeds}"
-        grid.add_row(result.name, cells[0], "" if result is none else beside, *cells[1:])
-    return grid
+@dataclass(frozen=True)
+class Report:
+    """A comparison, finished or broken off.
+
+    Of `config` are read, where they are there: "data", "arms", "class_counts" (test rows per
+    class), and "model", "epochs" (also below "training").
+    """
+
+    config: Mapping[str, Any]
+    task: Task
+    outcomes: Sequence[Outcome]
+    planned: int  # trials
+    command: str
+    first_batch: bytes | None = None  # PNG
+
+    @cached_property
+    def levels(self) -> list[Level]:
+        return levels(self.task, self.outcomes, self.config)
+
+    @cached_property
+    def title(self) -> str:
+        """Data, model, rows, epochs, seeds, in one line that is safe to print."""
+        settings = {**self.config.get("training", {}), **self.config}
+        parts = [str(settings[key]) for key in ("data", "model") if key in settings]
+        if self.outcomes:
+            parts.append(f"{self.outcomes[0].rows['train']:,} training rows")
+        parts += [f"{settings['epochs']} epochs"] if "epochs" in settings else []
+        seeds = max((len(level.seeds) for level in self.levels), default=0)
+        return printable(", ".join([*parts, f"{seeds} seed{'' if seeds == 1 else 's'}"]))
+
+    @cached_property
+    def verdicts(self) -> list[list[str]]:
+        """Sentences per level of label noise."""
+        return [verdict(level, self.task) for level in self.levels]
+
+    @property
+    def unfinished(self) -> str:
+        """Of how many trials it consists, where some are missing; else nothing."""
+        if len(self.outcomes) >= self.planned:
+            return ""
+        used = sum(len(level.seeds) * len(level.arms) for level in self.levels)
+        return (
+            f"{len(self.outcomes)} of {self.planned} trials are there; what is said rests on "
+            f"{used} of them, the seeds that all arms have."
+        )
 
 
-def _cell(result: Result, metric: str) -> str:
-    """Mean and spread, such as 97.1±0.4."""
-    _, scale, decimals = _COLUMNS[metric]
-    spread = result.spread(metric)
-    text = f"{scale * result.mean(metric):.{decimals}f}"
-    return text if spread is None else f"{text}±{scale * spread:.{decimals}f}"
+def print_report(report: Report, console: Console) -> None:
+    """Tables and verdict, in 80 columns; nothing is ever cut off."""
+    from batchmix.cli.show.tables import tables
+
+    if console.width < _NARROWEST:
+        console = type(console)(file=console.file, width=_NARROWEST)
+    console.print(report.title, markup=False, highlight=False, soft_wrap=True)
+    for level in report.levels:
+        for table in tables(level):
+            console.print()
+            console.print(table)
+    told = "".join(text for name, text in _EXPLAINED.items() if _shown(report, name))
+    plain: dict[str, Any] = {"markup": False, "highlight": False}
+    console.print(f"\n{NOTE}{told}".rstrip(), style="dim", **plain)
+    for sentences in report.verdicts:
+        console.print(f"\n{printable(' '.join(sentences))}", **plain)
+    if report.unfinished:
+        console.print(f"\n{report.unfinished}", **plain)
 
 
-def as_json(
-    config: Mapping[str, Any],
-    rows: Mapping[str, int],
-    found: Mapping[float, Sequence[Result]],
-    verdicts: Sequence[str],
-) -> bytes:
-    """Every metric, with all that is needed to repeat the comparison."""
-    report = {
-        "verdict": list(verdicts),
-        "config": dict(config),
-        "rows": dict(rows),
-        "versions": versions(),
-        "results": [
-            {"label_noise": noise, "policy": r.name, "kind": r.kind, "runs": r.values}
-            | {"mean": {metric: r.mean(metric) for metric in r.values}}
-            | {"spread": {metric: r.spread(metric) for metric in r.values}}
-            | {"against_none": _against(r, next(n for n in results if n.kind == "none"))}
-            for noise, results in found.items()
-            for r in results
-        ],
-    }
-    return (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode()
+def write_report(out: Path, report: Report) -> list[Path]:
+    """report.json first, whatever happens to the figures; then compare.png and report.html."""
+    path = out / "report.json"
+    write(path, dumps(as_json(report)).encode(errors="backslashreplace"))
+    if not report.levels:
+        return [path]
+    from batchmix.cli.show.figure import figure
+    from batchmix.cli.show.html import page
+
+    write(out / "compare.png", figure(report))
+    write(out / "report.html", page(report))
+    return [path, out / "compare.png", out / "report.html"]
 
 
-def _against(result: Result, none: Result) -> dict[str, dict[str, float | int | None]]:
-    """The paired difference to no mixing, for every metric."""
-    return {
-        metric: {"mean": d.mean, "standard_error": d.error, "seeds_agree": d.agree}
-        for metric in result.values
-        for d in [difference(result, none, metric)]
-    }
+def printable(text: str) -> str:
+    """With control characters and broken text escaped: names come from files."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what made the metrics."""
-    return {
-        "python": platform.python_version(),
-        "batchmix": batchmix.__version__,
-        "numpy": numpy.__version__,
-        "torch": torch.__version__,
-    }
+def _shown(report: Report, metric: str) -> bool:
+    return any(arm.has(metric) for level in report.levels for arm in level.arms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
+from batchmix._errors import mix_error
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.source import Source
+from batchmix.cli.lab.data import open_data
+from batchmix.cli.lab.data.names import bad_file
+from batchmix.cli.lab.rows import Data, Form
 from batchmix.policies import Policy
 
 _BATCHES, _ROWS = 256, 16  # distributions are counted over steps 0..255 of 16 rows
@@ -25,6 +28,62 @@ class Part(NamedTuple):
     name: str
     share: float
     whose: str  # 'own', 'partner' or 'others'
+
+
+@dataclass(frozen=True, eq=False)  # a key of caches, by identity
+class Source:
+    """The training rows of a data set, as they are shown: all of one shape."""
+
+    data: Data
+    image_size: int | None = None
+
+    @property
+    def form(self) -> Form:
+        """Of the rows."""
+        return self.data.form
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names."""
+        return self.data.task.names
+
+    @property
+    def y(self) -> NDArray[np.int64]:
+        """[N]: ids."""
+        return self.data.train.y
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """[n, H, W, C] or [n, T, C]."""
+        return np.stack(list(self._same(rows)))
+
+    def _same(self, rows: NDArray[np.int64]) -> Iterator[NDArray[Any]]:
+        """The rows, resized if asked for; of another shape than the first is an error."""
+        first: NDArray[Any] | None = None
+        for i in map(int, rows):
+            row = self.data.train[i]
+            if self.image_size and self.form == "image":
+                row = _resized(row, self.image_size)
+            first = row if first is None else first
+            if row.shape != first.shape:
+                raise bad_file(
+                    f"{self.data.root}/{self.data.train.names[i]}",
+                    f"the image is {row.shape[1]} x {row.shape[0]}, the first is "
+                    f"{first.shape[1]} x {first.shape[0]}.",
+                    "The images of a batch have one size.",
+                    "Give --image-size, for example --image-size 32.",
+                )
+            yield row
+
+    def choose(self, count: int, first: int = 0) -> NDArray[np.int64]:
+        """Numbers of rows, in a fixed random order that takes the classes in turn."""
+        order = np.random.default_rng(0).permutation(len(self.y))
+        y = self.y[order]
+        turn = np.empty(len(y), np.int64)  # how many rows of its class come before each row
+        for label in np.unique(y):
+            turn[y == label] = np.arange((y == label).sum())
+        order = order[np.argsort(turn, kind="stable")]
+        found: NDArray[np.int64] = np.roll(order, -first)[:count]
+        return found
 
 
 @dataclass(frozen=True)
@@ -111,6 +170,27 @@ class Shown:
             found.append(Part(self.batch.name(partner), share, "partner"))
         rest = 1 - sum(part.share for part in found)
         return [*found, Part("others", rest, "others")] if rest > 0.005 else found
+
+
+def open_source(name: str, image_size: int | None = None, seconds: float | None = None) -> Source:
+    """A source by name: 'digits', a folder, or a data set of the Hugging Face hub."""
+    if image_size and name == "digits":
+        raise mix_error(
+            "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."
+        )
+    data = open_data(name, sound="wave", seconds=seconds)
+    if image_size and data.form != "image":
+        raise mix_error(
+            f"--image-size {image_size}", f"{name} holds WAV files.", "They have no such size.",
+            "Leave it out.",
+        )  # fmt: skip
+    return Source(data, image_size)
+
+
+def _resized(row: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(row).resize((side, side)))
 
 
 def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:

@@ -1,0 +1,63 @@
+"""One run at a time in a folder of results."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from batchmix._errors import mix_error
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the folder, which is made if it is not there; the lock ends with this process.
+
+    A POSIX record lock: unlike flock's it is not shared by forked loader workers, which may outlive
+    a process that was killed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / ".lock"
+    with _hold(path) as file:
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                path.unlink()
+            file.truncate(0)
+
+
+def _hold(path: Path) -> TextIO:
+    """The lock's file, locked, with the name of this process in it."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise mix_error(
+                f"--out {path.parent}",
+                f"{holder} writes into this folder.",
+                "One run at a time writes into a folder.",
+                "Wait for it, end it, or choose another folder with --out.",
+            ) from None
+        if _is_at(path, file):
+            break
+        file.close()  # it was removed by the run that held it before
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {socket.gethostname()}")
+    file.flush()
+    return file
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,181 @@
+"""A search, and the measurement of what it found: what `batchmix tune` does between its options
+and its report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from shutil import rmtree
+from typing import TYPE_CHECKING, Any
+
+from batchmix._errors import mix_error
+from batchmix.cli._prepare import Prepared, read
+from batchmix.cli._progress import Progress
+from batchmix.cli._stop import Stopped
+from batchmix.cli._tally import Tally, span
+from batchmix.cli.lab.comparison import run
+from batchmix.cli.lab.outcome import METRICS, Trial, headline
+from batchmix.cli.lab.pool import Event, Pool
+from batchmix.cli.lab.reserve import reserved, searched
+from batchmix.cli.lab.space import Candidate, space
+from batchmix.cli.lab.store import Store, configuration
+from batchmix.cli.show.found import Found, worth
+
+if TYPE_CHECKING:
+    from batchmix.cli.lab.study import Search
+
+_SMOOTH = "smooth:0.1"
+
+
+@dataclass
+class Result:
+    """How far a run has come."""
+
+    found: Found | None = None
+    tally: Tally | None = None  # of the trials at the end
+    measured: Prepared | None = None  # what they train on
+    stopped: int = 0  # exit code of the signal
+
+
+def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: Progress) -> Result:
+    """Search, then measure what was found with fresh seeds, until a signal comes."""
+    result = Result()
+    try:
+        _search(result, chosen, options, progress)
+        _measure(result, chosen, options, progress)
+    except Stopped as signal:
+        result.stopped = signal.code
+    progress.close()
+    return result
+
+
+def _search(
+    result: Result, chosen: Prepared, options: Mapping[str, Any], progress: Progress
+) -> None:
+    """Optuna's search, or as much of it as there is when a signal comes."""
+    from batchmix.cli.lab.search import Tries
+    from batchmix.cli.lab.study import Search, importances, open_study
+
+    folder: Path = options["out"] / "search"
+    part = chosen._replace(data=searched(reserved(chosen.data), chosen.limit_train))
+    metric, seeds = headline(chosen.data.task.kind), tuple(range(options["search_seeds"]))
+    search = Search(
+        space(options["search"], chosen.training.epochs),
+        seeds,
+        options["label_noise"],
+        METRICS[metric].high,
+        options["trials"],
+        1,
+        options["pruner"],
+        options["seed"],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    study = open_study(options["out"] / "search.db", search, _made_with(search, part))
+    part = read(part, seeds, progress, skip_bad=options["skip_bad"], cache=folder / "cache")
+    store = Store(folder, configuration(*part))
+    log = folder / "trials.log"
+    with Pool(
+        part.data, part.training, jobs=options["jobs"], limit_train=part.limit_train, log=log
+    ) as pool:
+        search = replace(search, jobs=pool.jobs)
+        tries = Tries(search, study, pool, store, Hearing(search, metric, progress))
+        try:
+            tries.run()
+        finally:
+            held_out = len(part.data.val or ())
+            found = Found(metric, tries.candidates(), seeds, held_out, importances(study))
+            result.found = found
+    rmtree(folder / "cache", ignore_errors=True)
+
+
+def _measure(
+    result: Result, chosen: Prepared, options: Mapping[str, Any], progress: Progress
+) -> None:
+    """None, smoothing and the best candidate, with seeds that the search has not seen."""
+    assert result.found is not None
+    out, part = options["out"], chosen._replace(data=reserved(chosen.data))
+    smooth = [] if part.data.task.kind == "numbers" else [_SMOOTH]
+    first = options["search_seeds"]
+    seeds = range(first, first + options["seeds"])
+    arms = ["none", *smooth, best_of(result.found).arm]
+    trials = [Trial(arm, options["label_noise"], seed) for seed in seeds for arm in arms]
+    part = read(part, seeds, progress, skip_bad=options["skip_bad"], cache=out / "cache")
+    store = Store(out, configuration(*part))
+    result.measured = part
+    kind, epochs = part.data.task.kind, part.training.epochs
+    result.tally = Tally(trials, store.outcomes.values(), epochs, kind)
+    progress.say(f"measuring with fresh seeds: {', '.join(arms)}")
+    run(
+        trials,
+        part.data,
+        part.training,
+        store=store,
+        on=options["on"],
+        jobs=options["jobs"],
+        limit_train=part.limit_train,
+        gpus_per_trial=options["gpus_per_trial"],
+        tell=progress.trials(result.tally),
+    )
+    rmtree(out / "cache", ignore_errors=True)
+
+
+def best_of(found: Found) -> Candidate:
+    """The best candidate that mixes."""
+    if found.best is None:
+        failed = [c for c in found.candidates if c.state == "failed"]
+        raise mix_error(
+            "the search",
+            f"none of {len(found.candidates) - 1} candidates was trained to the end"
+            + (f"; {failed[0].arm}: {failed[0].why.rstrip('.')}." if failed else "."),
+            "The best of them is measured at the end.",
+            "Give more --trials, or --pruner none.",
+        )
+    return found.best
+
+
+def _made_with(search: Search, part: Prepared) -> dict[str, Any]:
+    """What may not change while a search goes on; more trials and other jobs may."""
+    training = asdict(part.training)
+    for name in ("seed", "workers", "accelerator"):
+        del training[name]
+    return {
+        "the data's fingerprint": part.data.fingerprint,
+        "--limit-train": part.limit_train,
+        "--search": list(search.space.policies),
+        "--search-seeds": len(search.seeds),
+        "--label-noise": search.noise,
+        "--pruner": search.pruner,
+        "--seed": search.seed,
+    } | {f"--{name.replace('_', '-')}": value for name, value in training.items()}
+
+
+class Hearing:
+    """Tells people how a search goes: a line for each candidate, and a count of epochs."""
+
+    def __init__(self, search: Search, metric: str, progress: Progress) -> None:
+        self.search, self.metric, self.progress = search, metric, progress
+        self.over, self.epochs, self.began = 0, 0, time.monotonic()
+        self.count = progress.reading("searching, epochs")
+
+    def __call__(self, news: Event | Candidate) -> None:
+        planned = self.search.trials + 1
+        if isinstance(news, Candidate):
+            self.over += 1
+            said = worth(self.metric, news)
+            self.progress.say(
+                f"candidate {self.over} of {planned}, {news.arm}: {said}{self._left()}"
+            )
+        elif news.kind == "again":
+            self.progress.say(f"{news.trial.arm}: {news.value}; it is tried once more")
+        elif news.kind == "epoch":
+            self.epochs += 1
+            self.count(self.epochs, planned * self.search.most)
+
+    def _left(self) -> str:
+        """By the pace of candidates so far, of which those that were kept took no time."""
+        left = self.search.trials + 1 - self.over
+        seconds = (time.monotonic() - self.began) / self.over * left
+        return f"; about {span(seconds)} left" if left and self.epochs else ""

@@ -1,0 +1,127 @@
+"""All trials of a comparison: those that are kept, and those that are yet to be run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from batchmix._errors import mix_error
+from batchmix.cli._output import write
+from batchmix.cli.lab.child import Work
+from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
+from batchmix.cli.lab.pool import Event, Pool
+from batchmix.cli.lab.rows import Data, Kind
+from batchmix.cli.lab.store import Store
+from batchmix.cli.lab.training import Training
+
+On = Literal["local", "ray"]
+Tell = Callable[[Event], None]
+
+
+def run(
+    trials: Sequence[Trial],
+    data: Data,
+    training: Training,
+    *,
+    store: Store,
+    on: On = "local",
+    jobs: int | None = None,
+    threads: int = 1,
+    limit_train: int | None = None,
+    gpus_per_trial: float = 1.0,
+    tell: Tell = lambda event: None,
+    work: Work | None = None,
+) -> list[Outcome]:
+    """The outcomes of the trials, in their order; those of trials that failed are left out.
+
+    Each is in the store as soon as it is there. `tell` hears of everything, failures too.
+    """
+    todo = [trial for trial in trials if trial not in store.outcomes]
+
+    def take(event: Event) -> None:
+        if event.kind == "outcome":
+            store.add(event.value)
+        tell(event)
+
+    if todo and on == "ray":
+        from batchmix.cli.lab.on_ray import run_on_ray
+
+        for event in run_on_ray(
+            todo, data, training, limit_train=limit_train, gpus=gpus_per_trial, work=work
+        ):
+            take(event)
+    elif todo:
+        log = store.path.with_name("trials.log")
+        with Pool(
+            data, training, jobs=jobs, threads=threads, limit_train=limit_train, log=log, work=work
+        ) as pool:
+            for trial in todo:
+                pool.submit(trial)
+            for event in pool.events():
+                take(event)
+        _remove_if_empty(log)
+    return [store.outcomes[trial] for trial in trials if trial in store.outcomes]
+
+
+def best_of(outcomes: Iterable[Outcome], kind: Kind) -> Outcome:
+    """Of the arm that is best on the test rows, the seed that is best on its held-out rows.
+
+    At the least label noise; an arm is judged by the mean of its seeds, each at its best epoch.
+    """
+    metric = headline(kind)
+    sign = 1 if METRICS[metric].high else -1
+    outcomes = list(outcomes)
+    least = min(one.trial.noise for one in outcomes)
+    arms: dict[str, list[Outcome]] = {}
+    for one in outcomes:
+        if one.trial.noise == least:
+            arms.setdefault(one.trial.arm, []).append(one)
+    best = max(arms.values(), key=lambda arm: sign * fmean(one.best[metric] for one in arm))
+    return max(best, key=lambda one: sign * one.history["held_out"][one.best["epoch"]])
+
+
+def keep_best(
+    outcomes: Iterable[Outcome],
+    data: Data,
+    training: Training,
+    limit_train: int | None,
+    *,
+    folder: Path,
+    jobs: int | None = None,
+    threads: int = 1,
+    work: Work | None = None,
+) -> Trial:
+    """Train the best once more, on this machine, and write its model to `folder`.
+
+    A trial repeats itself, with as many `threads`: no other model needs a place on the disk.
+    """
+    trial = best_of(outcomes, data.task.kind).trial
+    note = folder / "trial.json"
+    text = json.dumps(asdict(trial) | {"fingerprint": data.fingerprint})
+    if note.exists() and note.read_text() == text:
+        return trial
+    log = folder.with_name("trials.log")
+    with Pool(
+        data, training, jobs=jobs, threads=threads, limit_train=limit_train, log=log, work=work
+    ) as pool:
+        pool.submit(trial, keep=folder)
+        for event in pool.events():
+            if event.kind == "failed":
+                raise mix_error(
+                    "--keep-best",
+                    f"{trial.arm}, seed {trial.seed}: {event.value.rstrip('.')}.",
+                    "The best model is trained once more to be kept.",
+                    "The same command tries it again.",
+                )
+    _remove_if_empty(log)
+    write(note, text.encode())
+    return trial
+
+
+def _remove_if_empty(log: Path) -> None:
+    if log.exists() and not log.stat().st_size:
+        log.unlink()

@@ -1,0 +1,36 @@
+"""Lightning Fabric, imported without torchvision.
+
+Fabric asks for the version of torchmetrics to know whether its detection of loss spikes would work,
+and the import of torchmetrics brings torchvision with it: seconds, for what is not used here. So
+while Fabric is imported, torchmetrics is as if it were not installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, cast
+
+from batchmix._errors import mix_error
+
+__all__ = ["Fabric", "open_fabric"]
+
+if _absent := "torchmetrics" not in sys.modules:
+    sys.modules["torchmetrics"] = cast(Any, None)
+try:
+    from lightning_fabric import Fabric
+finally:
+    if _absent:
+        del sys.modules["torchmetrics"]
+
+
+def open_fabric(**options: Any) -> Fabric:
+    """A Fabric for the device, precision and processes."""
+    try:
+        return Fabric(**options)
+    except Exception as error:  # Fabric raises ValueError, TypeError and its own kinds
+        raise mix_error(
+            ", ".join(f"--{name} {value}" for name, value in options.items()),
+            f"Lightning Fabric says: {str(error).rstrip('.')}.",
+            "The machine must have what is asked for.",
+            "Try --accelerator cpu --devices 1.",
+        ) from None

@@ -1,0 +1,119 @@
+"""What a search chooses among: the policy, its alpha, how often it mixes, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from batchmix._errors import mix_error
+from batchmix.cli._words import FORMS
+
+Pruner = Literal["median", "hyperband", "none"]
+State = Literal["finished", "pruned", "failed"]
+
+
+class Range(NamedTuple):
+    """Numbers from low to high: on a log scale, or in steps."""
+
+    low: float
+    high: float
+    step: float | None = None  # None: log scale
+
+
+ALPHA = Range(0.05, 8.0)
+PROB = Range(0.2, 1.0, 0.1)  # probability that a batch is mixed
+OFF = Range(0.5, 1.0, 0.1)  # share of the epochs after which mixing is off; 1: never
+
+
+@dataclass(frozen=True)
+class Space:
+    """The candidates of a search in a training of `epochs`; no mixing is beside them, always."""
+
+    policies: tuple[str, ...]
+    epochs: int
+
+    def ranges(self, policy: str) -> dict[str, Range]:
+        """The numbers to choose for a policy; each policy has alphas of its own."""
+        return {f"{policy} {name}": ALPHA for name in FORMS[policy].numbers} | {
+            "prob": PROB,
+            "off": OFF,
+        }
+
+    def usual(self) -> list[dict[str, Any]]:
+        """Settings of the policies' examples: what a search tries first."""
+        return [
+            {"policy": policy, "prob": 1.0, "off": 1.0}
+            | dict(zip(list(self.ranges(policy)), _numbers(FORMS[policy].example), strict=False))
+            for policy in self.policies
+        ]
+
+    def arm(self, settings: Mapping[str, Any]) -> str:
+        """The settings as a word of `_words.parse`; alpha to two digits."""
+        policy = settings["policy"]
+        alphas = [
+            f"{settings[name]:.2g}" for name in self.ranges(policy) if name.startswith(policy)
+        ]
+        options = [f"prob={settings['prob']:.1g}"] if settings["prob"] < 1 else []
+        if settings["off"] < 1:
+            options.append(f"off={max(1, round(settings['off'] * self.epochs))}")
+        return f"{policy}:{','.join(alphas + options)}"
+
+
+def space(text: str, epochs: int) -> Space:
+    """The space of the policies named in `text`, the words of --search."""
+    words = list(dict.fromkeys(text.split()))
+    for word in words:
+        if word not in FORMS:
+            raise mix_error(
+                "--search",
+                f"got {word!r}.",
+                f"A search is among {', '.join(FORMS)}; none is always one of its candidates.",
+                "Write for example --search 'mixup cutmix'.",
+            )
+    if not words:
+        raise mix_error(
+            "--search",
+            "it names no policy.",
+            "A search needs one policy at least.",
+            "Write for example --search 'mixup cutmix'.",
+        )
+    return Space(tuple(words), epochs)
+
+
+def _numbers(example: str) -> list[float]:
+    """Those after the colon."""
+    return [float(word) for word in example.partition(":")[2].split(",")]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An arm that a search has tried."""
+
+    arm: str
+    state: State
+    value: float | None  # best headline metric on held-out rows, the mean over the search's seeds
+    epochs: int = 0  # that were trained, of all seeds
+    why: str = ""  # it failed
+
+
+def ranked(candidates: list[Candidate], high: bool) -> list[Candidate]:
+    """Those that were trained to the end, the best first; each arm once."""
+    whole = [(c.value, c) for c in candidates if c.state == "finished" and c.value is not None]
+    order = [c for _, c in sorted(whole, key=lambda each: each[0], reverse=high)]
+    return list({c.arm: c for c in reversed(order)}.values())[::-1]
+
+
+def train_options(arm: str) -> dict[str, float]:
+    """The options by which `batchmix train` mixes as an arm of a search does."""
+    policy, _, rest = arm.partition(":")
+    words = rest.split(",")
+    numbers = [float(word) for word in words if "=" not in word]
+    options = dict(word.split("=") for word in words if "=" in word)
+    names = {"mixup": ["mixup"], "cutmix": ["cutmix"], "switch": ["mixup", "cutmix"]}[policy]
+    found = dict(zip(names, numbers))
+    if "prob" in options:
+        found["mixup_prob"] = float(options["prob"])
+    if "off" in options:
+        found["mixup_off_epoch"] = int(options["off"])
+    return found

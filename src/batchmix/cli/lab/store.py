@@ -1,0 +1,184 @@
+"""Outcomes of trials in a file, a line each, that survives whatever ends the run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import batchmix
+from batchmix._errors import mix_error
+from batchmix.cli.lab.outcome import Outcome, Trial
+from batchmix.cli.lab.rows import Data
+from batchmix.cli.lab.training import Training
+
+FORMAT = 1
+# what does not change a result: a trial's own seed counts, and results do not depend on the rest
+_FREE = {"seed", "workers", "accelerator"}
+
+
+def configuration(data: Data, training: Training, limit_train: int | None) -> dict[str, Any]:
+    """What all trials of a store have in common; with it a `Trial` decides its outcome."""
+    config = {
+        "format": FORMAT,
+        "data": data.name,
+        "fingerprint": data.fingerprint,
+        "limit_train": limit_train,
+        "training": {k: v for k, v in asdict(training).items() if k not in _FREE},
+        "versions": versions(),
+    }
+    # rows that are left out change every split; they are known once rows were checked
+    return config | {"skipped": [name for name, _ in data.skipped]} if data.skipped else config
+
+
+def versions() -> dict[str, str]:
+    """Of what made the outcomes; nothing is imported for it."""
+    found = {"python": python_version(), "batchmix": batchmix.__version__}
+    for name in ("numpy", "torch", "timm"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+class Store:
+    """The outcomes in OUT/trials.jsonl, by trial; the first line holds the configuration.
+
+    Whoever opens one holds the folder's lock. A last line that was half written is cut off.
+    """
+
+    def __init__(self, out: Path, config: Mapping[str, Any]) -> None:
+        self.path = out / "trials.jsonl"
+        self.outcomes: dict[Trial, Outcome] = {}
+        self.other: dict[str, tuple[str, str]] = {}  # versions then and now, where they differ
+        out.mkdir(parents=True, exist_ok=True)
+        lines = self._lines()
+        if len(lines) == 1:  # a run that ended before its first trial binds nobody
+            os.truncate(self.path, 0)
+        if len(lines) < 2:
+            self._append(config)
+            _sync_folder(out)
+            return
+        self._check(json.loads(lines[0]), config)
+        for line in lines[1:]:
+            found = json.loads(line)
+            found.pop("format")
+            outcome = Outcome.of_json(found)
+            self.outcomes[outcome.trial] = outcome
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep it for good: it is on the disk when this returns."""
+        self._append({"format": FORMAT} | outcome.as_json())
+        self.outcomes[outcome.trial] = outcome
+
+    def _append(self, what: Mapping[str, Any]) -> None:
+        line = json.dumps(what) + "\n"
+        with self.path.open("ab") as file:
+            end = file.tell()
+            try:
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException as error:
+                os.truncate(self.path, end)
+                if isinstance(error, OSError):
+                    raise self._full(error) from None
+                raise
+
+    def _full(self, error: OSError) -> Exception:
+        return mix_error(
+            f"--out {self.path.parent}",
+            f"{self.path} cannot be written to ({error.strerror}).",
+            f"{len(self.outcomes)} trials are kept there.",
+            "Make room; the same command goes on.",
+        )
+
+    def _lines(self) -> list[bytes]:
+        """The whole lines of the file; a rest without an end, or that is no JSON, is cut off."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        lines = content.split(b"\n")[:-1]
+        for i, line in enumerate(lines):
+            if not _is_ours(line):
+                if i == 0 or i < len(lines) - 1:
+                    raise self._foreign(i + 1)
+                lines = lines[:-1]
+        if not lines and content and not content.startswith(b'{"format": '[: len(content)]):
+            raise self._foreign(1)
+        whole = sum(len(line) + 1 for line in lines)
+        if whole < len(content):
+            os.truncate(self.path, whole)
+        return lines
+
+    def _foreign(self, number: int) -> Exception:
+        return mix_error(
+            f"--out {self.path.parent}",
+            f"line {number} of {self.path} cannot be read.",
+            f"It holds one JSON object a line, in format {FORMAT}.",
+            "Choose another folder with --out, or remove the file.",
+        )
+
+    def _check(self, was: dict[str, Any], config: Mapping[str, Any]) -> None:
+        """The store was made of the same data by the same training."""
+        then, now = _flat(was), _flat(json.loads(json.dumps(config)))
+        names = [name for name in now if not name.startswith("versions.") and name != "data"]
+        differ = [
+            f"{_option(name)} was {then.get(name)!r} and is {now[name]!r}"
+            for name in names
+            if then.get(name) != now[name]
+        ]
+        if then.get("fingerprint") != now["fingerprint"]:
+            differ = [
+                f"other data: {then.get('data')!r} with other files or targets than "
+                f"{now['data']!r} has now"
+            ]
+        if differ:
+            raise mix_error(
+                f"--out {self.path.parent}",
+                f"it holds trials of another comparison ({'; '.join(differ)}).",
+                "Trials that are compared share data and training.",
+                "Choose another folder with --out, or give the options of that comparison.",
+            )
+        self.other = {
+            name.removeprefix("versions."): (str(then.get(name)), str(value))
+            for name, value in now.items()
+            if name.startswith("versions.") and then.get(name) != value
+        }
+
+
+def _is_ours(line: bytes) -> bool:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(found, dict) and found.get("format") == FORMAT
+
+
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested names joined by a dot."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        inner = _flat(value) if isinstance(value, dict) else None
+        flat |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
+    return flat
+
+
+def _option(name: str) -> str:
+    return "--" + name.removeprefix("training.").replace("_", "-")
+
+
+def _sync_folder(out: Path) -> None:
+    """A new file's name is on the disk too."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

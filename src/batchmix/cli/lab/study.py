@@ -1,0 +1,121 @@
+"""A search as Optuna keeps it: in SQLite, every candidate and epoch as it comes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from batchmix._errors import mix_error
+from batchmix.cli.lab.space import Candidate, Pruner, Space, State
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and how; `seeds` and `noise` are those of every candidate's training."""
+
+    space: Space
+    seeds: tuple[int, ...]
+    noise: float
+    high: bool  # whether a high metric is good
+    trials: int  # candidates to try
+    jobs: int
+    pruner: Pruner = "median"
+    seed: int = 0  # of the sampler
+
+    @property
+    def most(self) -> int:
+        """Epochs of a candidate that is trained to the end."""
+        return self.space.epochs * len(self.seeds)
+
+
+def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optuna.Study:
+    """The study kept in a file; candidates whose training was broken off are tried again."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{path}",
+            study_name="batchmix",
+            direction="maximize" if search.high else "minimize",
+            load_if_exists=True,
+            pruner=_pruner(search),
+        )
+    except Exception as error:  # SQLAlchemy's and SQLite's kinds
+        raise mix_error(
+            f"{path}",
+            f"it cannot be read ({str(error).splitlines()[0]}).",
+            "A search is kept in this file.",
+            "Remove it, or choose another --out.",
+        ) from None
+    _check_same(study, path, json.loads(json.dumps(dict(made_with))))
+    for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(lost.number, state=TrialState.FAIL)
+        if "arm" in lost.user_attrs and not counts(lost):
+            study.enqueue_trial(lost.params)
+    return study
+
+
+def _pruner(search: Search) -> optuna.pruners.BasePruner:
+    """No candidate ends before a third of its first training: mixing learns slowly at first."""
+    start = max(1, search.space.epochs // 3)
+    if search.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=start)
+    if search.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=start, max_resource=search.most)
+    return optuna.pruners.NopPruner()
+
+
+def _check_same(study: optuna.Study, path: Path, made_with: dict[str, Any]) -> None:
+    """Refuse to go on with a search of something else."""
+    was = study.user_attrs.get("made_with")
+    if was is None:
+        study.set_user_attr("made_with", made_with)
+        return
+    for name, value in made_with.items():
+        if was.get(name) != value:
+            raise mix_error(
+                f"{path}",
+                f"{name} is {value!r}, that of the search kept there is {was.get(name)!r}.",
+                "Only the same search can be continued.",
+                "Give the same arguments, or choose another --out.",
+            )
+
+
+def tried(study: optuna.Study, first: int = 0) -> list[Candidate]:
+    """The candidates that are over, in the order in which they were begun, from a number on."""
+    states: dict[TrialState, State] = {
+        TrialState.COMPLETE: "finished",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+    }
+    return [
+        Candidate(
+            trial.user_attrs["arm"],
+            states[trial.state],
+            trial.value,
+            len(trial.intermediate_values),
+            trial.user_attrs.get("why", ""),
+        )
+        for trial in study.get_trials(deepcopy=False)[first:]
+        if counts(trial)
+    ]
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether it is over, other than by the end of the whole search."""
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "why" in trial.user_attrs
+
+
+def importances(study: optuna.Study) -> dict[str, float]:
+    """Share of each setting in what makes a candidate good; empty where too few were finished."""
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < 10:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on few trials for a setting
+        return dict(optuna.importance.get_param_importances(study))

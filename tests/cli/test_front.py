@@ -1,0 +1,155 @@
+"""The command line as a whole: help, versions, refusals, and what it writes and prints."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import batchmix as bm
+from batchmix.cli import _output, app, main
+from batchmix.cli._output import print_json, shown, write
+
+COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
+
+
+@pytest.mark.parametrize("argv", [["-h"], ["stats", "-h"], ["compare", "--help"], []])
+def test_help_is_asked_for_in_three_ways(run, argv):
+    code, text, error = run(*argv)
+    assert (code, error) == (0, "")
+    assert "Usage: batchmix" in text
+
+
+def test_versions(run):
+    code, text, _ = run("--version")
+    assert code == 0
+    assert text.startswith(f"batchmix {bm.__version__}\nPython ")
+    assert "\nnumpy " in text
+
+
+def test_a_completion_script_is_printed_for_bash(monkeypatch, capsys):
+    monkeypatch.setenv("_BATCHMIX_COMPLETE", "source_bash")
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert not stop.value.code
+    assert "complete -o default -F _batchmix_completion batchmix" in capsys.readouterr().out
+
+
+def test_completion_knows_commands_and_options(monkeypatch, capsys):
+    monkeypatch.setenv("_BATCHMIX_COMPLETE", "complete_bash")
+    for words, number, found in (("batchmix st", 1, "stats"), ("batchmix stats --ma", 2, "--ma")):
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(number))
+        with pytest.raises(SystemExit):
+            main([])
+        assert found in capsys.readouterr().out
+
+
+@pytest.fixture
+def fails_with(monkeypatch, run, tmp_path):
+    """A command in which something is raised: what it prints."""
+
+    def call(error):
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr("batchmix.stats", fail)
+        code, text, line = run("stats", "none", "--out", tmp_path)
+        assert text == ""
+        return code, line
+
+    return call
+
+
+def test_too_little_memory_is_one_line(fails_with):
+    code, line = fails_with(MemoryError("Unable to allocate 8 TiB"))
+    assert (code, line.count("\n")) == (2, 1)
+    assert "not enough memory. Unable to allocate 8 TiB" in line
+
+
+def test_an_interrupt_is_one_line(fails_with):
+    assert fails_with(KeyboardInterrupt()) == (130, "batchmix: interrupted.\n")
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ModuleNotFoundError("no", name="batchmix.x")])
+def test_a_mistake_of_ours_keeps_its_traceback(fails_with, error):
+    code, lines = fails_with(error)
+    assert code == 70
+    assert lines.startswith("Traceback")
+    assert lines.endswith(
+        "batchmix: this is a mistake of batchmix: please report the lines above.\n"
+    )
+
+
+def test_a_long_message_is_cut_and_keeps_its_fix(run):
+    code, _, error = run("stats", "x" * 1_000_000)
+    assert code == 2
+    assert len(error) < 1100
+    assert error.endswith("Write for example 'none mixup:1'.\n")
+
+
+def test_escape_sequences_reach_no_terminal(run):
+    code, _, error = run("stats", "none", "--out", "/proc/\x1b]0;title\x07/out")
+    assert code == 2
+    assert "\\x1b]0;title\\x07" in error
+    assert error.rstrip("\n").isprintable()
+
+
+def test_names_are_shown_without_control_characters():
+    assert shown("größe 5 %") == "größe 5 %"
+    assert shown("a\nb\x1b[2J\u202e\udcff\\n") == "a\\nb\\x1b[2J\\u202e\\udcff\\n"
+
+
+def test_json_is_json(capsys):
+    print_json({"nan": float("nan"), "inside": [float("inf"), 0.5], "text": "\udcff"})
+    out = capsys.readouterr().out
+    assert json.loads(out) == {"nan": None, "inside": [None, 0.5], "text": "\udcff"}
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch, run):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "stats.png").write_bytes(b"earlier")
+    monkeypatch.setattr(_output.os, "fsync", full)
+    code, _, error = run("stats", "none", "--batches", 2, "--out", tmp_path)
+    assert (code, error) == (2, f"batchmix: {tmp_path / 'stats.png'}: No space left on device\n")
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("stats.png", b"earlier")]
+
+
+def test_a_full_standard_output_is_told():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "batchmix", "--version"], stdout=full, stderr=-1, text=True
+        )
+    assert (done.returncode, done.stderr) == (2, "batchmix: No space left on device\n")
+
+
+def test_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        _output.os,
+        "fsync",
+        lambda one: (synced.append(str(Path(f"/proc/self/fd/{one}").readlink())), real(one)),
+    )
+    write(tmp_path / "a.json", b"1")
+    assert synced == [str(tmp_path / f".a.json.{os.getpid()}"), str(tmp_path)]
+
+
+def test_part_files_of_dead_processes_are_removed(tmp_path):
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    dead, old = int(done.stdout), time.time() - 3600
+    kept = [f".a.json.{os.getppid()}", ".a.json.new", f".b.json.{dead}", "a.json"]
+    for name in [*kept, f".a.json.{dead}"]:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (old, old))
+    write(tmp_path / "a.json", b"1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
+    (tmp_path / f".a.json.{dead}").touch()  # just now: perhaps of another machine
+    write(tmp_path / "a.json", b"2")
+    assert (tmp_path / f".a.json.{dead}").exists()

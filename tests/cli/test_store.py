@@ -1,0 +1,181 @@
+"""`lab.store` and the lock of a folder: what is kept, whatever ends the run."""
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import standin
+from batchmix import MixError
+from batchmix.cli._lock import locked
+from batchmix.cli.lab import store as stores
+from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.store import Store, configuration
+
+DATA = standin.data()
+CONFIG = configuration(DATA, standin.TRAINING, None)
+TRIALS = [
+    Trial(arm, noise, seed) for arm in ("none", "mixup:1") for noise in (0, 0.4) for seed in (0, 1)
+]
+
+
+def filled(out, count=3):
+    store = Store(out, CONFIG)
+    for trial in TRIALS[:count]:
+        store.add(standin.outcome(trial))
+    return store
+
+
+def test_outcomes_come_back_unchanged(tmp_path):
+    made = filled(tmp_path / "new" / "out").outcomes
+    assert Store(tmp_path / "new" / "out", CONFIG).outcomes == made
+    assert list(made) == TRIALS[:3]
+
+
+def test_lines_are_on_the_disk_one_by_one(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(stores.os, "fsync", lambda one: (synced.append(one), real(one)))
+    store = Store(tmp_path, CONFIG)
+    assert len(synced) == 2  # the file, and the folder that its name is in
+    for i, trial in enumerate(TRIALS[:3], 1):
+        store.add(standin.outcome(trial))
+        assert len(synced) == 2 + i
+        lines = (tmp_path / "trials.jsonl").read_text().splitlines()
+        assert len(lines) == 1 + i
+        assert json.loads(lines[-1])["format"] == 1
+        assert json.loads(lines[-1])["trial"] == dataclasses.asdict(trial)
+
+
+@pytest.mark.parametrize("cut", [1, 5, 300])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_half_a_last_line_is_done_again(tmp_path, cut, zeros):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut] + b"\0" * cut * zeros)
+    store = Store(tmp_path, CONFIG)
+    assert list(store.outcomes) == TRIALS[:2]
+    store.add(standin.outcome(TRIALS[2]))
+    assert path.read_bytes() == whole
+
+
+def test_a_last_line_that_is_no_json_is_cut_off(tmp_path):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(path.read_bytes()[:-9] + b"\0" * 8 + b"\n")
+    assert list(Store(tmp_path, CONFIG).outcomes) == TRIALS[:2]
+
+
+def test_a_line_in_the_middle_is_not_lost_in_silence(tmp_path):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    before = b"\n".join([lines[0], lines[1][:-5], *lines[2:]])
+    path.write_bytes(before)
+    with pytest.raises(MixError, match=r"line 2 of .*trials\.jsonl cannot be read"):
+        Store(tmp_path, CONFIG)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"my own notes", b"a,b\n1,2\n", b'{"format": 9}\n'])
+def test_a_file_of_somebody_else_is_left_alone(tmp_path, content):
+    (tmp_path / "trials.jsonl").write_bytes(content)
+    with pytest.raises(MixError, match="line 1 of"):
+        Store(tmp_path, CONFIG)
+    assert (tmp_path / "trials.jsonl").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("data", "training", "limit", "said"),
+    [
+        (standin.data(fingerprint="xyz"), {}, None, "other data: 'things'"),
+        (DATA, {"lr": 0.2}, None, r"--lr was 0\.1 and is 0\.2"),
+        (DATA, {"epochs": 3, "model": "convnet"}, None, "--model .*; --epochs was 2 and is 3"),
+        (DATA, {"mix_on": "workers"}, None, "--mix-on was 'device' and is 'workers'"),
+        (DATA, {}, 100, "--limit-train was None and is 100"),
+        (dataclasses.replace(DATA, skipped=(("1.png", "cut short"),)), {}, None, "--skipped was"),
+    ],
+)
+def test_other_data_or_training_is_refused(tmp_path, data, training, limit, said):
+    filled(tmp_path)
+    other = configuration(data, dataclasses.replace(standin.TRAINING, **training), limit)
+    with pytest.raises(MixError, match=said) as error:
+        Store(tmp_path, other)
+    assert "another folder with --out" in str(error.value)
+    assert len(Store(tmp_path, CONFIG).outcomes) == 3
+
+
+def test_what_changes_no_result_may_differ(tmp_path):
+    filled(tmp_path)
+    training = dataclasses.replace(standin.TRAINING, seed=5, workers=4, accelerator="cuda")
+    data = dataclasses.replace(DATA, name="./things/")
+    assert len(Store(tmp_path, configuration(data, training, None)).outcomes) == 3
+
+
+def test_a_run_without_a_trial_binds_nobody(tmp_path):
+    Store(tmp_path, CONFIG)
+    other = configuration(DATA, dataclasses.replace(standin.TRAINING, lr=0.3), None)
+    Store(tmp_path, other).add(standin.outcome(TRIALS[0]))
+    with pytest.raises(MixError, match="--lr"):
+        Store(tmp_path, CONFIG)
+
+
+def test_other_versions_are_told(tmp_path):
+    filled(tmp_path)
+    assert Store(tmp_path, CONFIG).other == {}
+    old = CONFIG | {"versions": CONFIG["versions"] | {"numpy": "0.1"}}
+    assert Store(tmp_path, old).other == {"numpy": (CONFIG["versions"]["numpy"], "0.1")}
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_stored(tmp_path, monkeypatch):
+    store = filled(tmp_path)
+    before = (tmp_path / "trials.jsonl").read_bytes()
+
+    def full(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores.os, "fsync", full)
+        with pytest.raises(MixError, match="No space left on device") as error:
+            store.add(standin.outcome(TRIALS[3]))
+    assert str(tmp_path / "trials.jsonl") in str(error.value)
+    assert "3 trials are kept" in str(error.value)
+    assert (tmp_path / "trials.jsonl").read_bytes() == before
+    assert TRIALS[3] not in store.outcomes
+
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from batchmix.cli._lock import locked\n"
+    "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds tmp_path / 'out'."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_refused_by_name(tmp_path, holder):
+    with pytest.raises(MixError, match=f"process {holder.pid} on .* writes into this folder"):
+        locked(tmp_path / "out").__enter__()
+
+
+def test_a_killed_process_holds_nothing(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    with locked(tmp_path / "out"):
+        text = (tmp_path / "out" / ".lock").read_text()
+    assert f"process {os.getpid()} on " in text
+    assert list((tmp_path / "out").iterdir()) == []
+    with locked(tmp_path / "out"):
+        assert (tmp_path / "out" / ".lock").exists()
