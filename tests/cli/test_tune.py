@@ -145,7 +145,7 @@ def test_the_same_seed_is_the_same_search_and_another_is_not(whole, tmp_path):
     assert go(tmp_path / "other", few(5, seed=1), keep=False)[0] != found[:6]
 
 
-@pytest.mark.parametrize("events", [3, 2 * EPOCHS + 2, 60])
+@pytest.mark.parametrize("events", [3, 60])
 def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not(whole, tmp_path, events):
     found, _ = whole
     with pytest.raises(KeyboardInterrupt):
@@ -302,9 +302,6 @@ def test_digits(run, tmp_path):
     assert found["gain"]["luck"] == pytest.approx(
         found["gain"]["search_held_out"] - found["gain"]["fresh"]["held_out"]["mean"]
     )
-    again, *_ = run("tune", "digits", *QUICK, "--out", tmp_path, "--quiet")
-    assert again == 0
-    assert json.loads((tmp_path / "tune.json").read_text())["search"] == found["search"]
 
 
 def test_one_json_document_and_nothing_else(run, quick, tmp_path):

@@ -56,7 +56,8 @@ def search_on_ray(
         none = run(trials, data, training, store=store, on="ray", gpus_per_trial=gpus, **common)
         share = gpus if training.accelerator in ("cuda", "gpu", "auto") else 0
         grid = _fit(search, folder, share, data=data, training=training, **common)
-        found = [_candidate(search, result, store) for result in grid]
+        begun = sorted(grid, key=lambda result: Path(result.path).name)  # named by their number
+        found = [_candidate(search, result, store) for result in begun]
     finally:
         if ours:
             ray.shutdown()
