@@ -159,13 +159,14 @@ def luck(found: Found, fresh: Confirmed, trials: int) -> str:
     """The gap between what the search saw and what fresh seeds gave, and what all rests on."""
     metric, how = found.metric, METRICS[found.metric]
     unit = "points of " if how.unit else "in "
+    count = f"{fresh.test.seeds} fresh seed{'' if fresh.test.seeds == 1 else 's'}"
     gap = fresh.luck if how.high else -fresh.luck
     gave = "Fresh seeds give no less than the search saw."
     if gap > 0:
         gave = f"So {amount(metric, gap, sign='-')} {unit}{how.heading} were the search's luck."
     return (
         f"In the search {found.best.arm if found.best else ''} was {amount(metric, fresh.search)} "
-        f"{unit}{how.heading} from none, on held-out rows; with {fresh.test.seeds} fresh seeds it "
+        f"{unit}{how.heading} from none, on held-out rows; with {count} it "
         f"is {amount(metric, fresh.held_out.mean, fresh.held_out.error)} on theirs and "
         f"{amount(metric, fresh.test.mean, fresh.test.error)} on the test rows. {gave} "
         f"The answer rests on {len(found.candidates) * len(found.seeds)} trials of the search, of "
