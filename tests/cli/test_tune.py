@@ -18,7 +18,7 @@ from batchmix.cli._stop import Stopped
 from batchmix.cli._words import parse, policy_of_options
 from batchmix.cli.lab import comparison
 from batchmix.cli.lab.candidates import Candidate, Search, ranked
-from batchmix.cli.lab.outcome import Outcome
+from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.pool import Event, Pool
 from batchmix.cli.lab.reserve import reserved, searched
 from batchmix.cli.lab.search import Tries
@@ -26,6 +26,7 @@ from batchmix.cli.lab.space import space, train_options
 from batchmix.cli.lab.split import split
 from batchmix.cli.lab.store import Store
 from batchmix.cli.lab.study import importances, open_study, tried
+from batchmix.cli.show.found import Found, confirmed, luck
 
 EPOCHS = 6
 
@@ -284,8 +285,7 @@ def test_digits(run, tmp_path):
         "The search tried 4 candidates, 1 seed each (4 finished, 0 pruned), and judged them at "
         "their best epoch by 478 held-out training rows.",
         "600 training rows, 2 epochs, 2 seeds",
-        "The answer rests on 4 trials of the search, of which 0 candidates were pruned, and on 6 "
-        "with fresh seeds.",
+        "The answer rests on 4 trials of the search (0 pruned) and 6 with fresh seeds.",
         "batchmix train digits --model mlp --epochs 2",
     ):
         assert said in words
@@ -392,3 +392,28 @@ def test_the_command_that_trains_mixes_as_the_arm_does():
             options.get("mixup_off_epoch", 0),
         )
         assert policy == parse(arm)[0].policy
+
+
+@pytest.mark.parametrize(
+    ("metric", "saw", "said"),
+    [
+        ("accuracy", 0.15, "So 5.0 points of accuracy were the search's luck."),
+        ("accuracy", 0.05, "Fresh seeds give no less than the search saw."),
+        ("rmse", -0.05, "So 0.150 in RMSE were the search's luck."),
+        ("rmse", 0.2, "Fresh seeds give no less than the search saw."),
+    ],
+)
+def test_the_gain_of_the_search_stands_beside_that_of_fresh_seeds(metric, saw, said):
+    """The stand-in's mixing arms are 0.1 above none with every seed."""
+    outcomes = [standin.outcome(Trial(arm, 0.0, s)) for s in (1, 2) for arm in ("none", "mixup:1")]
+    for one in outcomes:
+        one.best["rmse"] = one.best["accuracy"]
+    tried = [Candidate("none", "finished", 0.5, 2), Candidate("mixup:1", "finished", 0.5 + saw, 2)]
+    found = Found(metric, [*tried, Candidate("mixup:2", "pruned", None, 1)], (0,), 12)
+    fresh = confirmed(found, outcomes)
+    assert fresh.test.mean == pytest.approx(0.1)
+    assert fresh.luck == pytest.approx(saw - 0.1)
+    told = luck(found, fresh, len(outcomes))
+    assert said in told
+    assert "3 trials of the search (1 pruned) and 4 with fresh seeds." in told
+    assert confirmed(found, outcomes[:1]) is None

@@ -169,6 +169,6 @@ def luck(found: Found, fresh: Confirmed, trials: int) -> str:
         f"{unit}{how.heading} from none, on held-out rows; with {count} it "
         f"is {amount(metric, fresh.held_out.mean, fresh.held_out.error)} on theirs and "
         f"{amount(metric, fresh.test.mean, fresh.test.error)} on the test rows. {gave} "
-        f"The answer rests on {len(found.candidates) * len(found.seeds)} trials of the search, of "
-        f"which {found.count('pruned')} candidates were pruned, and on {trials} with fresh seeds."
+        f"The answer rests on {len(found.candidates) * len(found.seeds)} trials of the search "
+        f"({found.count('pruned')} pruned) and {trials} with fresh seeds."
     )
