@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 # inches: all, an arm, a line of text, learning curves
 _WIDTH, _LINE, _TEXT, _CURVES = 12.0, 0.3, 0.17, 1.5
-_KEY = (
-    "● stopped at its best epoch, chosen on held-out rows     ○ at its last epoch     "
-    "small dots: its seeds     grey: none     orange: label smoothing     blue: mixing     "
-    "shaded: 95 % interval of the difference     bold: beyond chance"
-)
+_KEY = "    ".join(
+    (
+        "● at its best epoch, chosen on held-out rows", "○ at its last epoch", "small dots: seeds",
+        "grey: none", "orange: label smoothing", "blue: mixing", "shaded: 95 % interval",
+        "bold: beyond chance",
+    )
+)  # fmt: skip
 
 
 def figure(report: Report) -> bytes:
