@@ -1,9 +1,13 @@
 """Batches are a function of (seed, epoch, row): whatever the workers, the start and the arm."""
 
+import multiprocessing
 import os
 import pickle
 import random
+import signal
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -281,6 +285,54 @@ def test_rows_that_are_skipped_are_not_cached(files, tmp_path):
     assert all(
         map(equal, passes(rows.take(good), training), passes(found.train.take(good), training))
     )
+
+
+def test_only_rows_that_are_used_are_cached(files, tmp_path):
+    rows = files()
+    (tmp_path / "3.png").write_bytes(b"no image")
+    training = replace(TRAINING, image_size=16)
+    found = cached(data_of(rows), training, tmp_path / "cache", used={"20.png", "4.png"})
+    some = np.array([4, 20])
+    assert all(
+        map(equal, passes(rows.take(some), training), passes(found.train.take(some), training))
+    )
+    other = cached(data_of(rows), training, tmp_path / "cache", used={"20.png", "5.png"})
+    assert other.train.read.path != found.train.read.path
+
+
+def _trial(rows, training, told):
+    """What a process of a comparison does, broken off in a pass."""
+    global _kept
+    _kept = Feed(rows, "image", training, train=True).epoch(0)
+    next(_kept)
+    told.put([child.pid for child in multiprocessing.active_children()])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_workers_end_with_the_process_whatever_it_was_doing(files):
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    training = replace(TRAINING, image_size=16, workers=2, batch_size=2)
+    process = context.Process(target=_trial, args=(files(), training, told))
+    process.start()
+    workers = told.get(timeout=60)
+    process.join(60)
+    assert process.exitcode == 0
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_workers_read_on_after_the_signals_that_end_a_run(files):
+    training = replace(TRAINING, image_size=16, workers=1, batch_size=2)
+    feed = Feed(files(), "image", training, train=True)
+    others = set(multiprocessing.active_children())
+    batches = feed.epoch(0)
+    found = [next(batches)]
+    (worker,) = set(multiprocessing.active_children()) - others
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert equal([*found, *batches], passes(files(), replace(training, workers=0))[0])
 
 
 def test_what_is_not_small_is_not_cached(files, tmp_path, monkeypatch):

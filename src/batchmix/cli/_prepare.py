@@ -51,7 +51,7 @@ def read(
 
     The engine is imported meanwhile, by the server of processes.
     """
-    from batchmix.cli.lab.split import checked
+    from batchmix.cli.lab.split import checked, used_names
 
     data, training, limit_train = prepared
     warm()
@@ -65,11 +65,10 @@ def read(
     )
     for name, why in data.skipped:
         progress.say(f"left out: {name!r}: {why}")
-    # all rows are decoded for it, also those that a limit leaves out
-    few = limit_train is not None and 2 * limit_train < len(data.train)
-    if cache is not None and not few:
+    if cache is not None:
         from batchmix.cli.lab.cache import cached
 
-        data = cached(data, training, cache, tell=progress.reading("decoding rows"))
+        used = used_names(data, list(seeds), limit_train)
+        data = cached(data, training, cache, progress.reading("decoding rows"), used)
     progress.done()
     return Prepared(data, training, limit_train)
