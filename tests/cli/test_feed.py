@@ -21,7 +21,7 @@ from batchmix.cli.lab.feed import Feed, moments, prepare
 from batchmix.cli.lab.rows import Data, Rows, Task
 from batchmix.cli.lab.training import Training
 from batchmix.fields import Image, Labels
-from batchmix.policies import CutMix
+from batchmix.policies import CutMix, MixUp
 
 TRAINING = Training(model="mlp", epochs=2, batch_size=8, lr=0.1, seed=3)
 
@@ -206,6 +206,20 @@ def test_workers_mix_by_the_plan_of_the_device(files):
             assert not one.mixed
             assert torch.equal(other.x.movedim(-1, 1).float(), x)  # pastes; blends are rounded
             assert torch.equal(other.y, y)
+
+
+def test_blends_in_workers_differ_by_rounding_alone(files):
+    training = replace(TRAINING, image_size=16, batch_size=7)
+    mixers = [
+        bm.Mixer(MixUp(1.0), {0: Image(layout), 1: Labels(3)}, seed=3, rank=0)
+        for layout in ("NHWC", "NCHW")
+    ]
+    mixed = passes(files(), training, mixer=mixers[0])[1]
+    for step, (one, other) in enumerate(zip(passes(files(), training)[1], mixed)):
+        x, y = mixers[1]((prepare(one.x, [0.0] * 3, [1.0] * 3, "image"), one.y), step=step, epoch=1)
+        found = prepare(other.x, [0.0] * 3, [1.0] * 3, "image")
+        assert 0 < (found - x).abs().max() <= 1 / 510 + 1e-6
+        assert torch.equal(other.y, y)
 
 
 def test_prepare_puts_channels_first_and_normalises():
