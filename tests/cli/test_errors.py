@@ -86,23 +86,6 @@ def test_an_image_that_cannot_be_decoded(run, images, tmp_path, keep):
     assert f"DATA {broken}: the image cannot be decoded (" in error
 
 
-def test_images_of_two_sizes(run, images, tmp_path):
-    from PIL import Image
-
-    folder = images("data")
-    Image.new("RGB", (9, 8)).save(folder / "red" / "7.png")
-    error = fails(run, tmp_path / "out", "compare", folder, *TINY)
-    assert "7.png: an image is 9 x 8, the first is 8 x 8." in error
-    assert "--image-size 32" in error
-
-
-def test_parts_of_two_sizes(run, images, tmp_path):
-    images("data/train")
-    images("data/test", size=9)
-    error = fails(run, tmp_path / "out", "compare", tmp_path / "data", *TINY)
-    assert "an image is 9 x 9, train is 8 x 8." in error
-
-
 def test_one_class_and_none(run, images, tmp_path):
     error = fails(run, tmp_path / "out", "compare", images("one", ("cat",)), *TINY)
     assert "there is one class only, 'cat'." in error
@@ -136,8 +119,8 @@ def test_timm_is_not_installed(run, tmp_path, monkeypatch):
 
 
 def test_an_extra_is_missing_when_a_command_runs(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    error = fails(run, tmp_path / "out", "compare", *TINY)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    error = fails(run, tmp_path / "out", "stats", "none", "--batches", 1)
     assert "is not installed; the command line needs it: pip install 'batchmix[cli]'" in error
 
 
@@ -152,7 +135,7 @@ def test_a_file_that_no_command_has_checked(run, tmp_path, monkeypatch, error, s
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("batchmix.cli.lab.data.load", fail)
+    monkeypatch.setattr("batchmix.cli.lab.data.open_data", fail)
     assert says in fails(run, tmp_path / "out", "compare", *TINY)
 
 

@@ -8,12 +8,13 @@ import pytest
 
 from batchmix import MixError
 from batchmix.cli._words import parse
+from batchmix.cli.lab.candidates import Candidate, Search, ranked
 from batchmix.cli.lab.outcome import Outcome
 from batchmix.cli.lab.pool import Event
 from batchmix.cli.lab.search import Tries
-from batchmix.cli.lab.space import Candidate, ranked, space
+from batchmix.cli.lab.space import space
 from batchmix.cli.lab.store import Store
-from batchmix.cli.lab.study import Search, importances, open_study, tried
+from batchmix.cli.lab.study import importances, open_study, tried
 
 EPOCHS = 6
 

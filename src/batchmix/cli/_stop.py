@@ -32,3 +32,28 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Noted:
+    """A signal that came, for those who end where it suits them."""
+
+    def __init__(self) -> None:
+        self.code = 0  # of the exit, 128 + number; 0: none came
+
+
+@contextmanager
+def noted() -> Iterator[Noted]:
+    """SIGINT and SIGTERM are written down once; the second ends this process at once."""
+    numbers, found = (signal.SIGINT, signal.SIGTERM), Noted()
+
+    def note(number: int, _: object) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_DFL)
+        found.code = 128 + number
+
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield found
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

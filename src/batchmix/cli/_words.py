@@ -136,7 +136,7 @@ def _plain(where: str, text: str, name: str, values: list[float]) -> Entry:
     if name in FORMS:
         return Entry(text, FORMS[name].make(*values))
     if name == "regmixup":
-        return Entry(text, MixUp(*(values or [10.0])), clean=True)
+        return Entry(text, MixUp(values[0] if values else 10.0), clean=True)
     if name in _RECIPES:
         recipe = _RECIPES[name]
         loss = None if recipe.loss is soft_cross_entropy else recipe.loss

@@ -1,105 +1,254 @@
-"""`batchmix train`: one run, with timm's arguments for mixing."""
+"""`batchmix train`: one run, with timm's arguments for mixing, that goes on where it stopped."""
 
 from __future__ import annotations
 
 import json
+import platform
+import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from importlib import metadata
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from typer import Argument, Option
+from typer import Option
 
-from batchmix.cli._output import check_folder, write
-from batchmix.cli._words import Entry, check_smoothing, policy_of_options
+import batchmix
+from batchmix._errors import mix_error
+from batchmix.cli import _options as given
+from batchmix.cli._lock import locked
+from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
+from batchmix.cli._prepare import choose
+from batchmix.cli._processes import Processes, processes
+from batchmix.cli._progress import Progress
+from batchmix.cli._stop import Stopped, noted, stoppable
+from batchmix.cli._words import Entry, check_smoothing, parse, policy_of_options
+from batchmix.cli.lab.defaults import command
+from batchmix.cli.lab.outcome import METRICS
+from batchmix.cli.lab.rows import Data
+from batchmix.cli.lab.run_state import CHECKPOINT, begin
+from batchmix.cli.lab.training import Training
+from batchmix.pairing import Reverse
 
 Mode = Literal["batch", "pair", "elem"]
+_SMOOTHING = 0.1  # of classes, as in timm
+_MIXING = "Mixing, with timm's names"
+# options that decide what is mixed, beside those of a training
+_MIXED = (
+    "policy", "mixup", "cutmix", "cutmix_minmax", "mixup_prob", "mixup_switch_prob", "mixup_mode",
+    "mixup_off_epoch", "smoothing",
+)  # fmt: skip
 
 
 def train(
-    data: Annotated[
-        str, Argument(help="'digits', a folder of images, or a Hugging Face data set.")
-    ],
-    mixup: Annotated[float, Option(help="MixUp alpha; on if > 0.")] = 0.0,
-    cutmix: Annotated[float, Option(help="CutMix alpha; on if > 0.")] = 0.0,
+    data: given.DataName,
+    mixup: Annotated[float, Option(help="MixUp alpha; on if > 0.", rich_help_panel=_MIXING)] = 0.0,
+    cutmix: Annotated[
+        float, Option(help="CutMix alpha; on if > 0.", rich_help_panel=_MIXING)
+    ] = 0.0,
     cutmix_minmax: Annotated[
         tuple[float, float] | None,
-        Option(help="CutMix box, low and high share of each side; overrides its alpha."),
+        Option(
+            help="CutMix box, low and high share of each side; overrides its alpha.",
+            rich_help_panel=_MIXING,
+        ),
     ] = None,
-    mixup_prob: Annotated[float, Option(help="Probability of mixing at all.")] = 1.0,
+    mixup_prob: Annotated[
+        float, Option(help="Probability of mixing at all.", rich_help_panel=_MIXING)
+    ] = 1.0,
     mixup_switch_prob: Annotated[
-        float, Option(help="Probability of CutMix when both are on.")
+        float, Option(help="Probability of CutMix when both are on.", rich_help_panel=_MIXING)
     ] = 0.5,
-    mixup_mode: Annotated[Mode, Option(help="One draw per batch, pair or row.")] = "batch",
+    mixup_mode: Annotated[
+        Mode, Option(help="One draw per batch, pair or row.", rich_help_panel=_MIXING)
+    ] = "batch",
     mixup_off_epoch: Annotated[
-        int, Option(min=0, help="No mixing from this epoch on; 0: never.")
+        int,
+        Option(min=0, help="No mixing from this epoch on; 0: never.", rich_help_panel=_MIXING),
     ] = 0,
-    smoothing: Annotated[float, Option(help="Label smoothing.")] = 0.1,
-    model: Annotated[str, Option(help="mlp, convnet, resnet20 or timm:NAME.")] = "convnet",
-    epochs: Annotated[int, Option(min=1)] = 30,
-    batch_size: Annotated[int, Option(min=1, help="Rows per device.")] = 64,
-    lr: Annotated[float, Option(help="Learning rate of SGD with momentum 0.9, cosine to 0.")] = 0.1,
-    seed: Annotated[int, Option(min=0)] = 0,
+    smoothing: Annotated[
+        float | None,
+        Option(help="Label smoothing. Default: 0.1 for classes.", rich_help_panel=_MIXING),
+    ] = None,
+    policy: Annotated[
+        str | None,
+        Option(help="One of compare's policies, instead of the above.", rich_help_panel=_MIXING),
+    ] = None,
     out: Annotated[
-        Path, Option(help="Folder for metrics.jsonl, checkpoint.safetensors and result.json.")
+        Path, Option(help="Folder of the run: model, checkpoint, metrics, result.")
     ] = Path("batchmix-train"),
-    resume: Annotated[bool, Option("--resume", help="Continue the run in --out.")] = False,
-    limit_train: Annotated[int | None, Option(min=1, help="Training rows at most.")] = None,
-    image_size: Annotated[int | None, Option(min=1, help="Resize images to N x N.")] = None,
-    accelerator: Annotated[str, Option(help="Fabric: auto, cpu, cuda, mps.")] = "auto",
-    devices: Annotated[int, Option(min=1, help="Fabric: processes, one device each.")] = 1,
-    precision: Annotated[str, Option(help="Fabric: 32-true, bf16-mixed, 16-mixed.")] = "32-true",
+    seed: Annotated[int, Option(min=0, help="Of weights, order of rows, crops and mixes.")] = 0,
+    save_minutes: Annotated[
+        float, Option(min=0, help="Minutes between checkpoints within an epoch.")
+    ] = 10.0,
+    log: Annotated[
+        list[str] | None, Option(help="csv, tensorboard, wandb, mlflow; repeatable.")
+    ] = None,
+    targets: given.Targets = None,
+    sound: given.Sound = None,
+    seconds: given.Seconds = None,
+    skip_bad: given.SkipBad = False,
+    limit_train: given.LimitTrain = None,
+    image_size: given.ImageSize = None,
+    model: given.Model = None,
+    pretrained: given.Pretrained = False,
+    finetune: given.Finetune = False,
+    epochs: given.Epochs = None,
+    batch_size: given.BatchSize = None,
+    accumulate: given.Accumulate = None,
+    optimizer: given.OptimizerName = None,
+    lr: given.Lr = None,
+    warmup: given.Warmup = None,
+    weight_decay: given.WeightDecay = None,
+    ema: given.Ema = None,
+    augment: given.AugmentName = None,
+    mix_on: given.MixOnName = None,
+    precision: given.Precision = None,
+    compile: given.Compile = False,
+    accelerator: given.Accelerator = None,
+    devices: Annotated[
+        int | None, Option(min=1, help="Processes, one device each. Default: 1, or torchrun's.")
+    ] = None,
+    workers: given.Workers = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Train one model; the mixing arguments have timm's names and meanings."""
-    config = {k: v for k, v in locals().items() if k not in _NOT_CONFIG}
-    policy = policy_of_options(
-        mixup, cutmix, cutmix_minmax, mixup_prob, mixup_switch_prob, mixup_mode, mixup_off_epoch
-    )
-    check_smoothing("--smoothing", smoothing)
+    """Train one model; the mixing arguments have timm's names and meanings.
+
+    A run that was stopped, by whatever, goes on with the same command, to the same end bit for bit.
+    """
+    options = dict(locals()) | {"accelerator": accelerator or "auto"}
     check_folder(out)
+    ranks = processes(devices)
+    first = ranks.rank == 0
+    try:
+        with Progress(quiet or not first) as progress, locked(out) if first else nullcontext():
+            code, result = _run(options, ranks, progress)
+    except Stopped as stopped:
+        print("batchmix: stopped before the first step; nothing was lost.", file=sys.stderr)
+        raise SystemExit(stopped.code) from None
+    if result is not None and first:
+        if as_json:
+            print_json(result)
+        else:
+            _show(result, out)
+    raise SystemExit(code if first else 0)
 
-    from batchmix.cli.lab import checkpoint as checkpoints
-    from batchmix.cli.lab import loop
-    from batchmix.cli.lab.data import open_data
-    from batchmix.cli.lab.models import check_model
-    from batchmix.cli.lab.split import checked, split
-    from batchmix.pairing import Reverse
 
-    check_model(model)
-    training = loop.Training(model, epochs, batch_size, lr, seed)
-    fabric = loop.open_fabric(accelerator=accelerator, devices=devices, precision=precision)
-    checkpoint = out / "checkpoint.safetensors"
-    state = checkpoints.begin(checkpoint, config, resume)
-    fabric.launch()
+def _run(
+    options: Mapping[str, Any], ranks: Processes, progress: Progress
+) -> tuple[int, dict[str, Any] | None]:
+    """From options to the result; what can be wrong is found before torch is imported."""
+    from batchmix.cli.lab.logs import check_logs
 
-    loaded = checked(open_data(data), [seed], limit_train)
-    parts = loop.to_device(fabric, split(loaded, seed, limit_train))
-    run = loop.set_up(fabric, training, Entry("train", policy, smoothing), loaded, Reverse())
-    if resume:
-        checkpoints.load_run(checkpoint, run)
-        run.mixer.load_state_dict(state["mixer"])
+    out, logs = options["out"], check_logs(options["log"] or [])
+    with stoppable():
+        entry = _entry(options)
+        data, training, limit_train = choose(options, [entry])
+        if entry.name == "train" and data.task.kind == "classes" and options["smoothing"] is None:
+            entry = replace(entry, smoothing=_SMOOTHING)
+        config = asdict(training) | {name: options[name] for name in _MIXED}
+        config |= {"limit_train": limit_train, "devices": ranks.devices * ranks.nodes}
+        state, changed = begin(out, config | {"versions": _versions()}, data)
+        done = _result(out) if state.finished else None
+        if done is not None:
+            progress.say(f"the run in {out} is finished; another one needs another --out")
+            return 0, done
+        progress.say(_command(options, training, limit_train))
+        for line in changed:
+            progress.say(line)
+        data = _read(data, training.seed, limit_train, options["skip_bad"], progress)
 
-    for epoch in range(state["epochs_done"], epochs):
-        loss = loop.train_epoch(fabric, run, training, parts.train, epoch)
-        held_out = loop.score(loop.predict(run, parts.calibration.x), parts.calibration)
-        state["epochs_done"] = epoch + 1
-        state["history"].append({"epoch": epoch, "loss": loss} | held_out)
-        fabric.print(
-            f"epoch {epoch + 1}/{epochs}  loss {loss:.4f}  held-out accuracy "
-            f"{held_out['accuracy']:.2%}  NLL {held_out['nll']:.3f}"
-        )
-        if fabric.is_global_zero:
-            lines = (json.dumps(line) + "\n" for line in state["history"])
-            write(out / "metrics.jsonl", "".join(lines).encode())
-            checkpoints.save_run(checkpoint, run, state)
+        from batchmix.cli.lab.resumable import Job, go_on, open_job
 
-    result = loop.evaluate(run, parts)
-    fabric.print(
-        f"test accuracy {result['accuracy']:.2%}  NLL {result['nll']:.3f}  "
-        f"ECE {result['ece']:.2%}, {result['ece_scaled']:.2%} after temperature scaling "
-        f"(T = {result['temperature']:.2f})"
+        job = Job(
+            data, training, entry, limit_train, out, ranks.devices, ranks.nodes, logs,
+            options["save_minutes"],
+        )  # fmt: skip
+        fabric = open_job(job)
+    with noted() as stop:
+        result = go_on(fabric, job, state, stop, progress)
+    stopped = result is None and ranks.rank == 0
+    return (stop.code or 143 if stopped else 0), result
+
+
+def _entry(options: Mapping[str, Any]) -> Entry:
+    """What is mixed: --policy, or timm's arguments with timm's pairing."""
+    smoothing = options["smoothing"] or 0.0
+    check_smoothing("--smoothing", smoothing)
+    policy = policy_of_options(
+        *(options[name] for name in ("mixup", "cutmix", "cutmix_minmax", "mixup_prob")),
+        *(options[name] for name in ("mixup_switch_prob", "mixup_mode", "mixup_off_epoch")),
     )
-    if fabric.is_global_zero:
-        write(out / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    if options["policy"] is None:
+        return Entry("train", policy, smoothing, Reverse())
+    entries = parse(options["policy"], "--policy")
+    if len(entries) != 1 or policy is not None or options["smoothing"] is not None:
+        raise mix_error(
+            "--policy",
+            f"got {options['policy']!r}"
+            + (" beside --mixup, --cutmix or --smoothing." if len(entries) == 1 else "."),
+            "It is one policy, and says all about mixing and smoothing.",
+            "Write for example --policy mixup:0.8,prob=0.5,smooth=0.1.",
+        )
+    return entries[0]
 
 
-# options that may differ when a run is resumed
-_NOT_CONFIG = {"out", "resume", "accelerator", "devices", "precision"}
+def _read(
+    data: Data, seed: int, limit_train: int | None, skip_bad: bool, progress: Progress
+) -> Data:
+    """The same, with all its rows known to be good."""
+    from batchmix.cli.lab.pool import cores
+    from batchmix.cli.lab.split import checked
+
+    tell = progress.reading("checking rows")
+    data = checked(data, [seed], limit_train, skip_bad=skip_bad, workers=cores(), tell=tell)
+    progress.done()
+    for line in (*data.notes, *(f"left out: {name!r}: {why}" for name, why in data.skipped)):
+        progress.say(line)
+    return data
+
+
+def _command(options: Mapping[str, Any], training: Training, limit_train: int | None) -> str:
+    """The command that repeats the run."""
+    defaults = {name: each.default for name, each in signature(train).parameters.items()}
+    plain = {name: options[name] for name in _MIXED if options[name] != defaults[name]}
+    others = {name: options[name] for name in ("targets", "sound", "seconds", "skip_bad")}
+    others |= {"limit_train": limit_train, "devices": options["devices"], "out": options["out"]}
+    return command("train", options["data"], training, **plain, **others)
+
+
+def _versions() -> dict[str, str]:
+    """What figures may depend on; read without importing it."""
+    return {
+        "batchmix": batchmix.__version__,
+        "python": platform.python_version(),
+        "torch": metadata.version("torch"),
+    }
+
+
+def _result(out: Path) -> dict[str, Any] | None:
+    """That of a run that was over before; None where it has to be made again."""
+    files = [out / name for name in ("result.json", "model.safetensors", "config.json")]
+    if not all(path.exists() for path in files):
+        return None
+    try:
+        found = json.loads(files[0].read_bytes())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
+
+
+def _show(result: Mapping[str, Any], out: Path) -> None:
+    """The figures of the best and of the last epoch, and where everything is."""
+    for title, found in (("best", result["best"]), ("last", result["last"])):
+        figures = [
+            f"{METRICS[name].heading} {METRICS[name].words(value)}"
+            for name, value in found.items()
+            if name in METRICS
+        ]
+        print(f"{title} epoch ({found['epoch'] + 1}), test rows: {', '.join(figures)}")
+    files = ["model.safetensors", "config.json", "result.json", "metrics.jsonl", CHECKPOINT]
+    print("", *(shown(out / name) for name in files), sep="\n")

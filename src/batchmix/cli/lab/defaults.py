@@ -34,7 +34,9 @@ def choose(data: Data, given: Mapping[str, Any], limit_train: int | None = None)
     pretrained = given.get("pretrained", False)
     check_model(model, pretrained, data.form)
     rows = min(len(data.train), limit_train or len(data.train))
-    found = {"model": model} | _size(data, model) | _schedule(data, model, rows, pretrained)
+    found: dict[str, Any] = (
+        {"model": model} | _size(data, model) | _schedule(data, model, rows, pretrained)
+    )
     training = Training(**(found | given))
     _check(training, data)
     return training

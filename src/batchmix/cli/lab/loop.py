@@ -18,7 +18,8 @@ from batchmix._errors import mix_error
 from batchmix.cli._words import Entry
 from batchmix.cli.lab.engine import Fabric
 from batchmix.cli.lab.feed import Batch, Feed, moments, prepare
-from batchmix.cli.lab.models import build, head, not_decayed
+from batchmix.cli.lab.models import build, head
+from batchmix.cli.lab.optimizer import average_of, optimizer_of, rate
 from batchmix.cli.lab.rows import Form, Kind, Rows, Task
 from batchmix.cli.lab.training import Training
 from batchmix.fields import Audio, Image, Labels
@@ -29,7 +30,6 @@ _LOSSES: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {
     "labels": soft_binary_cross_entropy,
     "numbers": nn.functional.mse_loss,
 }
-_BODY = 0.1  # the rate of all but the head when fine-tuning, times that of the head
 
 
 class Scale(NamedTuple):
@@ -122,11 +122,11 @@ def set_up(
     module = build(training.model, shape, task.outputs, training.seed, training.pretrained)
     if fabric.device.type == "cuda" and form != "wave":
         module = module.to(memory_format=torch.channels_last)
-    optimizer = _optimizer(module, training)
+    optimizer = optimizer_of(module, training)
     average = None
     if training.ema:
         module = fabric.to_device(module)
-        average = AveragedModel(module, multi_avg_fn=_averaging(training.ema))
+        average = average_of(module, training.ema)
     model = torch.compile(module) if training.compile else module
     model, optimizer = fabric.setup(model, optimizer)
     mixer = mixer_of(entry, form, task, training, fabric.global_rank)
@@ -136,53 +136,17 @@ def set_up(
     )
 
 
-def _optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9, or AdamW. Biases and norms do not decay."""
-    last = {id(p) for p in head(module).parameters()}
-    plain = not_decayed(module)
-    groups = dict[tuple[float, float], list[nn.Parameter]]()
-    for name, weight in module.named_parameters():
-        times = _BODY if training.finetune and id(weight) not in last else 1.0
-        decay = 0.0 if name in plain else training.weight_decay
-        groups.setdefault((times, decay), []).append(weight)
-    params = [
-        {"params": weights, "times": times, "weight_decay": decay}
-        for (times, decay), weights in groups.items()
-    ]
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(params, training.lr)
-    return torch.optim.SGD(params, training.lr, momentum=0.9)
-
-
-def _averaging(decay: float) -> Callable[[Any, Any, Any], None]:
-    """EMA whose decay rises as (1 + n) / (10 + n), as in timm; buffers are copied by torch."""
-
-    def update(averages: list[Tensor], weights: list[Tensor], updates: Any) -> None:
-        n = float(updates)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return update
-
-
-def rate(training: Training, step: int, steps: int) -> float:
-    """Learning rate of a step of the run: a linear rise from 0, then half a cosine to 0."""
-    warm, end = training.warmup * steps, training.epochs * steps
-    if step + 1 <= warm:
-        return training.lr * (step + 1) / warm
-    return training.lr * (1 + math.cos(math.pi * (step - warm) / max(end - warm, 1))) / 2
-
-
 def train_epoch(
     run: Run,
     feed: Feed,
     epoch: int,
     start: int = 0,
-    on_step: Callable[[int, float, Tensor], None] | None = None,
+    on_step: Callable[[int, float, Tensor, tuple[Tensor, Tensor]], None] | None = None,
 ) -> float:
     """One pass over the training rows, from batch `start` on; the mean loss.
 
     A function of (training, epoch, step, rank) and the run's state, so that a resumed run repeats
-    it. `on_step(steps done, rate, loss)` comes after each step of the optimizer.
+    it. `on_step(steps done, rate, loss, (x, target))` comes after each step of the optimizer.
     """
     steps = feed.steps
     alone = run.training.finetune and epoch == 0  # the head
@@ -195,7 +159,8 @@ def train_epoch(
         lr = rate(run.training, epoch * steps + step, steps)
         for group in run.optimizer.param_groups:
             group["lr"] = lr * group["times"]
-        loss = _backward(run, *_mixed(run, batch, epoch, step))
+        xs, targets = _mixed(run, batch, epoch, step)
+        loss = _backward(run, xs, targets)
         if alone:
             for group in run.optimizer.param_groups:
                 if group["times"] != 1:
@@ -207,7 +172,7 @@ def train_epoch(
             run.average.update_parameters(run.module)
         run.total += loss
         if on_step:
-            on_step(step + 1, lr, loss)
+            on_step(step + 1, lr, loss, (xs[-1], targets[-1]))
     return _mean(run, steps, epoch)
 
 

@@ -100,9 +100,8 @@ def head(model: nn.Module) -> nn.Module:
 
 def not_decayed(model: nn.Module) -> set[str]:
     """The names of biases, scales of norms, and what a model of timm names as such."""
-    own = getattr(model, "no_weight_decay", set)()
-    small = {name for name, p in model.named_parameters() if p.ndim <= 1}
-    return small | set(own)
+    own: set[str] = getattr(model, "no_weight_decay", set)()
+    return {name for name, p in model.named_parameters() if p.ndim <= 1} | own
 
 
 def _of_timm(name: str, shape: tuple[int, ...], outputs: int, pretrained: bool) -> nn.Module:

@@ -16,6 +16,7 @@ from batchmix.cli.lab import loop
 from batchmix.cli.lab.engine import open_fabric
 from batchmix.cli.lab.evaluation import Best, Parts, Watch, keep_model, last_and_best
 from batchmix.cli.lab.feed import Feed
+from batchmix.cli.lab.optimizer import rate
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data, Task
 from batchmix.cli.lab.split import Splits, corrupt, split
@@ -54,7 +55,7 @@ def run_trial(
     history, best = _train(run, parts, on_epoch)
     last, chosen = last_and_best(run, parts, best, training.epochs - 1)
     if keep:
-        keep_model(keep, run, shape, chosen.get("temperature"))
+        keep_model(keep, run, shape, chosen.get("temperature"), data.rate)
     return Outcome(
         trial,
         last,
@@ -93,7 +94,7 @@ def _train(
     history = dict[str, list[float]]()
     for epoch in range(run.training.epochs):
         found = {"loss": loop.train_epoch(run, feed, epoch)}
-        found["lr"] = loop.rate(run.training, (epoch + 1) * feed.steps - 1, feed.steps)
+        found["lr"] = rate(run.training, (epoch + 1) * feed.steps - 1, feed.steps)
         found |= watch.look(epoch)
         for name, value in found.items():
             history.setdefault(name, []).append(value)
