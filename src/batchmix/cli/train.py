@@ -130,10 +130,7 @@ def train(
         print("batchmix: stopped before the first step; nothing was lost.", file=sys.stderr)
         raise SystemExit(stopped.code) from None
     if result is not None and first:
-        if as_json:
-            print_json(result)
-        else:
-            _show(result, out)
+        print_json(result) if as_json else _show(result, out)
     raise SystemExit(code if first else 0)
 
 
@@ -208,7 +205,6 @@ def _read(
 
     tell = progress.reading("checking rows")
     data = checked(data, [seed], limit_train, skip_bad=skip_bad, workers=cores(), tell=tell)
-    progress.done()
     for line in (*data.notes, *(f"left out: {name!r}: {why}" for name, why in data.skipped)):
         progress.say(line)
     return data
@@ -234,12 +230,9 @@ def _versions() -> dict[str, str]:
 
 def _result(out: Path) -> dict[str, Any] | None:
     """That of a run that was over before; None where it has to be made again."""
-    files = [out / name for name in ("result.json", "model.safetensors", "config.json")]
-    if not all(path.exists() for path in files):
-        return None
     try:
-        found = json.loads(files[0].read_bytes())
-    except ValueError:
+        found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
 
