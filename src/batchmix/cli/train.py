@@ -20,12 +20,13 @@ from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
-from batchmix.cli._prepare import choose
+from batchmix.cli._prepare import Prepared, choose
 from batchmix.cli._processes import Processes, processes
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, noted, stoppable
 from batchmix.cli._words import Entry, check_smoothing, parse, policy_of_options
 from batchmix.cli.lab.defaults import command
+from batchmix.cli.lab.logs import check_logs
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.run_state import CHECKPOINT, begin
@@ -120,12 +121,14 @@ def train(
     A run that was stopped, by whatever, goes on with the same command, to the same end bit for bit.
     """
     options = dict(locals()) | {"accelerator": accelerator or "auto"}
+    options["log"] = check_logs(log or [])
     check_folder(out)
-    ranks = processes(devices)
+    ranks, entry = processes(devices), _entry(options)
+    chosen = choose(options, [entry])
     first = ranks.rank == 0
     try:
         with Progress(quiet or not first) as progress, locked(out) if first else nullcontext():
-            code, result = _run(options, ranks, progress)
+            code, result = _run(options, entry, chosen, ranks, progress)
     except Stopped as stopped:
         print("batchmix: stopped before the first step; nothing was lost.", file=sys.stderr)
         raise SystemExit(stopped.code) from None
@@ -135,15 +138,11 @@ def train(
 
 
 def _run(
-    options: Mapping[str, Any], ranks: Processes, progress: Progress
+    options: Mapping[str, Any], entry: Entry, chosen: Prepared, ranks: Processes, progress: Progress
 ) -> tuple[int, dict[str, Any] | None]:
-    """From options to the result; what can be wrong is found before torch is imported."""
-    from batchmix.cli.lab.logs import check_logs
-
-    out, logs = options["out"], check_logs(options["log"] or [])
+    """Exit code and result; torch is not imported before everything has been checked."""
+    (data, training, limit_train), out = chosen, options["out"]
     with stoppable():
-        entry = _entry(options)
-        data, training, limit_train = choose(options, [entry])
         if entry.name == "train" and data.task.kind == "classes" and options["smoothing"] is None:
             entry = replace(entry, smoothing=_SMOOTHING)
         config = asdict(training) | {name: options[name] for name in _MIXED}
@@ -161,7 +160,7 @@ def _run(
         from batchmix.cli.lab.resumable import Job, go_on, open_job
 
         job = Job(
-            data, training, entry, limit_train, out, ranks.devices, ranks.nodes, logs,
+            data, training, entry, limit_train, out, ranks.devices, ranks.nodes, options["log"],
             options["save_minutes"],
         )  # fmt: skip
         fabric = open_job(job)
