@@ -1,7 +1,7 @@
 """The comparisons whose figures stand in docs/compare.md: `batchmix compare`, kept as JSON.
 
     python benchmarks/evidence.py digits
-    python benchmarks/evidence.py cifar --data path/to/cifar10 --noise 0.4
+    python benchmarks/evidence.py cifar --data path/to/cifar10 --noise 0 --noise 0.4
     python benchmarks/evidence.py spoken --data path/to/free-spoken-digit-dataset/recordings
     python benchmarks/evidence.py cifar-gpu --data path/to/cifar10
 
@@ -26,7 +26,9 @@ _SPEAKERS = {"yweweler": "val", "theo": "test"}  # the other four train
 
 def _cifar(data: Path) -> list[str]:
     """What two cores train in about an hour."""
-    options = "--model resnet20 --augment light --limit-train 1500 --epochs 15 --seeds 3"
+    options = (
+        "--model resnet20 --augment light --limit-train 1500 --epochs 15 --batch-size 64 --seeds 3"
+    )
     return [str(data), *options.split(), "--policies", _ARMS]
 
 
@@ -58,13 +60,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data set")
     parser.add_argument("--noise", type=float, action="append", help="share of wrong labels")
     parser.add_argument("--work", type=Path, default=Path("batchmix-evidence"))
-    parser.add_argument("options", nargs="*", help="further options of compare, after --")
-    args = parser.parse_args()
+    args, options = parser.parse_known_args()  # further ones are those of compare
     if args.name != "digits" and not (args.data and args.data.is_dir()):
         parser.error(f"{args.name}: give the folder of the data with --data")
     noise = args.noise or ([] if args.name == "digits" else [0.0])
-    name = args.name + "".join(f"-{100 * level:g}-wrong" for level in noise if level)
-    out = args.work / name
+    out = args.work / args.name
     out.mkdir(parents=True, exist_ok=True)
     if args.name == "spoken":
         words = _spoken(args.data, args.work)
@@ -72,12 +72,12 @@ def main() -> None:
         words = ["digits"]
     else:
         words = _cifar(args.data) if args.name == "cifar" else _cifar_gpu(args.data)
-    words += [word for level in noise for word in ("--label-noise", str(level))] + args.options
+    words += [word for level in noise for word in ("--label-noise", str(level))] + options
     command = [sys.executable, "-m", "batchmix", "compare", *words, "--out", str(out)]
     done = subprocess.run(command, check=False).returncode
     if done:
         sys.exit(done)
-    kept = HERE / "evidence" / f"{name}.json"
+    kept = HERE / "evidence" / f"{args.name}.json"
     kept.parent.mkdir(exist_ok=True)
     shutil.copyfile(out / "report.json", kept)
     print(kept)

@@ -54,6 +54,7 @@ def _classes(trial, epochs, task, gains, sharp):
             "ece": float(soft + rng.normal(0, 0.005)), "ece_scaled": 0.012, "nll_scaled": 0.1,
             "temperature": 0.7, "recall": [float(value) for value in recall],
             "reliability": _reliability(accuracy, soft),
+            "reliability_scaled": _reliability(accuracy, 0.01),
             **({"memorised": float(memorised)} if noisy else {}),
         }  # fmt: skip
 

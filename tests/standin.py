@@ -77,3 +77,8 @@ def wrong(trial, data, training, **options):
     if trial.seed == 2:
         raise RuntimeError("out of\nmemory")
     return run_trial(trial, data, training, **options)
+
+
+def diverges(trial, data, training, **options):
+    """As with a rate that is too high."""
+    raise mix_error("training", "the loss is nan.", "It is a number.", "Lower --lr.")

@@ -37,8 +37,8 @@ HEADINGS = [
     "Cost",
     "Source",
 ]
-# the examples of api.md are the docstrings', which run as doctests; train.md has commands only
-NO_BLOCKS = {"api.md", "train.md"}
+# the examples of api.md are the docstrings', which run as doctests; the others have commands only
+NO_BLOCKS = {"api.md", "predict.md", "train.md"}
 COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
 
 

@@ -155,7 +155,7 @@ def test_more_than_half_of_the_rows_are_not_skipped(images):
         for file in (folder / name).iterdir():
             file.write_bytes(b"")
     with pytest.raises(
-        bm.MixError, match="16 of 24 rows cannot be read, the first is 'blue/0.png'"
+        bm.MixError, match=r"16 of 24 rows cannot be read, the first is 'blue/0\.png'"
     ):
         checked(open_data(str(folder)), [0], None, skip_bad=True)
 

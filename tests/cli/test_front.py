@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import batchmix as bm
 from batchmix.cli import _output, app, main
@@ -22,6 +23,19 @@ def test_help_is_asked_for_in_three_ways(run, argv):
     code, text, error = run(*argv)
     assert (code, error) == (0, "")
     assert "Usage: batchmix" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_is_and_paragraphs_are_whole(run, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    parsed = get_command(app).commands[command]
+    without = [p.name for p in parsed.params if not p.help and p.name != "help"]
+    assert without == []
+    assert "\n" not in parsed.help.replace("\n\n", "")
+    code, text, _ = run(command, "--help")
+    assert code == 0
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
 
 
 def test_versions(run):
@@ -153,3 +167,82 @@ def test_part_files_of_dead_processes_are_removed(tmp_path):
     (tmp_path / f".a.json.{dead}").touch()  # just now: perhaps of another machine
     write(tmp_path / "a.json", b"2")
     assert (tmp_path / f".a.json.{dead}").exists()
+
+
+# what has to be refused before anything heavy is imported, for each command
+WRONG = {
+    "audit": ["nowhere.py:mix", "timm.data:Mixup --batch-size 3", "timm.data:Mixup --args {{"],
+    "bench": ["--shape 1", "--threads 0"],
+    "compare": [
+        "/no/such",
+        "{empty}",
+        "{images} --model resnet21",
+        "digits --model resnet21",
+        "{images} --model timm:resnet1888",
+        "{images} --policies mixpu:1",
+        "{images} --lr 0",
+        "{images} --augment heavy",
+        "{images} --on moon",
+        "{images} --image-size 1000000",
+        "{images} --label-noise 2",
+        "{images} --out {file}/out",
+    ],
+    "explore": ["/no/such", "{empty}", "--port 0"],
+    "predict": ["/no/such {file}", "{empty} {file}"],
+    "preview": [
+        "/no/such",
+        "{empty}",
+        "{images} --policies mixpu:1",
+        "--image-size 1000000",
+        "--seed 1180591620717411303424",
+        "--seconds 1",
+        "--out {file}/out",
+    ],
+    "stats": ["cutmx:1", "cutmix:1 --size 3000000000", "none --out {file}/out"],
+    "train": [
+        "/no/such",
+        "{empty}",
+        "digits --model resnet21",
+        "{images} --model timm:resnet1888",
+        "{images} --mixup -1",
+        "{images} --seed 1180591620717411303424",
+        "{images} --image-size 1000000",
+        "{images} --log paper",
+        "{images} --out {file}/out",
+    ],
+    "tune": ["/no/such", "{empty}", "digits --model resnet21", "{images} --on moon"],
+}
+REFUSED = """
+import json, sys
+from batchmix.cli import main
+heavy = {"datasets", "gradio", "jax", "lightning_fabric", "matplotlib", "optuna", "pandas",
+         "ray", "scipy", "sklearn", "tensorflow", "timm", "torch", "torchmetrics", "torchvision"}
+for argv in json.loads(sys.argv[1]):
+    try:
+        main(argv)
+    except SystemExit as stop:
+        print(argv, "exit code", stop.code, *sorted(heavy & set(sys.modules)))
+    for name in heavy & {name.partition(".")[0] for name in sys.modules}:
+        sys.exit(f"{argv} imported {name}")
+"""
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_mistakes_are_told_before_anything_heavy_is_imported(command, images, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    places = {"images": images("data"), "empty": tmp_path / "empty", "file": tmp_path / "file"}
+    calls = [[command, *(w.format(**places) for w in words.split())] for words in WRONG[command]]
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, json.dumps(calls)],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [f"{argv} exit code 2" for argv in calls], done.stderr
+    assert done.stderr.count("\n") == len(calls), done.stderr
+    assert "No such command" not in done.stderr
+    assert "No such option" not in done.stderr
+
+
+def test_every_command_has_mistakes_that_are_told():
+    assert sorted(WRONG) == COMMANDS

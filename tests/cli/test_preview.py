@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import wavfile
+from sklearn.datasets import load_digits
 
 import batchmix as bm
 from batchmix.cli import main
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
+from batchmix.cli.lab.data import open_data
 from batchmix.cli.show import panels, pictures
 from batchmix.cli.show.shown import Batch, Shown, choose, open_source
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
@@ -244,6 +247,13 @@ def test_a_flat_folder_can_be_seen(
     assert "not read: 1 files of other kinds" in capsys.readouterr().err
 
 
+def test_names_are_text_and_not_formulas(folder: Path, tmp_path: Path) -> None:
+    for name, odd in (("ant", r"a$\x$"), ("bee", os.fsdecode(b"\xff\x1b"))):
+        shutil.copytree(folder / name, tmp_path / r"d$\frac$" / odd)
+    words = [tmp_path / r"d$\frac$", "--policy", "mixup:1", "--rows", 2, "--out", tmp_path / "out"]
+    assert run(*words) == 0
+
+
 def test_a_cut_in_a_sound_is_a_span_of_it(sounds: Path) -> None:
     batch = choose(open_source(str(sounds), seconds=0.2), 2, Mixing())
     plan = bm.Plan([1, 0], [[[100, 700]], [[0, 1600]]], [1, 0.5], axes="T", size=(1600,))
@@ -398,3 +408,15 @@ def test_a_quiet_sound_is_drawn_as_high_as_a_loud_one_and_marked(sounds: Path) -
         [f"x {tops.max() / top:.0f}"] if top < tops.max() / 1.5 else [] for top in tops
     ]
     assert sum(map(bool, marks)) == 2
+
+
+def test_digits_are_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = load_digits()
+    for found in (False, True):  # its file where that is, else its function
+        data = open_data("digits")
+        x = np.stack([data.train[i] for i in range(len(data.train))])
+        assert (x[..., 0] == np.round(theirs.images * (255 / 16))).all()
+        assert (data.train.y == theirs.target).all()
+        assert (x.dtype, data.train.y.dtype) == (np.uint8, np.int64)
+        if not found:
+            monkeypatch.setattr(Path, "is_file", lambda self: False)

@@ -240,7 +240,7 @@ def test_the_page_says_its_verdict_before_all_tables_and_figures(report, markup)
     assert markup.index(first) < markup.index("<table") < markup.index("<svg")
     for arm in ARMS:
         assert f"<td>{arm}</td>" in markup
-    for words in ("learning curves", "reliability at the best", "gains and losses by class"):
+    for words in ("learning curves", "after temperature scaling (h", "gains and losses by class"):
         assert words in markup
     assert "prefers-color-scheme: dark" in markup
     assert "#2b6cb0" not in markup.partition("</style>")[2]  # all colours are the page's

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
+from batchmix.cli._output import MOST_PIXELS
 from batchmix.cli.lab.training import Augment, MixOn, Optimizer, Training
 
 _DATA, _TRAINING, _MACHINE = "Data", "Training", "Machine"
@@ -34,7 +35,8 @@ LimitTrain = Annotated[
     Option(min=1, help="Training rows at most. digits: 600, else all.", rich_help_panel=_DATA),
 ]
 ImageSize = Annotated[
-    int | None, Option(min=1, help="Resize images to N x N.", rich_help_panel=_DATA)
+    int | None,
+    Option(min=1, max=MOST_PIXELS, help="Resize images to N x N.", rich_help_panel=_DATA),
 ]
 
 Model = Annotated[
@@ -68,7 +70,9 @@ Lr = Annotated[
 Warmup = Annotated[
     float | None, Option(min=0, help="Epochs in which the rate rises.", rich_help_panel=_TRAINING)
 ]
-WeightDecay = Annotated[float | None, Option(min=0, rich_help_panel=_TRAINING)]
+WeightDecay = Annotated[
+    float | None, Option(min=0, help="How fast weights shrink.", rich_help_panel=_TRAINING)
+]
 Ema = Annotated[
     float | None,
     Option(min=0, max=1, help="Decay of averaged weights; 0: none.", rich_help_panel=_TRAINING),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchmix.cli._options import given
 from batchmix.cli._progress import Progress
 from batchmix.cli._words import Entry, check_task
-from batchmix.cli.lab.pool import cores, warm
+from batchmix.cli.lab.pool import cores
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 
@@ -24,9 +25,12 @@ class Prepared(NamedTuple):
 
 def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
     """The data, listed only, and how it is trained; nothing heavy is imported."""
+    from batchmix.cli.lab import defaults
     from batchmix.cli.lab.data import open_data
-    from batchmix.cli.lab.defaults import choose as choose_training
+    from batchmix.cli.lab.model_names import FORMS, check_model
 
+    if model := options["model"]:  # before the data is looked at
+        check_model(model, options["pretrained"], FORMS.get(model, ("image",))[0])
     data = open_data(
         options["data"],
         targets=options["targets"],
@@ -34,8 +38,10 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
         seconds=options["seconds"],
     )
     check_task(entries, data.task.kind)
-    training = choose_training(data, given(options))
-    limit_train = options["limit_train"] or (600 if data.name == "digits" else None)
+    limit_train = defaults.limit_of(data, options["limit_train"])
+    training = defaults.choose(data, given(options), limit_train)
+    if options["workers"] is None and training.accelerator == "cpu":
+        training = replace(training, workers=0)  # trials side by side use all cores already
     return Prepared(data, training, limit_train)
 
 
@@ -47,14 +53,10 @@ def read(
     skip_bad: bool = False,
     cache: Path | None = None,
 ) -> Prepared:
-    """The same, with all rows that these seeds use known to be good, and decoded if small.
-
-    The engine is imported meanwhile, by the server of processes.
-    """
-    from batchmix.cli.lab.split import checked
+    """The same, with all rows that these seeds use known to be good, and decoded if small."""
+    from batchmix.cli.lab.split import checked, used_names
 
     data, training, limit_train = prepared
-    warm()
     data = checked(
         data,
         seeds,
@@ -63,13 +65,14 @@ def read(
         workers=cores(),
         tell=progress.reading("checking rows"),
     )
+    for note in data.notes:
+        progress.say(note)
     for name, why in data.skipped:
         progress.say(f"left out: {name!r}: {why}")
-    # all rows are decoded for it, also those that a limit leaves out
-    few = limit_train is not None and 2 * limit_train < len(data.train)
-    if cache is not None and not few:
+    if cache is not None:
         from batchmix.cli.lab.cache import cached
 
-        data = cached(data, training, cache, tell=progress.reading("decoding rows"))
+        used = used_names(data, list(seeds), limit_train)
+        data = cached(data, training, cache, progress.reading("decoding rows"), used)
     progress.done()
     return Prepared(data, training, limit_train)

@@ -58,6 +58,11 @@ class Tally:
                 self._epochs[event.trial] = self._each
 
     @property
+    def kept(self) -> list[Outcome]:
+        """The outcomes that are there, in the order of the trials."""
+        return [self.outcomes[trial] for trial in self.trials if trial in self.outcomes]
+
+    @property
     def epochs(self) -> tuple[int, int]:
         """Done and planned, of all trials."""
         return sum(self._epochs.values()), self._each * len(self.trials)

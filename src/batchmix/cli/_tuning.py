@@ -9,23 +9,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from batchmix._errors import mix_error
 from batchmix.cli._prepare import Prepared, read
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped
 from batchmix.cli._tally import Tally, span
+from batchmix.cli.lab.candidates import Candidate, Search
 from batchmix.cli.lab.comparison import run
 from batchmix.cli.lab.outcome import METRICS, Trial, headline
-from batchmix.cli.lab.pool import Event, Pool
+from batchmix.cli.lab.pool import Event, Pool, cores
 from batchmix.cli.lab.reserve import reserved, searched
-from batchmix.cli.lab.space import Candidate, space
+from batchmix.cli.lab.space import space
 from batchmix.cli.lab.store import Store, configuration
 from batchmix.cli.show.found import Found, worth
-
-if TYPE_CHECKING:
-    from batchmix.cli.lab.study import Search
 
 _SMOOTH = "smooth:0.1"
 
@@ -46,8 +44,8 @@ def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: P
     try:
         _search(result, chosen, options, progress)
         _measure(result, chosen, options, progress)
-    except Stopped as signal:
-        result.stopped = signal.code
+    except KeyboardInterrupt as signal:  # `Stopped`, or what Ray Tune makes of it
+        result.stopped = signal.code if isinstance(signal, Stopped) else 130
     progress.close()
     return result
 
@@ -55,40 +53,75 @@ def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: P
 def _search(
     result: Result, chosen: Prepared, options: Mapping[str, Any], progress: Progress
 ) -> None:
-    """Optuna's search, or as much of it as there is when a signal comes."""
-    from batchmix.cli.lab.search import Tries
-    from batchmix.cli.lab.study import Search, importances, open_study
-
+    """The search, or as much of it as there is when a signal comes."""
     folder: Path = options["out"] / "search"
+    folder.mkdir(parents=True, exist_ok=True)
     part = chosen._replace(data=searched(reserved(chosen.data), chosen.limit_train))
-    metric, seeds = headline(chosen.data.task.kind), tuple(range(options["search_seeds"]))
+    metric = headline(chosen.data.task.kind)
     search = Search(
         space(options["search"], chosen.training.epochs),
-        seeds,
+        tuple(range(options["search_seeds"])),
         options["label_noise"],
         METRICS[metric].high,
         options["trials"],
-        1,
+        options["jobs"] or cores(),
         options["pruner"],
         options["seed"],
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    result.found = Found(metric, (), search.seeds, len(part.data.val or ()))
+    engine = _with_optuna if options["engine"] == "optuna" else _with_ray
+    engine(result.found, search, part, folder, options, progress)
+    rmtree(folder / "cache", ignore_errors=True)
+
+
+def _with_optuna(
+    found: Found,
+    search: Search,
+    part: Prepared,
+    folder: Path,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    from batchmix.cli.lab.search import Tries
+    from batchmix.cli.lab.study import importances, open_study
+
     study = open_study(options["out"] / "search.db", search, _made_with(search, part))
-    part = read(part, seeds, progress, skip_bad=options["skip_bad"], cache=folder / "cache")
+    cache, log = folder / "cache", folder / "trials.log"
+    part = read(part, search.seeds, progress, skip_bad=options["skip_bad"], cache=cache)
     store = Store(folder, configuration(*part))
-    log = folder / "trials.log"
-    with Pool(
-        part.data, part.training, jobs=options["jobs"], limit_train=part.limit_train, log=log
-    ) as pool:
+    data, training, limit_train = part
+    with Pool(data, training, jobs=options["jobs"], limit_train=limit_train, log=log) as pool:
         search = replace(search, jobs=pool.jobs)
-        tries = Tries(search, study, pool, store, Hearing(search, metric, progress))
+        tries = Tries(search, study, pool, store, Hearing(search, found.metric, progress))
         try:
             tries.run()
         finally:
-            held_out = len(part.data.val or ())
-            found = Found(metric, tries.candidates(), seeds, held_out, importances(study))
-            result.found = found
-    rmtree(folder / "cache", ignore_errors=True)
+            found.candidates, found.importances = tries.candidates(), importances(study)
+    if log.exists() and not log.stat().st_size:
+        log.unlink()
+
+
+def _with_ray(
+    found: Found,
+    search: Search,
+    part: Prepared,
+    folder: Path,
+    options: Mapping[str, Any],
+    progress: Progress,
+) -> None:
+    from batchmix.cli.lab.ray_tune import search_on_ray
+
+    part = read(part, search.seeds, progress, skip_bad=options["skip_bad"])
+    progress.reading("searching with Ray Tune")
+    found.candidates = search_on_ray(
+        search,
+        part.data,
+        part.training,
+        store=Store(folder, configuration(*part)),
+        made_with=_made_with(search, part),
+        limit_train=part.limit_train,
+        gpus=options["gpus_per_trial"],
+    )
 
 
 def _measure(

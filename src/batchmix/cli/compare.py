@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 from typer import Option
 
 from batchmix._errors import mix_error
@@ -26,10 +23,11 @@ from batchmix.cli._words import KNOWN, parse, with_reference
 from batchmix.cli.lab.comparison import On, keep_best, run
 from batchmix.cli.lab.on_ray import check_ray
 from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.pool import warm
 from batchmix.cli.lab.store import Store, configuration
 
 # options that do not change what is found
-_SILENT = {"data", "seed", "workers", "jobs", "as_json", "quiet"}
+_SILENT = {"data", "jobs", "as_json", "quiet"}
 _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
 
@@ -107,8 +105,10 @@ def compare(
             progress.say(command)
             result = _train(trials, chosen, options, progress)
             code = _show(result, command, options)
+            if not result.stopped:
+                rmtree(out / "cache", ignore_errors=True)
     except Stopped as stopped:
-        print(f"batchmix: stopped; the same command goes on in {out}", file=sys.stderr)
+        print(f"batchmix: stopped; the same command goes on in {shown(out)}", file=sys.stderr)
         code = stopped.code
     raise SystemExit(code)
 
@@ -126,11 +126,16 @@ def _train(
 ) -> _Result:
     """Run the trials that are not in the folder yet, until all are over or a signal comes."""
     out, local = options["out"], options["on"] == "local"
-    Store(out, configuration(*chosen))  # another comparison's is refused before rows are read
-    cache = out / "cache" if local else None
-    skip_bad, seeds = options["skip_bad"], range(options["seeds"])
-    chosen = read(chosen, seeds, progress, skip_bad=skip_bad, cache=cache)
-    store = Store(out, configuration(*chosen))
+    store = Store(out, configuration(*chosen))  # other data is refused before rows are read
+    if not set(trials) <= set(store.outcomes) or options["keep_best"]:
+        if local:
+            warm()
+        cache = out / "cache" if local else None
+        skip_bad, seeds = options["skip_bad"], range(options["seeds"])
+        chosen = read(chosen, seeds, progress, skip_bad=skip_bad, cache=cache)
+        store = Store(out, configuration(*chosen))
+    for name, (then, now) in store.other.items():
+        progress.say(f"note: trials in {out} were made with {name} {then}; here it is {now}")
     tally = Tally(trials, store.outcomes.values(), chosen.training.epochs, chosen.data.task.kind)
     stopped = 0
     try:
@@ -158,8 +163,6 @@ def _train(
     except Stopped as signal:
         stopped = signal.code
     progress.close()
-    if not stopped:
-        rmtree(out / "cache", ignore_errors=True)
     return _Result(chosen, tally, stopped)
 
 
@@ -167,7 +170,8 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     """Print what was found, write it, and name what failed; the exit code."""
     from rich.console import Console
 
-    from batchmix.cli.show.report import Report, as_json, print_report, write_report
+    from batchmix.cli._compared import report_of
+    from batchmix.cli.show.report import as_json, print_report, write_report
 
     out, tally = options["out"], result.tally
     failed = {named(trial): why for trial, why in tally.failed.items()}
@@ -179,15 +183,17 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
             "Nothing can be compared.",
             "Mend it; the same command tries them again.",
         )
-    config = _config(result, options) | {"failed": failed}
-    outcomes = [tally.outcomes[trial] for trial in tally.trials if trial in tally.outcomes]
-    report = Report(config, result.prepared.data.task, outcomes, len(tally.trials), command)
-    paths = [] if result.stopped else write_report(out, report)
+    outcomes = tally.kept
+    report = report_of(
+        tally, result.prepared, command, on=options["on"], picture=not result.stopped
+    )
     if options["as_json"]:
         print_json(as_json(report))
     elif outcomes:
         print_report(report, Console())
-        models = [out / "model"] if options["keep_best"] and not result.stopped else []
+    paths = [] if result.stopped else write_report(out, report)
+    if paths and not options["as_json"]:
+        models = [out / "model"] if options["keep_best"] else []
         print("", *paths, *models, sep="\n")
     for trial, why in failed.items():
         print(f"batchmix: {shown(f'{trial} failed: {why}')}", file=sys.stderr)
@@ -197,41 +203,17 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     return result.stopped or bool(failed)
 
 
-def _config(result: _Result, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a report tells of the comparison besides its outcomes."""
-    from batchmix.cli.lab.split import split
-
-    data, training, limit_train = result.prepared
-    trials = result.tally.trials
-    config: dict[str, Any] = {
-        "data": data.name,
-        "fingerprint": data.fingerprint,
-        "arms": list(dict.fromkeys(trial.arm for trial in trials)),
-        "label_noise": sorted({trial.noise for trial in trials}),
-        "seeds": sorted({trial.seed for trial in trials}),
-        "limit_train": limit_train,
-        "training": asdict(training),
-        "on": options["on"],
-        "skipped": [list(each) for each in data.skipped],
-    }
-    if data.task.kind == "classes":
-        test = split(data, 0, limit_train).test
-        config["class_counts"] = np.bincount(test.y, minlength=data.task.outputs).tolist()
-    return config
-
-
 def _command(options: Mapping[str, Any], chosen: Prepared) -> str:
     """The command that repeats this one, with what the data decided spelled out."""
-    words = ["batchmix", "compare", chosen.data.name]
+    from batchmix.cli.lab.defaults import command
+
     usual = {name: one.default for name, one in signature(compare).parameters.items()}
-    settled = dict(options) | asdict(chosen.training) | {"limit_train": chosen.limit_train}
-    for name, value in settled.items():
-        if name in _SILENT or value is None or value is False or value == usual.get(name):
-            continue
-        option = "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
-        each = value if isinstance(value, list) else [value]
-        words += [option] if value is True else [w for v in each for w in (option, str(v))]
-    return shlex.join(words)
+    others = {
+        name: value
+        for name, value in (dict(options) | {"limit_train": chosen.limit_train}).items()
+        if name not in vars(chosen.training) and name not in _SILENT and value != usual[name]
+    }
+    return command("compare", options["data"], chosen.training, **others)
 
 
 def _noise_levels(levels: Sequence[float]) -> list[float]:

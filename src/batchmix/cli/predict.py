@@ -44,7 +44,7 @@ def predict(
     push_to_hub: Annotated[
         str | None, Option(metavar="USER/NAME", help="Upload the model, with these figures.")
     ] = None,
-    batch_size: Annotated[int, Option(min=1)] = 64,
+    batch_size: Annotated[int, Option(min=1, help="Rows at a time.")] = 64,
     workers: Annotated[int, Option(min=0, help="Processes that decode.")] = 2,
     accelerator: Accelerator = None,
     skip_bad: SkipBad = False,
@@ -91,8 +91,8 @@ def predict(
         output.end(summary)
         if as_csv and not quiet:
             print(*told(saved, summary), sep="\n", file=sys.stderr)
-        if confusion and not quiet:
-            print(confusion, file=sys.stderr)
+        if confusion:
+            print(confusion, file=sys.stdout if form == "table" else sys.stderr)
     if push_to_hub is not None:
         print(push(model, push_to_hub, saved, metrics), file=sys.stderr if files else sys.stdout)
 

@@ -58,7 +58,14 @@ def preview(
     ] = 0,
     image_size: Annotated[
         int | None,
-        Option("--image-size", "--size", min=1, max=MOST_PIXELS, help="Resize images to N x N."),
+        Option(
+            "--image-size",
+            "--size",
+            min=1,
+            max=MOST_PIXELS,
+            metavar="N",
+            help="Resize images to N x N.",
+        ),
     ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")

@@ -22,9 +22,10 @@ from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, stoppable
 from batchmix.cli._tally import named
 from batchmix.cli._tuning import Result, search_and_measure
+from batchmix.cli.lab.candidates import Pruner
 from batchmix.cli.lab.comparison import On
 from batchmix.cli.lab.defaults import command
-from batchmix.cli.lab.space import Pruner, space, train_options
+from batchmix.cli.lab.space import space, train_options
 from batchmix.cli.lab.training import Training
 
 if TYPE_CHECKING:
@@ -145,8 +146,8 @@ def _show(result: Result, chosen: Prepared, options: Mapping[str, Any], again: s
             print("\nThe best of the search with fresh seeds:\n")
             print_report(report, console)
         plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
-        if fresh:
-            console.print(f"\n{luck(found, fresh)}", **plain)
+        if fresh and report:
+            console.print(f"\n{luck(found, fresh, len(report.outcomes))}", **plain)
         if found.best and not result.stopped:
             console.print(f"\nTrain with it:\n{train}\n", **plain)
             print(*paths, sep="\n")

@@ -25,8 +25,7 @@ def explore(
         int | None, Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
     ] = None,
     image_size: Annotated[
-        int | None,
-        Option("--image-size", "--size", min=1, max=MOST_PIXELS, help="Resize images to N x N."),
+        int | None, Option(min=1, max=MOST_PIXELS, metavar="N", help="Resize images to N x N.")
     ] = None,
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
@@ -69,7 +68,7 @@ def open_sources(
                 "Pass a folder that holds train/CLASS/* or CLASS/*.",
             )
     opened = {name: _open(name, image_size, seconds) for name in folders}
-    sources = {"digits": Source(open_data("digits"))}  # last, as it takes a second
+    sources = {"digits": Source(open_data("digits"))}
     for name, source in opened.items():
         short = Path(name).expanduser().resolve().name
         sources[short if short not in sources else name] = source

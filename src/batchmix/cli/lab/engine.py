@@ -12,12 +12,13 @@ from typing import Any, cast
 
 from batchmix._errors import mix_error
 
-__all__ = ["Fabric", "open_fabric"]
+__all__ = ["Fabric", "TensorBoardLogger", "open_fabric"]
 
 if _absent := "torchmetrics" not in sys.modules:
     sys.modules["torchmetrics"] = cast(Any, None)
 try:
     from lightning_fabric import Fabric
+    from lightning_fabric.loggers import TensorBoardLogger
 finally:
     if _absent:
         del sys.modules["torchmetrics"]

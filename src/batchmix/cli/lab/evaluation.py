@@ -83,9 +83,13 @@ def _measured(run: loop.Run, parts: Parts) -> dict[str, Any]:
 
 
 def keep_model(
-    folder: Path, run: loop.Run, shape: tuple[int, ...], temperature: float | None
+    folder: Path,
+    run: loop.Run,
+    shape: tuple[int, ...],
+    temperature: float | None,
+    rate: int = 0,
 ) -> None:
-    """Write the measured model where `predict` and timm read it."""
+    """Write the measured model where `predict` and timm read it; `rate` is that of sound."""
     from batchmix.cli.lab.export import save_model
 
     save_model(
@@ -98,4 +102,5 @@ def keep_model(
         mean=run.scale.mean,
         std=run.scale.std,
         temperature=temperature,
+        rate=rate,
     )

@@ -15,7 +15,7 @@ from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.saved import CONFIG, WEIGHTS, Saved
 
 _CARD = "README.md"
-_REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _PIPELINES = {
     ("classes", "image"): "image-classification", ("labels", "image"): "image-classification",
     ("classes", "mel"): "audio-classification", ("classes", "wave"): "audio-classification",

@@ -85,6 +85,8 @@ def open_logs(
 
 def plan_values(plan: bm.Plan, policy: Policy | None) -> dict[str, float]:
     """Mean weight of own content, and the share of rows per kind of mix."""
+    while inner := getattr(policy, "policy", None):  # of PerBatch, Sometimes and their like
+        policy = inner
     kinds = policy.policies if isinstance(policy, Switch) else [policy]
     drawn = np.zeros(len(plan.lam), int) if plan.kind is None else plan.kind
     drawn = np.where(plan.lam < 1, drawn, -1)
@@ -108,7 +110,7 @@ class _Csv:
         self._columns, kept = ["step"], list[dict[str, Any]]()
         if start and self._path.exists():
             with self._path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if _before(start, row.get("step"))]
+                kept = [row for row in csv.DictReader(file) if _before(start, row)]
         for row in kept:
             self._columns += [key for key in row if key and key not in self._columns]
         self._rewrite(kept)
@@ -141,9 +143,10 @@ class _Csv:
         write(self._path, content.getvalue().encode())
 
 
-def _before(start: int, step: str | None) -> bool:
-    """Whether a line is whole and of a step that is not made again."""
-    return step is not None and step.isdecimal() and int(step) < start
+def _before(start: int, row: Mapping[str, str | None]) -> bool:
+    """Whether a line is whole, and of a step that is not made again."""
+    step = row.get("step") or ""
+    return step.isdecimal() and int(step) < start and None not in row.values()
 
 
 class _TensorBoard:
@@ -153,7 +156,7 @@ class _TensorBoard:
         # TensorBoard asks for this module, and takes its own stub of TensorFlow where it is there
         if "tensorflow" not in sys.modules:
             sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
-        from lightning_fabric.loggers import TensorBoardLogger
+        from batchmix.cli.lab.engine import TensorBoardLogger
 
         # what was written beyond the checkpoint is hidden, so that no step stands there twice
         hidden = {"purge_step": start} if start else {}

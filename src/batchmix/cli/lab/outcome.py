@@ -66,7 +66,8 @@ class Outcome:
     `last` and `best` hold metrics on the test rows, by name (see METRICS), with the weights of the
     last epoch, and with those of the epoch that was best on held-out rows whose labels are as noisy
     as the training rows'. Both have "epoch" (0, 1, ...), and for classes "recall" (a number per
-    class) and "reliability" ({"confidence", "accuracy", "count"}, a number per bin of 15).
+    class) and "reliability" ({"confidence", "accuracy", "count"}, a number per bin of 15), and
+    "reliability_scaled", the same after temperature scaling.
     `history` has a list per name, one entry per epoch: "loss", "lr", "held_out" (headline metric,
     labels as noisy as in training) and "held_out_clean" (the same rows, labels as given).
     """

@@ -238,6 +238,6 @@ class _Course:
         last, best = last_and_best(self._run, parts, self._watch.best, training.epochs - 1)
         rows = {"train": len(parts.train), "held_out": len(parts.held_out), "test": len(parts.test)}
         found = {"last": last, "best": best, "rows": rows, "config": self._state.config}
-        keep_model(out, self._run, shape, best.get("temperature"))
+        keep_model(out, self._run, shape, best.get("temperature"), self._job.data.rate)
         write(out / "result.json", (json.dumps(found, indent=2) + "\n").encode())
         return found

@@ -37,12 +37,15 @@ def rank(kind: Kind, found: tuple[float, float]) -> tuple[float, float]:
     return (found[0] if METRICS[headline(kind)].high else -found[0]), -found[1]
 
 
-def scaled(logits: Tensor, y: NDArray[Any], temperature: float) -> dict[str, float]:
-    """What a temperature makes of NLL and ECE; classes only."""
+def scaled(logits: Tensor, y: NDArray[Any], temperature: float) -> dict[str, Any]:
+    """What a temperature makes of NLL, ECE and reliability; classes only."""
+    logits = logits / temperature
+    confidence, chosen = (part.numpy() for part in logits.double().softmax(1).max(1))
     return {
         "temperature": temperature,
-        "nll_scaled": metrics.nll(logits / temperature, y),
-        "ece_scaled": metrics.ece(logits / temperature, y),
+        "nll_scaled": metrics.nll(logits, y),
+        "ece_scaled": metrics.ece(logits, y),
+        "reliability_scaled": _reliability(confidence, chosen == y),
     }
 
 

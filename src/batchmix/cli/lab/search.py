@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,11 +16,11 @@ import optuna
 from optuna.trial import TrialState
 
 from batchmix._errors import mix_error
+from batchmix.cli.lab.candidates import Candidate, Search, best_epoch
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.pool import Event
-from batchmix.cli.lab.space import Candidate
 from batchmix.cli.lab.store import Store
-from batchmix.cli.lab.study import Search, counts, tried
+from batchmix.cli.lab.study import counts, tried
 
 
 class Workers(Protocol):
@@ -130,7 +130,7 @@ class Tries:
         one.held_out.append(held_out)
         if one.asked is None:
             return False
-        value = statistics.fmean([*one.values, self._best(one.held_out)])
+        value = statistics.fmean([*one.values, best_epoch(one.held_out, self.search.high)])
         step = len(one.values) * self.search.space.epochs + len(one.held_out) - 1
         one.asked.report(value, step)
         return step < self.search.most - 1 and one.asked.should_prune()
@@ -139,7 +139,7 @@ class Tries:
         del self.running[outcome.trial]
         for held_out in outcome.history["held_out"][len(one.held_out) :]:
             self._hopeless(one, held_out)
-        one.values.append(self._best(one.held_out))
+        one.values.append(best_epoch(outcome.history["held_out"], self.search.high))
         one.held_out.clear()
         if not math.isfinite(one.values[-1]):
             self._fail(one, "its metric is not a number after any epoch")
@@ -167,10 +167,3 @@ class Tries:
             )
         one.asked.set_user_attr("why", why)
         self._end(one, TrialState.FAIL)
-
-    def _best(self, values: Sequence[float]) -> float:
-        """The best of some epochs; one that diverged is the worst there can be."""
-        there = [value for value in values if math.isfinite(value)]
-        if self.search.high:
-            return max(there, default=-math.inf)
-        return min(there, default=math.inf)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from batchmix._errors import mix_error
 from batchmix.cli._words import FORMS
-
-Pruner = Literal["median", "hyperband", "none"]
-State = Literal["finished", "pruned", "failed"]
 
 
 class Range(NamedTuple):
@@ -84,24 +81,6 @@ def space(text: str, epochs: int) -> Space:
 def _numbers(example: str) -> list[float]:
     """Those after the colon."""
     return [float(word) for word in example.partition(":")[2].split(",")]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An arm that a search has tried."""
-
-    arm: str
-    state: State
-    value: float | None  # best headline metric on held-out rows, the mean over the search's seeds
-    epochs: int = 0  # that were trained, of all seeds
-    why: str = ""  # it failed
-
-
-def ranked(candidates: list[Candidate], high: bool) -> list[Candidate]:
-    """Those that were trained to the end, the best first; each arm once."""
-    whole = [(c.value, c) for c in candidates if c.state == "finished" and c.value is not None]
-    order = [c for _, c in sorted(whole, key=lambda each: each[0], reverse=high)]
-    return list({c.arm: c for c in reversed(order)}.values())[::-1]
 
 
 def train_options(arm: str) -> dict[str, float]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.space import Candidate, Pruner, Space, State
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is searched, and how; `seeds` and `noise` are those of every candidate's training."""
-
-    space: Space
-    seeds: tuple[int, ...]
-    noise: float
-    high: bool  # whether a high metric is good
-    trials: int  # candidates to try
-    jobs: int
-    pruner: Pruner = "median"
-    seed: int = 0  # of the sampler
-
-    @property
-    def most(self) -> int:
-        """Epochs of a candidate that is trained to the end."""
-        return self.space.epochs * len(self.seeds)
+from batchmix.cli.lab.candidates import Candidate, Search, State, check_same
 
 
 def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optuna.Study:
@@ -53,7 +32,8 @@ def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optu
             "A search is kept in this file.",
             "Remove it, or choose another --out.",
         ) from None
-    _check_same(study, path, json.loads(json.dumps(dict(made_with))))
+    check_same(path, dict(made_with), study.user_attrs.get("made_with"))
+    study.set_user_attr("made_with", dict(made_with))
     for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(lost.number, state=TrialState.FAIL)
         if "arm" in lost.user_attrs and not counts(lost):
@@ -69,22 +49,6 @@ def _pruner(search: Search) -> optuna.pruners.BasePruner:
     if search.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=start, max_resource=search.most)
     return optuna.pruners.NopPruner()
-
-
-def _check_same(study: optuna.Study, path: Path, made_with: dict[str, Any]) -> None:
-    """Refuse to go on with a search of something else."""
-    was = study.user_attrs.get("made_with")
-    if was is None:
-        study.set_user_attr("made_with", made_with)
-        return
-    for name, value in made_with.items():
-        if was.get(name) != value:
-            raise mix_error(
-                f"{path}",
-                f"{name} is {value!r}, that of the search kept there is {was.get(name)!r}.",
-                "Only the same search can be continued.",
-                "Give the same arguments, or choose another --out.",
-            )
 
 
 def tried(study: optuna.Study, first: int = 0) -> list[Candidate]:

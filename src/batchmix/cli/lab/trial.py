@@ -55,7 +55,7 @@ def run_trial(
     history, best = _train(run, parts, on_epoch)
     last, chosen = last_and_best(run, parts, best, training.epochs - 1)
     if keep:
-        keep_model(keep, run, shape, chosen.get("temperature"))
+        keep_model(keep, run, shape, chosen.get("temperature"), data.rate)
     return Outcome(
         trial,
         last,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from multiprocessing.util import Finalize
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch.utils.data import DataLoader
 
 from batchmix._errors import mix_error
+
+_LIVE: WeakSet[Workers] = WeakSet()
 
 
 class Workers:
@@ -28,8 +32,9 @@ class Workers:
         self._order.places = places
         if self._loader is None:
             self._loader = self._open()
-            # the workers do not heed signals: they are told to end before the process waits
-            Finalize(self, _end, args=(self._loader,), exitpriority=10)
+            _LIVE.add(self)
+            # a child of multiprocessing does not come to atexit; 100: before queues close, at 10
+            Finalize(self, _end, args=(self._loader,), exitpriority=100)
         try:
             with warnings.catch_warnings():
                 # workers use none of the threads and locks that a fork leaves behind
@@ -82,12 +87,21 @@ def _as_it_is(found: Any) -> Any:
 
 
 def _start(_: int) -> None:
-    """Let the process that trains answer signals; a worker ends with it."""
+    """Let the process that trains answer signals, which all of its group get; the worker reads on.
+
+    A second SIGTERM is one of this worker's own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _end(loader: Any) -> None:
     """End the workers, also where a pass is broken off."""
     if loader._iterator is not None:
         loader._iterator._shutdown_workers()
+
+
+@atexit.register  # before torch's own, after which nothing can be told to end
+def _end_all() -> None:
+    for workers in list(_LIVE):
+        _end(workers._loader)

@@ -29,7 +29,7 @@ def first_batch(
     `x` is as rows are read, channels last; or, where `mean` and `std` are given, normalised by
     them, channels first. `targets` are ids [B] or soft labels [B, K], or numbers [B, K].
     """
-    rows = _as_read(np.asarray(x)[:_ROWS], mean, std)
+    rows = _as_read(np.asarray(x)[:_ROWS], form, mean, std)
     columns = min(_COLUMNS, len(rows))
     lines = -(-len(rows) // columns)
     canvas = Figure(figsize=(1.35 * columns, 1.75 * lines), layout="constrained")
@@ -53,13 +53,14 @@ def pixels(png: bytes) -> NDArray[np.uint8]:
 
 
 def _as_read(
-    x: NDArray[Any], mean: Sequence[float] | None, std: Sequence[float] | None
+    x: NDArray[Any], form: Form, mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> NDArray[Any]:
-    """Channels last, not normalised."""
+    """Channels last, not normalised; see `feed.prepare`."""
     if mean is None or std is None:
         return x
     x = np.moveaxis(x.astype(np.float32), 1, -1)
-    return x * np.asarray(std, np.float32) + np.asarray(mean, np.float32)
+    x = x * np.asarray(std, np.float32) + np.asarray(mean, np.float32)
+    return x * 255 if form == "image" else x
 
 
 def _draw(axes: Any, row: NDArray[Any], form: Form) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from batchmix.cli.lab.candidates import Candidate, best_epoch, ranked
 from batchmix.cli.lab.outcome import METRICS, Outcome
 from batchmix.cli.lab.paired import Difference, difference
-from batchmix.cli.lab.space import Candidate, ranked
 from batchmix.cli.lab.verdict import amount
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
     """A search, finished or broken off; `candidates` begin with no mixing."""
 
@@ -88,7 +88,7 @@ class Confirmed:
 
 def confirmed(found: Found, outcomes: Sequence[Outcome]) -> Confirmed | None:
     """None where a seed of both is missing."""
-    best, pick = found.best, max if METRICS[found.metric].high else min
+    best, high = found.best, METRICS[found.metric].high
     if best is None or found.gain(best) is None:
         return None
     arms: dict[str, dict[int, Outcome]] = {best.arm: {}, "none": {}}
@@ -98,7 +98,7 @@ def confirmed(found: Found, outcomes: Sequence[Outcome]) -> Confirmed | None:
     seeds = sorted(mixed.keys() & none.keys())
     if not seeds:
         return None
-    held = [[pick(arm[s].history["held_out"]) for s in seeds] for arm in (mixed, none)]
+    held = [[best_epoch(arm[s].history["held_out"], high) for s in seeds] for arm in (mixed, none)]
     test = [[arm[s].best[found.metric] for s in seeds] for arm in (mixed, none)]
     gain = found.gain(best)
     assert gain is not None
@@ -155,16 +155,19 @@ def sentences(found: Found) -> list[str]:
     return said
 
 
-def luck(found: Found, fresh: Confirmed) -> str:
+def luck(found: Found, fresh: Confirmed, trials: int) -> str:
     """The gap between what the search saw and what fresh seeds gave, and what all rests on."""
     metric, how = found.metric, METRICS[found.metric]
     unit = "points of " if how.unit else "in "
     gap = fresh.luck if how.high else -fresh.luck
+    gave = "Fresh seeds give no less than the search saw."
+    if gap > 0:
+        gave = f"So {amount(metric, gap, sign='-')} {unit}{how.heading} were the search's luck."
     return (
         f"In the search {found.best.arm if found.best else ''} was {amount(metric, fresh.search)} "
         f"{unit}{how.heading} from none, on held-out rows; with {fresh.test.seeds} fresh seeds it "
         f"is {amount(metric, fresh.held_out.mean, fresh.held_out.error)} on theirs and "
-        f"{amount(metric, fresh.test.mean, fresh.test.error)} on the test rows. "
-        f"So {amount(metric, gap, sign='-')} of the gain that the search saw "
-        f"{'was luck' if gap > 0 else 'was missing from it'}."
+        f"{amount(metric, fresh.test.mean, fresh.test.error)} on the test rows. {gave} "
+        f"The answer rests on {len(found.candidates) * len(found.seeds)} trials of the search, of "
+        f"which {found.count('pruned')} candidates were pruned, and on {trials} with fresh seeds."
     )
