@@ -55,7 +55,7 @@ def test_options(run, tmp_path, options, says):
         (["--mixup", "-1"], "--mixup: got -1.0."),
         (["--mixup-mode", "half"], "Invalid value for '--mixup-mode'"),
         (["--smoothing", "1"], "--smoothing: got 1.0."),
-        (["--precision", "7"], "--precision 7: Lightning Fabric says: "),
+        (["--precision", "7"], "--precision: got 7. It is one of 32-true, "),
         (["--cutmix-minmax", "0.8", "0.2"], "minmax=(0.8, 0.2)"),
     ],
 )

@@ -20,12 +20,13 @@ from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
-from batchmix.cli._prepare import choose
+from batchmix.cli._prepare import Prepared, choose
 from batchmix.cli._processes import Processes, processes
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, noted, stoppable
 from batchmix.cli._words import Entry, check_smoothing, parse, policy_of_options
 from batchmix.cli.lab.defaults import command
+from batchmix.cli.lab.logs import check_logs
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.run_state import CHECKPOINT, begin
@@ -120,33 +121,28 @@ def train(
     A run that was stopped, by whatever, goes on with the same command, to the same end bit for bit.
     """
     options = dict(locals()) | {"accelerator": accelerator or "auto"}
+    options["log"] = check_logs(log or [])
     check_folder(out)
-    ranks = processes(devices)
+    ranks, entry = processes(devices), _entry(options)
+    chosen = choose(options, [entry])
     first = ranks.rank == 0
     try:
         with Progress(quiet or not first) as progress, locked(out) if first else nullcontext():
-            code, result = _run(options, ranks, progress)
+            code, result = _run(options, entry, chosen, ranks, progress)
     except Stopped as stopped:
         print("batchmix: stopped before the first step; nothing was lost.", file=sys.stderr)
         raise SystemExit(stopped.code) from None
     if result is not None and first:
-        if as_json:
-            print_json(result)
-        else:
-            _show(result, out)
+        print_json(result) if as_json else _show(result, out)
     raise SystemExit(code if first else 0)
 
 
 def _run(
-    options: Mapping[str, Any], ranks: Processes, progress: Progress
+    options: Mapping[str, Any], entry: Entry, chosen: Prepared, ranks: Processes, progress: Progress
 ) -> tuple[int, dict[str, Any] | None]:
-    """From options to the result; what can be wrong is found before torch is imported."""
-    from batchmix.cli.lab.logs import check_logs
-
-    out, logs = options["out"], check_logs(options["log"] or [])
+    """Exit code and result; torch is not imported before everything has been checked."""
+    (data, training, limit_train), out = chosen, options["out"]
     with stoppable():
-        entry = _entry(options)
-        data, training, limit_train = choose(options, [entry])
         if entry.name == "train" and data.task.kind == "classes" and options["smoothing"] is None:
             entry = replace(entry, smoothing=_SMOOTHING)
         config = asdict(training) | {name: options[name] for name in _MIXED}
@@ -164,7 +160,7 @@ def _run(
         from batchmix.cli.lab.resumable import Job, go_on, open_job
 
         job = Job(
-            data, training, entry, limit_train, out, ranks.devices, ranks.nodes, logs,
+            data, training, entry, limit_train, out, ranks.devices, ranks.nodes, options["log"],
             options["save_minutes"],
         )  # fmt: skip
         fabric = open_job(job)
@@ -208,7 +204,6 @@ def _read(
 
     tell = progress.reading("checking rows")
     data = checked(data, [seed], limit_train, skip_bad=skip_bad, workers=cores(), tell=tell)
-    progress.done()
     for line in (*data.notes, *(f"left out: {name!r}: {why}" for name, why in data.skipped)):
         progress.say(line)
     return data
@@ -234,12 +229,9 @@ def _versions() -> dict[str, str]:
 
 def _result(out: Path) -> dict[str, Any] | None:
     """That of a run that was over before; None where it has to be made again."""
-    files = [out / name for name in ("result.json", "model.safetensors", "config.json")]
-    if not all(path.exists() for path in files):
-        return None
     try:
-        found = json.loads(files[0].read_bytes())
-    except ValueError:
+        found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
+    except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
 

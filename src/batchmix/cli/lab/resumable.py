@@ -198,7 +198,9 @@ class _Course:
         return bool(votes > 0)
 
     def _save(self) -> None:
-        totals = self._fabric.all_gather(self._run.total).reshape(-1)
+        totals = torch.zeros(self._fabric.world_size, device=self._fabric.device)
+        totals[self._fabric.global_rank] = self._run.total
+        totals = self._fabric.all_reduce(totals, reduce_op="sum")  # one of each process
         if self._fabric.is_global_zero:
             path = self._job.out / CHECKPOINT
             checkpoint.save_run(path, self._run, totals, self._watch.best, self._state)
