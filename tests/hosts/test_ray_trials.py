@@ -6,7 +6,20 @@ import pytest
 
 from batchmix.cli import main
 
-OPTIONS = ["compare", "digits", "--epochs", "1", "--limit-train", "100", "--policies", "none", "--label-noise", "0", "--on", "ray"]
+OPTIONS = [
+    "compare",
+    "digits",
+    "--epochs",
+    "1",
+    "--limit-train",
+    "100",
+    "--policies",
+    "none",
+    "--label-noise",
+    "0",
+    "--on",
+    "ray",
+]
 
 
 def call(*more):
