@@ -1,9 +1,13 @@
 """Batches are a function of (seed, epoch, row): whatever the workers, the start and the arm."""
 
+import multiprocessing
 import os
 import pickle
 import random
+import signal
+import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from batchmix.cli.lab.feed import Feed, moments, prepare
 from batchmix.cli.lab.rows import Data, Rows, Task
 from batchmix.cli.lab.training import Training
 from batchmix.fields import Image, Labels
-from batchmix.policies import CutMix
+from batchmix.policies import CutMix, MixUp
 
 TRAINING = Training(model="mlp", epochs=2, batch_size=8, lr=0.1, seed=3)
 
@@ -204,6 +208,20 @@ def test_workers_mix_by_the_plan_of_the_device(files):
             assert torch.equal(other.y, y)
 
 
+def test_blends_in_workers_differ_by_rounding_alone(files):
+    training = replace(TRAINING, image_size=16, batch_size=7)
+    mixers = [
+        bm.Mixer(MixUp(1.0), {0: Image(layout), 1: Labels(3)}, seed=3, rank=0)
+        for layout in ("NHWC", "NCHW")
+    ]
+    mixed = passes(files(), training, mixer=mixers[0])[1]
+    for step, (one, other) in enumerate(zip(passes(files(), training)[1], mixed)):
+        x, y = mixers[1]((prepare(one.x, [0.0] * 3, [1.0] * 3, "image"), one.y), step=step, epoch=1)
+        found = prepare(other.x, [0.0] * 3, [1.0] * 3, "image")
+        assert 0 < (found - x).abs().max() <= 1 / 510 + 1e-6
+        assert torch.equal(other.y, y)
+
+
 def test_prepare_puts_channels_first_and_normalises():
     x = torch.arange(2 * 3 * 4 * 2, dtype=torch.uint8).reshape(2, 3, 4, 2)
     found = prepare(x, [0.1, 0.2], [0.5, 0.25], "image")
@@ -281,6 +299,54 @@ def test_rows_that_are_skipped_are_not_cached(files, tmp_path):
     assert all(
         map(equal, passes(rows.take(good), training), passes(found.train.take(good), training))
     )
+
+
+def test_only_rows_that_are_used_are_cached(files, tmp_path):
+    rows = files()
+    (tmp_path / "3.png").write_bytes(b"no image")
+    training = replace(TRAINING, image_size=16)
+    found = cached(data_of(rows), training, tmp_path / "cache", used={"20.png", "4.png"})
+    some = np.array([4, 20])
+    assert all(
+        map(equal, passes(rows.take(some), training), passes(found.train.take(some), training))
+    )
+    other = cached(data_of(rows), training, tmp_path / "cache", used={"20.png", "5.png"})
+    assert other.train.read.path != found.train.read.path
+
+
+def _trial(rows, training, told):
+    """What a process of a comparison does, broken off in a pass."""
+    global _kept
+    _kept = Feed(rows, "image", training, train=True).epoch(0)
+    next(_kept)
+    told.put([child.pid for child in multiprocessing.active_children()])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_workers_end_with_the_process_whatever_it_was_doing(files):
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    training = replace(TRAINING, image_size=16, workers=2, batch_size=2)
+    process = context.Process(target=_trial, args=(files(), training, told))
+    process.start()
+    workers = told.get(timeout=60)
+    process.join(60)
+    assert process.exitcode == 0
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_workers_read_on_after_the_signals_that_end_a_run(files):
+    training = replace(TRAINING, image_size=16, workers=1, batch_size=2)
+    feed = Feed(files(), "image", training, train=True)
+    others = set(multiprocessing.active_children())
+    batches = feed.epoch(0)
+    found = [next(batches)]
+    (worker,) = set(multiprocessing.active_children()) - others
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(worker.pid, number)
+    assert equal([*found, *batches], passes(files(), replace(training, workers=0))[0])
 
 
 def test_what_is_not_small_is_not_cached(files, tmp_path, monkeypatch):

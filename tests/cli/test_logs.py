@@ -185,7 +185,7 @@ def test_values_of_a_plan():
     half = Sometimes(MixUp(1.0), 0.5)
     found = plan_values(bm.draw(half, bm.Key(0), 4000, {}), half)
     assert found["mix/unmixed"] == pytest.approx(0.5, abs=0.03)
-    assert found["mix/Sometimes"] == pytest.approx(0.5, abs=0.03)
+    assert found["mix/MixUp"] == pytest.approx(0.5, abs=0.03)
     nothing = plan_values(bm.draw(None, bm.Key(0), 8, {}), None)
     assert nothing == {"mix/lam": 1.0, "mix/unmixed": 1.0}
 

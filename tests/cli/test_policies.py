@@ -3,8 +3,10 @@
 import pytest
 
 import batchmix as bm
-from batchmix.cli._words import parse, policy_of_options, with_reference
+from batchmix import recipes
+from batchmix.cli._words import check_task, parse, policy_of_options, with_reference
 from batchmix.cli.compare import _POLICIES
+from batchmix.losses import soft_cross_entropy
 from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 
 
@@ -37,6 +39,17 @@ def test_none_is_always_the_reference():
         ("switch:1", "The form is 'switch:0.8,1.0'"),
         ("none:1", "The form is 'none'"),
         ("smooth:1", "0 <= s < 1"),
+        ("mixup:0.8,foo=3", "The form is 'mixup:0.8,prob=0.5,off=90,smooth=0.1'"),
+        ("mixup:prob=0.5,0.8", "The form is 'mixup:1'"),
+        ("mixup:1,prob=2", "It is the probability that a row is mixed"),
+        ("mixup:1,off=1.5", "off=90"),
+        ("mixup:1,off=3,off=4", "off=90"),
+        ("mixup:1,smooth=1", "0 <= s < 1"),
+        ("smooth:0.1,prob=0.5", "off=90"),
+        ("deit:3", "The form is 'deit'"),
+        ("deti", "Did you mean 'deit'?"),
+        ("deit convnext", "'deit' and 'convnext' are the same policy"),
+        ("mixup:" + "1" * 1000, "..."),
         ("mixup:1 mixup:1.0", "'mixup:1' and 'mixup:1.0' are the same policy"),
     ],
 )
@@ -44,6 +57,49 @@ def test_a_wrong_policy_says_what_is_wrong(text, says):
     with pytest.raises(bm.MixError) as error:
         parse(text)
     assert says in str(error.value)
+
+
+def test_recipes_by_name():
+    names = [name for name, value in vars(recipes).items() if isinstance(value, recipes.Recipe)]
+    assert len(names) > 8
+    for name in names:
+        (entry,), recipe = parse(name.replace("_", "-")), getattr(recipes, name)
+        assert (entry.policy, entry.pairing) == (recipe.policy, recipe.pairing)
+        assert (entry.smoothing, entry.kind) == (recipe.smoothing, "mix")
+        assert (entry.loss or soft_cross_entropy) is recipe.loss
+
+
+def test_regmixup_keeps_the_clean_batch():
+    plain, given = parse("regmixup regmixup:20")
+    assert (plain.policy, plain.clean) == (MixUp(10), True)
+    assert (given.policy, given.clean, given.kind) == (MixUp(20), True, "mix")
+
+
+@pytest.mark.parametrize(
+    ("text", "policy", "smoothing"),
+    [
+        ("mixup:0.8,prob=0.5", Sometimes(MixUp(0.8), 0.5), 0),
+        ("mixup:0.8,off=270", Schedule({0: MixUp(0.8), 270: None}), 0),
+        ("cutmix:1,prob=0.5,off=3", Schedule({0: Sometimes(CutMix(1), 0.5), 3: None}), 0),
+        ("cutmix:1,off=3,prob=0.5", Schedule({0: Sometimes(CutMix(1), 0.5), 3: None}), 0),
+        ("switch:0.8,1.0,smooth=0.1", Switch([MixUp(0.8), CutMix(1)]), 0.1),
+        ("deit:off=3", Schedule({0: recipes.deit.policy, 3: None}), 0.1),
+        ("deit:smooth=0.2", recipes.deit.policy, 0.2),
+        ("regmixup:off=3", Schedule({0: MixUp(10), 3: None}), 0),
+    ],
+)
+def test_options_behind_the_numbers(text, policy, smoothing):
+    (entry,) = parse(text)
+    assert (entry.policy, entry.smoothing, entry.name) == (policy, smoothing, text)
+    assert parse(entry.name) == [entry]
+
+
+def test_numbers_take_no_label_smoothing():
+    check_task(parse("none mixup:1 smooth:0.1 rsb-a1"), "labels")
+    check_task(parse("none mixup:1 regmixup"), "numbers")
+    for text in ("smooth:0.1", "mixup:1,smooth=0.1", "deit", "rsb-a2"):
+        with pytest.raises(bm.MixError, match="the targets are numbers"):
+            check_task(parse(text), "numbers")
 
 
 BOTH = Switch([MixUp(0.8), CutMix(0.5)], [0.75, 0.25])

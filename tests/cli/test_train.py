@@ -1,16 +1,31 @@
-"""`batchmix train`: modes, and a run that is interrupted and continued, bit for bit."""
+"""`batchmix train`: modes, and a run that is stopped and goes on, bit for bit."""
 
 import json
+import os
+import signal
+import struct
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from batchmix.cli.lab import checkpoint as checkpoints
+from batchmix.cli._processes import processes
+from batchmix.cli.lab import checkpoint, loop, resumable
 
 RUN = ("train", "digits", "--limit-train", 100, "--epochs", 4, "--accelerator", "cpu")
+SMALL = (*RUN, "--batch-size", 16)  # 7 steps an epoch
 MIXED = ("--mixup", 0.8, "--cutmix", 1.0, "--mixup-off-epoch", 3)
+FILES = [
+    "checkpoint.safetensors",
+    "config.json",
+    "metrics.jsonl",
+    "model.safetensors",
+    "result.json",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -23,79 +38,374 @@ def one_thread(monkeypatch):
     torch.set_num_threads(threads)
 
 
+def files(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def assert_same(one, two):
+    assert files(one) == files(two) == FILES
+    for name in FILES:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def header(path):
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["batchmix"])
+
+
 @pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
 def test_modes(run, tmp_path, mode):
     out = tmp_path / "out"
-    code, text, _ = run(*RUN, *MIXED, "--mixup-mode", mode, "--model", "mlp", "--out", out)
+    code, text, told = run(*RUN, *MIXED, "--mixup-mode", mode, "--out", out)
     assert code == 0
-    assert "epoch 4/4" in text
-    assert "test accuracy" in text
+    assert "epoch 4/4" in told
+    assert "best epoch" in text
+    assert str(out / "model.safetensors") in text
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
-    assert {"loss", "accuracy", "nll", "brier", "ece"} < set(lines[0])
+    assert [line["step"] for line in lines] == [2, 4, 6, 8]
+    assert set(lines[0]) == {"epoch", "step", "lr", "loss", "held_out"}
     assert lines[3]["loss"] < lines[0]["loss"]
-    files = ["checkpoint.safetensors", "metrics.jsonl", "result.json"]
-    assert sorted(p.name for p in out.iterdir()) == files
+    assert files(out) == FILES
+    result = json.loads((out / "result.json").read_text())
+    best = max(line["held_out"] for line in lines)
+    assert lines[result["best"]["epoch"]]["held_out"] == best
+    assert result["last"]["epoch"] == 3
 
 
-@pytest.mark.parametrize("model", ["mlp", "convnet", "resnet20"])
-def test_a_resumed_run_is_the_same_bit_for_bit(run, tmp_path, monkeypatch, model):
-    options = (*RUN, *MIXED, "--mixup-mode", "elem", "--model", model, "--out")
+def test_the_command_that_is_printed_repeats_the_run(run, tmp_path):
+    options = (*RUN, "--policy", "mixup:0.8,prob=0.5,off=3", "--quiet")
+    assert run(*options, "--out", tmp_path / "one")[0] == 0
+    told = run(*options[:-1], "--out", tmp_path / "two")[2]
+    words = next(line for line in told.splitlines() if line.startswith("batchmix train")).split()
+    words[words.index("--out") + 1] = str(tmp_path / "three")
+    code, _, error = run(*words[1:])
+    assert code == 0, error
+    assert_same(tmp_path / "one", tmp_path / "three")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--model", "convnet", "--ema", 0.9),
+        ("--model", "resnet20", "--optimizer", "adamw", "--lr", 1e-3, "--accumulate", 2),
+        ("--augment", "light", "--workers", 1, "--mix-on", "workers"),
+    ],
+)
+def test_a_run_that_is_cut_off_in_an_epoch_goes_on_bit_for_bit(run, tmp_path, monkeypatch, options):
+    options = (*SMALL, "--epochs", 2, *MIXED, "--mixup-mode", "elem", *options)
+    options = (*options, "--save-minutes", 0, "--out")
     assert run(*options, tmp_path / "whole")[0] == 0
 
-    save, saved = checkpoints.save_run, []
+    save, saved = checkpoint.save_run, []
 
     def power_cut(*args):
         save(*args)
         saved.append(args)
-        if len(saved) == 2:
+        if len(saved) in (3, 10):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoints, "save_run", power_cut)
+    monkeypatch.setattr(checkpoint, "save_run", power_cut)
+    for where in ("", "goes on in epoch 1 of 2, after step 3 of 7"):
+        code, _, error = run(*options, tmp_path / "parts")
+        assert (code, where in error) == (130, True)
     code, _, error = run(*options, tmp_path / "parts")
-    assert (code, error) == (130, "")
-    assert len((tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()) == 2
-    monkeypatch.undo()
-
-    code, text, _ = run(*options, tmp_path / "parts", "--resume")
     assert code == 0
-    assert "epoch 3/4" in text
-    assert "epoch 2/4" not in text
-    for name in ("checkpoint.safetensors", "metrics.jsonl", "result.json"):
-        whole, parts = ((tmp_path / p / name).read_bytes() for p in ("whole", "parts"))
-        assert whole == parts, name
+    assert "goes on in epoch 2 of 2, after step 3 of 7" in error
+    assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_run_is_neither_overwritten_nor_continued_as_another(run, tmp_path):
-    options = (*RUN, "--model", "mlp", "--out", tmp_path)
-    code, _, error = run(*options, "--resume")
-    assert (code, "is not there or not a checkpoint" in error) == (2, True)
+def test_the_same_command_after_a_kill(run, tmp_path):
+    options = [*map(str, (*SMALL, *MIXED, "--epochs", 20, "--save-minutes", 0, "--out"))]
+    assert run(*options, tmp_path / "whole")[0] == 0
+    path = tmp_path / "parts" / "checkpoint.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "batchmix", *options, str(path.parent)], stderr=subprocess.PIPE
+    )
+    while not path.exists():
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.kill()
+    process.communicate()
+    assert not header(path)["finished"]
+    code, _, error = run(*options, path.parent)
+    assert (code, "goes on in epoch" in error) == (0, True), error
+    (path.parent / ".lock").unlink(missing_ok=True)
+    assert_same(tmp_path / "whole", path.parent)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_step_and_saves(run, tmp_path, monkeypatch, number, code):
+    options, handler = (*SMALL, *MIXED, "--out"), signal.getsignal(number)
+    assert run(*options, tmp_path / "whole")[0] == 0
+    after = resumable._Course._after_step
+
+    def signalled(course, done, *args):
+        if (course._state.epoch, done) == (1, 4):
+            signal.raise_signal(number)
+        after(course, done, *args)
+
+    monkeypatch.setattr(resumable._Course, "_after_step", signalled)
+    found, text, error = run(*options, tmp_path / "parts")
+    assert (found, text) == (code, "")
+    said = "stopped in epoch 2 of 4, after step 4 of 7; saved in "
+    assert f"{said}{tmp_path / 'parts' / 'checkpoint.safetensors'}" in error
+    assert "the same command goes on" in error
+    assert signal.getsignal(number) is handler
+    monkeypatch.undo()
+    assert run(*options, tmp_path / "parts")[0] == 0
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_finished_run_says_so_and_other_options_are_refused(run, tmp_path, monkeypatch):
+    options = (*RUN, "--out", tmp_path)
+    code, first, _ = run(*options)
+    assert code == 0
+    before = {name: (tmp_path / name).read_bytes() for name in FILES}
+    monkeypatch.setattr(resumable, "open_job", None)  # nothing is trained
+    code, again, error = run(*options)
+    assert (code, again) == (0, first)
+    assert "is finished" in error
+    for more, says in (
+        (("--lr", 0.3), "--lr was 0.1 and is 0.3"),
+        (("--mixup", 0.3), "--mixup was 0.0 and is 0.3"),
+        (("--precision", "bf16-mixed"), "--precision was '32-true' and is 'bf16-mixed'"),
+        (("--devices", 2), "--devices was 1 and is 2"),
+        (("--epochs", 5), "--epochs was 4 and is 5"),
+    ):
+        code, _, error = run(*options, *more)
+        assert (code, says in error) == (2, True), error
+    assert run(*options, "--workers", 1)[0] == 0  # figures do not depend on it
+    assert before == {name: (tmp_path / name).read_bytes() for name in FILES}
+
+
+def test_other_versions_are_said(run, tmp_path, monkeypatch):
+    options = (*RUN, "--out", tmp_path)
     assert run(*options)[0] == 0
-    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "result.json").unlink()  # the last thing that a run writes
+    monkeypatch.setattr(sys.modules["batchmix.cli.train"], "_versions", lambda: {"torch": "9"})
     code, _, error = run(*options)
-    assert (code, "already holds a run" in error) == (2, True)
-    code, _, error = run(*options, "--resume", "--lr", 0.3)
-    assert (code, "--lr is 0.3, the checkpoint was made with 0.1" in error) == (2, True)
-    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"half a file")
-    code, _, error = run(*options, "--resume")
-    assert (code, "not a checkpoint" in error) == (2, True)
+    assert code == 0
+    assert "versions: " in error
+    assert "{'torch': '9'} now; figures may differ" in error
+    assert files(tmp_path) == FILES
 
 
-def test_a_diverged_run_says_so(run, tmp_path):
-    code, _, error = run(*RUN, "--model", "mlp", "--lr", 1e30, "--out", tmp_path)
+def test_other_data_are_refused(run, images, tmp_path):
+    folder, out = images("data", rows=20), tmp_path / "out"
+    options = ("train", folder, "--epochs", 1, "--model", "mlp", "--accelerator", "cpu")
+    assert run(*options, "--out", out)[0] == 0
+    (folder / "red" / "0.png").rename(folder / "red" / "99.png")
+    code, _, error = run(*options, "--out", out)
+    assert (code, "as many rows, but other files" in error) == (2, True), error
+    (folder / "red" / "99.png").unlink()
+    code, _, error = run(*options, "--out", out)
+    assert (code, "rows {'train': 60} then, {'train': 59} now" in error) == (2, True), error
+    (folder / "yellow").mkdir()
+    (folder / "blue" / "0.png").rename(folder / "yellow" / "0.png")
+    code, _, error = run(*options, "--out", out)
+    assert (code, "3 names" in error, "4 names" in error) == (2, True, True), error
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A run that was stopped after its second epoch."""
+    out = tmp_path_factory.mktemp("written")
+    from batchmix.cli import main
+
+    save, patch = checkpoint.save_run, pytest.MonkeyPatch()
+
+    def stop(path, run, totals, best, state):
+        save(path, run, totals, best, state)
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    patch.setattr(checkpoint, "save_run", stop)
+    with pytest.raises(SystemExit):
+        main([*map(str, (*RUN, "--out", out))])
+    patch.undo()
+    return (out / "checkpoint.safetensors").read_bytes()
+
+
+def changed(**values):
+    return lambda tensors, state: state.update(values)
+
+
+def without(name):
+    return lambda tensors, state: tensors.pop(name)
+
+
+def tensor(name, change):
+    return lambda tensors, state: tensors.update({name: change(tensors)})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (changed(epoch="2"), "'epoch' is '2'"),
+        (changed(epoch=-5), "'epoch' is -5"),
+        (changed(epoch=10**9), "'epoch' is 1000000000"),
+        (changed(epoch=True), "'epoch' is True"),
+        (changed(step=-1), "'step' is -1"),
+        (changed(step=5), "'step' is 5"),
+        (changed(history=None), "'history' does not have"),
+        (changed(history=[{}]), "'history' does not have"),
+        (changed(best=None), "'best' is None"),
+        (changed(best={"epoch": 7, "rank": [0, 0]}), "'best' is {"),
+        (changed(finished=True), "'finished' is True"),
+        (changed(format=2), "not of format 1"),
+        (changed(more=1), "its header has"),
+        (changed(config=[]), "'config' is []"),
+        (without("model.1.weight"), "lacks 'model.1.weight'"),
+        (without("optimizer.0.momentum_buffer"), "lacks 'optimizer.0.momentum_buffer'"),
+        (without("loss"), "lacks 'loss'"),
+        (tensor("model.1.weight", lambda t: t["model.1.weight"].long()), "is torch.int64"),
+        (tensor("model.1.weight", lambda t: t["model.1.weight"][:3].clone()), "(3, 64)"),
+        (tensor("optimizer.9.momentum_buffer", lambda t: torch.zeros(1)), "a foreign tensor"),
+        (tensor("optimizer.x.y", lambda t: torch.zeros(1)), "a foreign tensor"),
+        (tensor("optimizer.0.momentum_buffer", lambda t: torch.zeros(1)), "(1,)"),
+    ],
+)
+def test_a_foreign_checkpoint_is_one_line(run, tmp_path, written, change, says):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(written)
+    tensors, state = load_file(path), header(path)
+    change(tensors, state)
+    save_file(tensors, path, {"batchmix": json.dumps(state)})
+    before = path.read_bytes()
+    code, text, error = run(*RUN, "--out", tmp_path, "--quiet")
+    assert (code, text, error.count("\n")) == (2, "", 1), error
+    assert says in error
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"half a file",
+        b"\x80\x04K\x01.",
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 2) + b"{}",
+        struct.pack("<Q", 32) + b'{"__metadata__":{"batchmix":""}}',
+        struct.pack("<Q", 400035) + b'{"__metadata__":{"batchmix":"' + b"[" * 400003 + b'"}}',
+    ],
+)
+def test_what_is_no_checkpoint_is_one_line(run, tmp_path, content):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(content)
+    code, text, error = run(*RUN, "--out", tmp_path)
+    assert (code, text, error.count("\n")) == (2, "", 1), error
+    assert "checkpoint.safetensors is not a checkpoint of this run" in error
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(run, tmp_path, monkeypatch):
+    write, written = checkpoint.write, []
+
+    def full(path, content):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    code, _, error = run(*RUN, "--out", tmp_path)
+    assert code == 2
+    line = error.splitlines()[-1]
+    assert "the checkpoint cannot be written (No space left on device)" in line
+    assert "is whole" in line
+    monkeypatch.undo()
+    assert header(tmp_path / "checkpoint.safetensors")["epoch"] == 1
+    code, _, error = run(*RUN, "--out", tmp_path)
+    assert (code, "goes on in epoch 2 of 4" in error) == (0, True)
+
+
+def test_a_checkpoint_is_read_back_before_the_old_one_goes(run, tmp_path, monkeypatch):
+    write = checkpoint.write
+    monkeypatch.setattr(checkpoint, "write", lambda path, content: write(path, content[:-1]))
+    code, _, error = run(*RUN, "--out", tmp_path)
+    assert code == 2
+    assert "what was read back differs" in error
+    assert files(tmp_path) == ["metrics.jsonl"]
+
+
+def test_a_diverged_run_says_so(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "rate", lambda *_: 1e30)
+    code, _, error = run(*RUN, "--lr", 1000, "--out", tmp_path)
     assert code == 2
     assert "the loss is nan in epoch" in error
-    assert "--lr 1e+29" in error
-    assert list(tmp_path.iterdir()) == []
+    assert "--lr 0.1" in error
+    assert files(tmp_path) == []
+
+
+def test_logs(run, tmp_path):
+    assert run(*SMALL, *MIXED, "--log", "csv", "--out", tmp_path)[0] == 0
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    columns = set(lines[0].split(","))
+    assert {"step", "loss", "lr", "mix/lam", "epoch/loss", "epoch/held_out"} <= columns
+    assert (tmp_path / "first-batch.png").exists()
+
+
+def test_json_is_one_document(run, tmp_path):
+    code, text, error = run(*RUN, "--json", "--quiet", "--out", tmp_path)
+    assert (code, error) == (0, "")
+    assert json.loads(text)["best"]["accuracy"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--policy", "mixup:1", "--cutmix", 1), "beside --mixup, --cutmix or --smoothing"),
+        (("--policy", "none mixup:1"), "It is one policy"),
+        (("--policy", "regmixup", "--mix-on", "workers"), "--mix-on: got workers with 'regmixup'"),
+        (("--lr", 1e30), "--lr: got 1e+30"),
+        (("--seed", 2**70), "--seed"),
+        (("--image-size", 10**6), "--image-size"),
+        (("--finetune",), "--finetune: got it without --pretrained"),
+        (("--log", "paper"), "--log: got 'paper'"),
+        (("--ema", 1.0), "--ema: got 1.0"),
+    ],
+)
+def test_wrong_options(run, tmp_path, options, says):
+    code, _, error = run(*RUN, *options, "--quiet", "--out", tmp_path)
+    assert (code, error.count("\n"), says in error) == (2, 1, True), error
 
 
 def test_two_processes_make_one_run(tmp_path):
-    command = [sys.executable, "-m", "batchmix", *RUN, "--model", "mlp", "--devices", "2"]
+    options = (*SMALL, "--mixup", 1, "--save-minutes", 0)
+    start = [sys.executable, "-m", "batchmix", *map(str, options)]
     done = subprocess.run(
-        [*map(str, command), "--out", str(tmp_path)], capture_output=True, text=True
+        [*start, "--devices", "2", "--out", str(tmp_path / "one")], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 4/4") == 1
-    files = ["checkpoint.safetensors", "metrics.jsonl", "result.json"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == files
+    assert done.stderr.count("epoch 4/4") == 1
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--rdzv-endpoint", "localhost:0", *start[1:]]
+    done = subprocess.run(
+        [*torchrun, "--out", str(tmp_path / "two")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "one", tmp_path / "two")
+
+
+def test_the_launcher_says_how_many_processes_there_are(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert processes(None) == (1, 1, 0)
+    assert processes(3) == (3, 1, 0)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert processes(None) == (1, 1, 0)  # left over; no launcher says which one this is
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert processes(None) == processes(2) == (2, 2, 3)
+    with pytest.raises(ValueError, match="WORLD_SIZE=4, LOCAL_WORLD_SIZE=2 and RANK=3"):
+        processes(4)
+
+
+def test_the_engine_leaves_torchvision_alone():
+    code = "import sys, batchmix.cli.lab.loop, batchmix.cli.lab.trial; "
+    code += "print('torchvision' in sys.modules, 'torchmetrics' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ
+    )
+    assert done.stdout.split() == ["False", "False"], done.stderr

@@ -1,18 +1,29 @@
 """`batchmix tune`: the search against a stand-in for training, and the command for real."""
 
 import dataclasses
+import json
 import math
+import signal
 from collections import deque
+from functools import partial
+from importlib.util import find_spec
 
+import numpy as np
 import pytest
 
+import standin
 from batchmix import MixError
-from batchmix.cli._words import parse
+from batchmix.cli import _tuning
+from batchmix.cli._stop import Stopped
+from batchmix.cli._words import parse, policy_of_options
+from batchmix.cli.lab import comparison
 from batchmix.cli.lab.candidates import Candidate, Search, ranked
 from batchmix.cli.lab.outcome import Outcome
-from batchmix.cli.lab.pool import Event
+from batchmix.cli.lab.pool import Event, Pool
+from batchmix.cli.lab.reserve import reserved, searched
 from batchmix.cli.lab.search import Tries
-from batchmix.cli.lab.space import space
+from batchmix.cli.lab.space import space, train_options
+from batchmix.cli.lab.split import split
 from batchmix.cli.lab.store import Store
 from batchmix.cli.lab.study import importances, open_study, tried
 
@@ -134,7 +145,7 @@ def test_the_same_seed_is_the_same_search_and_another_is_not(whole, tmp_path):
     assert go(tmp_path / "other", few(5, seed=1), keep=False)[0] != found[:6]
 
 
-@pytest.mark.parametrize("events", [3, 2 * EPOCHS + 2, 60])
+@pytest.mark.parametrize("events", [3, 60])
 def test_a_search_that_was_broken_off_goes_on_as_if_it_had_not(whole, tmp_path, events):
     found, _ = whole
     with pytest.raises(KeyboardInterrupt):
@@ -241,3 +252,143 @@ def test_settings_are_written_as_a_word(settings, arm):
 def test_a_search_among_what_is_not_known(text, said):
     with pytest.raises(MixError, match=said):
         space(text, EPOCHS)
+
+
+QUICK = ("--epochs", 2, "--trials", 3, "--seeds", 2, "--jobs", 1, "--label-noise", 0.4)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Processes of trials do not train."""
+    for module in (_tuning, comparison):
+        monkeypatch.setattr(module, "Pool", partial(Pool, work=standin.run_trial))
+
+
+def interrupt(monkeypatch, after):
+    """A signal comes after so many candidates."""
+    heard = _tuning.Hearing.__call__
+
+    def hear(self, news):
+        heard(self, news)
+        if isinstance(news, Candidate) and self.over == after:
+            raise Stopped(signal.SIGINT)
+
+    monkeypatch.setattr(_tuning.Hearing, "__call__", hear)
+
+
+def test_digits(run, tmp_path):
+    code, text, notes = run("tune", "digits", *QUICK, "--out", tmp_path)
+    assert code == 0
+    words = " ".join(text.split())
+    for said in (
+        "The search tried 4 candidates, 1 seed each (4 finished, 0 pruned), and judged them at "
+        "their best epoch by 478 held-out training rows.",
+        "600 training rows, 2 epochs, 2 seeds",
+        "The answer rests on 4 trials of the search, of which 0 candidates were pruned, and on 6 "
+        "with fresh seeds.",
+        "batchmix train digits --model mlp --epochs 2",
+    ):
+        assert said in words
+    assert "candidate 4 of 4, " in notes
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *("search", "search.db", "trials.jsonl", "tune.json"),
+        *("report.json", "report.html", "compare.png"),
+    }
+    found = json.loads((tmp_path / "tune.json").read_text())
+    report = json.loads((tmp_path / "report.json").read_text())
+    best = found["search"]["best"]
+    assert report["config"]["seeds"] == [1, 2]  # the search had 0
+    assert report["config"]["arms"] == ["none", "smooth:0.1", best]
+    assert found["gain"]["luck"] == pytest.approx(
+        found["gain"]["search_held_out"] - found["gain"]["fresh"]["held_out"]["mean"]
+    )
+
+
+def test_one_json_document_and_nothing_else(run, quick, tmp_path):
+    code, text, notes = run("tune", "digits", *QUICK, "--out", tmp_path, "--json", "--quiet")
+    assert (code, notes) == (0, "")
+    found = json.loads(text)
+    assert set(found) == {"command", "search", "train", "gain", "report"}
+    assert found["gain"]["fresh"]["test"]["seeds"] == 2
+
+
+def test_a_signal_ends_it_with_what_there_is_and_the_same_command_goes_on(
+    run, quick, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        interrupt(patch, after=2)
+        code, text, notes = run("tune", "digits", *QUICK, "--out", tmp_path)
+    assert code == 130
+    assert "The search tried 2 candidates" in " ".join(text.split())
+    assert "2 candidates and 0 trials with fresh seeds are kept in" in notes
+    assert "the same command goes on" in notes
+    assert not (tmp_path / "tune.json").exists()
+    code, text, _ = run("tune", "digits", *QUICK, "--out", tmp_path, "--quiet")
+    assert code == 0
+    whole = run("tune", "digits", *QUICK, "--out", tmp_path / "whole", "--quiet")
+    assert text.partition("batchmix train")[0] == whole[1].partition("batchmix train")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--search", "mixup cutmx"), "--search: got 'cutmx'."),
+        (("--label-noise", "1"), "--label-noise: got 1.0."),
+        (("--trials", "0"), "'--trials'"),
+        (("--engine", "grid"), "'--engine'"),
+        (("--epochs", "0"), "'--epochs'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(run, tmp_path, options, said):
+    code, text, notes = run("tune", "digits", *options, "--out", tmp_path / "out")
+    assert (code, text, notes.count("\n")) == (2, "", 1)
+    assert said in notes
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_ray_tune_without_ray(run, tmp_path):
+    code, _, notes = run("tune", "digits", "--engine", "ray-tune", "--out", tmp_path / "out")
+    assert code == 2
+    assert "Ray cannot be imported" in notes
+
+
+def test_another_search_in_the_same_folder(run, quick, tmp_path):
+    assert run("tune", "digits", *QUICK, "--out", tmp_path, "--quiet")[0] == 0
+    code, _, notes = run("tune", "digits", *QUICK[2:], "--epochs", 3, "--out", tmp_path, "--quiet")
+    assert code == 2
+    assert "--epochs is 3, that of the search kept there is 2" in notes
+
+
+def test_test_rows_are_in_no_part_of_a_search():
+    rows = 100
+    part = standin.data(rows)
+    whole = reserved(part)
+    search = searched(whole, None)
+    seen = {*search.train.names, *search.val.names}
+    assert seen.isdisjoint(whole.test.names)
+    assert len(whole.test) == 40
+    assert len(search.val) == 12
+    assert len(seen) + len(whole.test) == rows
+    assert set(np.unique(search.val.y)) == {0, 1}
+    assert reserved(whole) is whole
+    for seed in (0, 1):
+        split_of = split(search, seed)
+        assert {*split_of.held_out.names, *split_of.test.names} == set(search.val.names)
+        assert set(split(whole, seed).test.names) <= set(whole.test.names)
+    assert len(searched(whole, 20).val) == 20  # as many as train
+
+
+def test_the_command_that_trains_mixes_as_the_arm_does():
+    for arm in ("mixup:0.8", "cutmix:0.3,prob=0.5", "switch:0.8,1,prob=0.9,off=7"):
+        options = train_options(arm)
+        policy = policy_of_options(
+            options.get("mixup", 0.0),
+            options.get("cutmix", 0.0),
+            None,
+            options.get("mixup_prob", 1.0),
+            0.5,
+            "elem",
+            options.get("mixup_off_epoch", 0),
+        )
+        assert policy == parse(arm)[0].policy

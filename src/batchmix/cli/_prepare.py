@@ -54,7 +54,7 @@ def read(
     cache: Path | None = None,
 ) -> Prepared:
     """The same, with all rows that these seeds use known to be good, and decoded if small."""
-    from batchmix.cli.lab.split import checked
+    from batchmix.cli.lab.split import checked, used_names
 
     data, training, limit_train = prepared
     data = checked(
@@ -69,11 +69,10 @@ def read(
         progress.say(note)
     for name, why in data.skipped:
         progress.say(f"left out: {name!r}: {why}")
-    # all rows are decoded for it, also those that a limit leaves out
-    few = limit_train is not None and 2 * limit_train < len(data.train)
-    if cache is not None and not few:
+    if cache is not None:
         from batchmix.cli.lab.cache import cached
 
-        data = cached(data, training, cache, tell=progress.reading("decoding rows"))
+        used = used_names(data, list(seeds), limit_train)
+        data = cached(data, training, cache, progress.reading("decoding rows"), used)
     progress.done()
     return Prepared(data, training, limit_train)

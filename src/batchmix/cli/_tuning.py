@@ -44,8 +44,8 @@ def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: P
     try:
         _search(result, chosen, options, progress)
         _measure(result, chosen, options, progress)
-    except Stopped as signal:
-        result.stopped = signal.code
+    except KeyboardInterrupt as signal:  # `Stopped`, or what Ray Tune makes of it
+        result.stopped = signal.code if isinstance(signal, Stopped) else 130
     progress.close()
     return result
 

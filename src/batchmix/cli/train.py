@@ -170,8 +170,11 @@ def _run(
         fabric = open_job(job)
     with noted() as stop:
         result = go_on(fabric, job, state, stop, progress)
-    stopped = result is None and ranks.rank == 0
-    return (stop.code or 143 if stopped else 0), result
+    if isinstance(result, str):
+        progress.close()
+        print(f"batchmix: {result}; the same command goes on.", file=sys.stderr)
+        return stop.code or 143, None
+    return 0, result
 
 
 def _entry(options: Mapping[str, Any]) -> Entry:

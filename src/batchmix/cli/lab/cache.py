@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -47,18 +47,20 @@ def cached(
     training: Training,
     folder: Path,
     tell: Callable[[int, int], None] | None = None,
+    used: Collection[str] | None = None,
 ) -> Data:
     """The same rows out of `folder`, decoded once; `data` as it is where they are not small.
 
     They are kept as evaluated where nothing is cropped out of the original, else as read. Needs one
     shape, at most 1 GB, and a fingerprint. `tell(done, total)` counts rows that are written.
+    Only rows named in `used` are read, and can be read after; None: all that are not skipped.
     """
     from batchmix.cli.lab.feed import Feed
 
     if not data.fingerprint or getattr(data.train.read, "x", None) is not None:
         return data
     parts = {name: part for name in _PARTS if (part := getattr(data, name)) is not None}
-    good = {name: _readable(part, data) for name, part in parts.items()}
+    good = {name: _readable(part, data, used) for name, part in parts.items()}
     sample = parts["train"].take(good["train"][:1])
     view = view_of(sample, data.form, training)
     original = view.crops or view.form != "image"
@@ -69,8 +71,10 @@ def cached(
     shape = (sum(map(len, good.values())), *first.shape)
     if math.prod(shape) * first.itemsize > _LIMIT:
         return data
-    kept = f"{data.fingerprint} {data.form} {plain.image_size} {shape} {first.dtype.str}"
-    path = folder / f"rows-{hashlib.sha256(kept.encode()).hexdigest()[:16]}.npy"
+    kept = hashlib.sha256(f"{data.fingerprint} {data.form} {plain.image_size}".encode())
+    for rows in good.values():
+        kept.update(rows.tobytes())
+    path = folder / f"rows-{kept.hexdigest()[:16]}.npy"
     if not _fits(path, shape, first.dtype):
         feeds = (
             Feed(part.take(good[name]), data.form, plain, train=False)
@@ -86,14 +90,15 @@ def cached(
     return replace(data, shape=first.shape, **moved)
 
 
-def _readable(rows: Rows, data: Data) -> NDArray[np.int64]:
-    """The rows that are not skipped."""
+def _readable(rows: Rows, data: Data, used: Collection[str] | None) -> NDArray[np.int64]:
+    """The rows that are used and not skipped."""
     bad = {name for name, _ in data.skipped}
-    return np.array([i for i, name in enumerate(rows.names) if name not in bad], np.int64)
+    good = (name not in bad and (used is None or name in used) for name in rows.names)
+    return np.flatnonzero(np.fromiter(good, np.bool_, len(rows)))
 
 
 def _moved(rows: Rows, read: Mapped, good: NDArray[np.int64], offset: int) -> Rows:
-    """The same rows out of the file; those that are skipped are not in it."""
+    """The same rows out of the file; the others are not in it."""
     picked = np.full(len(rows), len(read.x), np.int64)
     picked[good] = offset + np.arange(len(good))
     return replace(rows, read=read, picked=picked)

@@ -45,7 +45,8 @@ class Feed:
 
     The order of training rows is that of a shuffled DistributedSampler; a last batch of one row is
     left out, because no norm over the batch can take it. What is drawn for a row is a function of
-    (seed, epoch, row). With a mixer (of channels-last fields) rows are mixed where they are read.
+    (seed, epoch, row). With a mixer (of channels-last fields) rows are mixed where they are read,
+    by the plan that the device would draw; blends of bytes are rounded there, by up to 1/510.
     """
 
     def __init__(

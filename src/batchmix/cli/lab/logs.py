@@ -85,6 +85,8 @@ def open_logs(
 
 def plan_values(plan: bm.Plan, policy: Policy | None) -> dict[str, float]:
     """Mean weight of own content, and the share of rows per kind of mix."""
+    while inner := getattr(policy, "policy", None):  # of PerBatch, Sometimes and their like
+        policy = inner
     kinds = policy.policies if isinstance(policy, Switch) else [policy]
     drawn = np.zeros(len(plan.lam), int) if plan.kind is None else plan.kind
     drawn = np.where(plan.lam < 1, drawn, -1)

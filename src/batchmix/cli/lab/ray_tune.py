@@ -56,7 +56,8 @@ def search_on_ray(
         none = run(trials, data, training, store=store, on="ray", gpus_per_trial=gpus, **common)
         share = gpus if training.accelerator in ("cuda", "gpu", "auto") else 0
         grid = _fit(search, folder, share, data=data, training=training, **common)
-        found = [_candidate(search, result, store) for result in grid]
+        begun = sorted(grid, key=lambda result: Path(result.path).name)  # named by their number
+        found = [_candidate(search, result, store) for result in begun]
     finally:
         if ours:
             ray.shutdown()
@@ -107,6 +108,7 @@ def _fit(search: Search, folder: Path, share: float, **shared: Any) -> Any:
             mode="max" if search.high else "min",
             num_samples=search.trials,
             max_concurrent_trials=search.jobs,
+            reuse_actors=True,  # the engine is imported once
             scheduler=asha,
             search_alg=BasicVariantGenerator(
                 points_to_evaluate=search.space.usual(), random_state=search.seed

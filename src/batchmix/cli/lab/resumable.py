@@ -65,8 +65,8 @@ def open_job(job: Job) -> Fabric:
 
 def go_on(
     fabric: Fabric, job: Job, state: RunState, stop: Noted, progress: Progress
-) -> dict[str, Any] | None:
-    """Train to the end, or until a signal; the result, in the first process."""
+) -> dict[str, Any] | str | None:
+    """Train to the end; the result, or where a signal ended it. None but in the first process."""
     data, training, path = job.data, job.training, job.out / CHECKPOINT
     splits = split(data, training.seed, job.limit_train)
     wrong = np.zeros(len(splits.train), np.bool_)
@@ -84,8 +84,7 @@ def go_on(
     try:
         course.train()
     except Interrupted:
-        progress.close()
-        return None
+        return course.where() if fabric.is_global_zero else None
     finally:
         course.logs.close()
     return course.result(shape) if fabric.is_global_zero else None
@@ -123,6 +122,16 @@ class _Course:
     @property
     def steps_done(self) -> int:
         return self._state.epoch * self._feed.steps + self._state.step
+
+    def where(self) -> str:
+        """Where the run was stopped."""
+        state, epochs = self._state, self._run.training.epochs
+        at = (
+            f"in epoch {state.epoch + 1} of {epochs}, after step {state.step} of {self._feed.steps}"
+        )
+        if not state.step:
+            at = f"after epoch {state.epoch} of {epochs}"
+        return f"stopped {at}; saved in {self._job.out / CHECKPOINT}"
 
     def train(self) -> None:
         """All epochs that are left."""
@@ -227,6 +236,6 @@ class _Course:
         last, best = last_and_best(self._run, parts, self._watch.best, training.epochs - 1)
         rows = {"train": len(parts.train), "held_out": len(parts.held_out), "test": len(parts.test)}
         found = {"last": last, "best": best, "rows": rows, "config": self._state.config}
-        keep_model(out, self._run, shape, best.get("temperature"))
+        keep_model(out, self._run, shape, best.get("temperature"), self._job.data.rate)
         write(out / "result.json", (json.dumps(found, indent=2) + "\n").encode())
         return found

@@ -139,7 +139,7 @@ class Tries:
         del self.running[outcome.trial]
         for held_out in outcome.history["held_out"][len(one.held_out) :]:
             self._hopeless(one, held_out)
-        one.values.append(best_epoch(one.held_out, self.search.high))
+        one.values.append(best_epoch(outcome.history["held_out"], self.search.high))
         one.held_out.clear()
         if not math.isfinite(one.values[-1]):
             self._fail(one, "its metric is not a number after any epoch")

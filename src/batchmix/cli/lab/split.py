@@ -123,7 +123,7 @@ def checked(
     seeds, seen = list(seeds), set[str]()
     shapes: set[tuple[int, ...]] = set()
     remarks: Counter[str] = Counter()
-    while fresh := _used(data, seeds, limit_train) - seen:
+    while fresh := used_names(data, seeds, limit_train) - seen:
         bad: list[tuple[str, str]] = []
         for done, (name, found) in enumerate(_read(data, fresh, pixels, workers), len(seen) + 1):
             if isinstance(found, MixError):
@@ -151,7 +151,7 @@ def _why(name: str, error: MixError) -> str:
     return line.partition(f"{printable(name)}: ")[2] or line
 
 
-def _used(data: Data, seeds: list[int], limit_train: int | None) -> set[str]:
+def used_names(data: Data, seeds: list[int], limit_train: int | None) -> set[str]:
     """The names of all rows in splits of these seeds."""
     used: set[str] = set()
     for seed in seeds:

@@ -13,6 +13,7 @@ from batchmix.cli.lab.paired import Difference
 
 COLOURS = {"none": "#555555", "smooth": "#d98a1f", "mix": "#2b6cb0"}
 INK, SOFT, GRID, PAGE = "#333333", "#777777", "#e5e5e5", "#ffffff"
+_FEWEST = 10  # rows in a bin that is shown
 _ENDS = 8  # classes shown of those that gain most, and of those that lose most
 
 
@@ -105,11 +106,11 @@ def _epochs(curve: Sequence[float]) -> Any:
 
 
 def _bins(arm: Arm, name: str, at: At) -> tuple[Any, Any, Any]:
-    """Confidence, accuracy and count of the bins that hold rows, all seeds together."""
+    """Confidence, accuracy and count of the bins that hold enough rows, all seeds together."""
     found = [getattr(one, at)[name] for one in arm.outcomes]
     count = np.array([one["count"] for one in found], float)
     total = count.sum(0)
-    there = total > 0
+    there = total >= _FEWEST
     means = [
         np.divide(
             sum(np.nan_to_num(np.array(one[key], float)) * n for one, n in zip(found, count)),

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
 # inches: all, an arm, a line of text, learning curves
 _WIDTH, _LINE, _TEXT, _CURVES = 12.0, 0.3, 0.17, 1.5
-_KEY = (
-    "● stopped at its best epoch, chosen on held-out rows     ○ at its last epoch     "
-    "small dots: its seeds     grey: none     orange: label smoothing     blue: mixing"
-)
+_KEY = "    ".join(
+    (
+        "● at its best epoch, chosen on held-out rows", "○ at its last epoch", "small dots: seeds",
+        "grey: none", "orange: label smoothing", "blue: mixing", "shaded: 95 % interval",
+        "bold: beyond chance",
+    )
+)  # fmt: skip
 
 
 def figure(report: Report) -> bytes:
@@ -151,10 +154,7 @@ def _against(axes: Any, level: Level) -> None:
             va="center", ha="right", fontsize=8, color=COLOURS[arm.kind], fontweight=weight,
         )  # fmt: skip
     unit = "points" if shown.unit else shown.heading
-    axes.set_xlabel(
-        f"paired difference, {unit} (shaded: 95 % interval; bold: beyond chance)",
-        fontsize=8, color=INK,
-    )  # fmt: skip
+    axes.set_xlabel(f"paired difference, {unit}", fontsize=8, color=INK)
 
 
 def _calibration(axes: Any, level: Level) -> None:
@@ -187,9 +187,9 @@ def _one_range(panels: Sequence[Any]) -> None:
     if panels:
         low = min(0.0, *(axes.get_xlim()[0] for axes in panels))
         high = max(axes.get_xlim()[1] for axes in panels)
-        wide = any(axes.texts for axes in panels)
+        left, right = (0.05, 0.55) if any(axes.texts for axes in panels) else (0.0, 0.0)
         for axes in panels:
-            axes.set_xlim(low, high + (0.55 * (high - low) if wide else 0))
+            axes.set_xlim(low - left * (high - low), high + right * (high - low))
 
 
 def _learning(band: Any, level: Level) -> None:

@@ -138,7 +138,7 @@ def _figures(report: Report, level: Level) -> list[str]:
             "How often a prediction is right (up) against how sure it is (right), as trained"
             + (" (filled) and after temperature scaling (hollow)"
                if any(arm.has("reliability_scaled") for arm in arms) else "")
-            + ". Under the dotted line: too sure; above: too shy.",
+            + ". Under the dotted line: too sure; above: too shy. Bins of ten rows or more.",
             [_panel(arm.name, partial(curves.reliability, arm=arm), (2.1, 1.9)) for arm in arms],
         )  # fmt: skip
     best = level.best("mix")

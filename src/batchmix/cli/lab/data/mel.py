@@ -37,7 +37,9 @@ def log_mel(clip: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
         clip, rate, "hann", window, window - hop, length,
         detrend=False, scaling="spectrum", mode="psd",
     )  # fmt: skip
-    return np.asarray(np.log(filters(rate) @ power + FLOOR), np.float32)
+    # not a matrix product: its threads would fight with the workers that decode
+    bands = np.einsum("mf,ft->mt", filters(rate), power)
+    return np.asarray(np.log(bands + FLOOR), np.float32)
 
 
 @cache
