@@ -211,3 +211,23 @@ def test_low_is_good_where_the_metric_says_so():
             one.history["held_out"] = [rmse - seed, rmse - seed]
             outcomes.append(one)
     assert best_of(outcomes, "numbers").trial == Trial("mixup:1", 0.0, 1)
+
+
+def test_a_signal_waits_until_a_process_is_started(monkeypatch):
+    """Half started, it would write a traceback: its arguments end too early."""
+    real, came = Pool._start, []
+
+    def start(pool, *args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        assert came == []
+        return real(pool, *args)
+
+    monkeypatch.setattr(Pool, "_start", start)
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        found = run_all(standin.run_trial, trials(1), jobs=1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+    assert kinds(next(iter(found.values())))[-1] == "outcome"

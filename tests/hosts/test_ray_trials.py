@@ -6,32 +6,19 @@ import pytest
 
 from batchmix.cli import main
 
-OPTIONS = [
-    "compare",
-    "digits",
-    "--epochs",
-    "1",
-    "--limit-train",
-    "100",
-    "--policies",
-    "none",
-    "--label-noise",
-    "0",
-    "--on",
-    "ray",
-]
+OPTIONS = ["compare", "digits", "--epochs", 1, "--limit-train", 100, "--policies", "none"]
+OPTIONS += ["--label-noise", 0, "--on", "ray"]
 
 
 def call(*more):
     with pytest.raises(SystemExit) as stop:
-        main([*OPTIONS, *map(str, more)])
+        main([str(word) for word in (*OPTIONS, *more)])
     return stop.value.code
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_trials_on_ray_are_kept_and_done_once(tmp_path, capsys, monkeypatch):
-    for name in ("RAY_ADDRESS",):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert call("--seeds", 2, "--out", tmp_path) == 0
     text, told = capsys.readouterr()
     assert "training: 0 of 2 trials" in told

@@ -126,4 +126,4 @@ class Progress:
             grid.add_row(*([f"{100 * line.noise:g} %"] if noisy else []), *map(Text, cells))
         done, planned = self._tally.epochs
         bar = ProgressBar(total=max(1, planned), completed=done, width=40)
-        return Group(grid, bar, Text(self._tally.state()))
+        return Group(grid, bar, Text(f"\n{self._tally.state()}"))  # a bar ends no line

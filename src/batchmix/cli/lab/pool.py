@@ -6,7 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.connection import Connection
@@ -99,7 +99,9 @@ class Pool:
             yield from self._stop()
             while self._waiting and len(self._running) < self.jobs:
                 trial, keep, first = self._waiting.popleft()
-                self._running.append(self._start(trial, keep, first))
+                warm()  # a server that is dead, before signals are held back: it would inherit that
+                with _undisturbed():
+                    self._running.append(self._start(trial, keep, first))
                 if first:
                     yield Event(trial, "started")
             ends = {one.process.sentinel: one for one in self._running}
@@ -167,6 +169,16 @@ class Pool:
             one.process.kill()
         one.process.join()
         one.pipe.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait: a process that is half started would say so in a traceback."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(exitcode: int | None) -> str:
