@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,16 @@ def _cifar(data: Path) -> list[str]:
     return [str(data), *options.split(), "--policies", _ARMS]
 
 
+def _first(data: Path, out: Path, **counts: int) -> Path:
+    """A folder with the first files of each class of each part."""
+    for part, count in counts.items():
+        for folder in sorted((data / part).iterdir()):
+            (out / part / folder.name).mkdir(parents=True, exist_ok=True)
+            for file in sorted(folder.iterdir())[:count]:
+                shutil.copyfile(file, out / part / folder.name / file.name)
+    return out
+
+
 def _cifar_gpu(data: Path) -> list[str]:
     """All rows, as long as the CutMix paper's CIFAR runs, for a machine with a GPU."""
     options = "--model timm:resnet18 --augment light --epochs 200 --seeds 3 --lr 0.1"
@@ -48,7 +59,7 @@ def _spoken(data: Path, work: Path) -> list[str]:
         for path in sorted(data.glob("*.wav")):
             digit, speaker, _ = path.stem.split("_")
             rows.writerow([path.name, digit, _SPEAKERS.get(speaker, "train")])
-    options = "--sound mel --model convnet --epochs 40 --seeds 5"
+    options = "--sound mel --model convnet --limit-train 500 --epochs 30 --batch-size 32 --seeds 5"
     arms = "none smooth:0.1 mixup:0.2 mixup:1 cutmix:1"
     return [str(data), "--targets", str(table), *options.split(), "--policies", arms]
 
@@ -71,7 +82,7 @@ def main() -> None:
     elif args.name == "digits":
         words = ["digits"]
     else:
-        words = _cifar(args.data) if args.name == "cifar" else _cifar_gpu(args.data)
+        words = _cifar(args.data, args.work) if args.name == "cifar" else _cifar_gpu(args.data)
     words += [word for level in noise for word in ("--label-noise", str(level))] + options
     command = [sys.executable, "-m", "batchmix", "compare", *words, "--out", str(out)]
     done = subprocess.run(command, check=False).returncode
@@ -79,8 +90,16 @@ def main() -> None:
         sys.exit(done)
     kept = HERE / "evidence" / f"{args.name}.json"
     kept.parent.mkdir(exist_ok=True)
-    shutil.copyfile(out / "report.json", kept)
+    kept.write_text(_short((out / "report.json").read_text(), args.data, args.work))
     print(kept)
+
+
+def _short(report: str, data: Path | None, work: Path) -> str:
+    """The report on one line, numbers with six digits, without this machine's folders."""
+    for folder, name in ((data, data.name if data else ""), (work, "batchmix-evidence")):
+        report = report.replace(str(folder), name) if folder else report
+    found = json.loads(report, parse_float=lambda text: float(f"{float(text):.6g}"))
+    return json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 if __name__ == "__main__":
