@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -380,7 +381,9 @@ def test_two_processes_make_one_run(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("epoch 2/2") == 1
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    torchrun += ["--rdzv-endpoint", "localhost:0", *start[1:]]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port, *start[1:]]
     done = subprocess.run(
         [*torchrun, "--out", str(tmp_path / "two")], capture_output=True, text=True
     )
