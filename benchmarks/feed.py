@@ -25,8 +25,8 @@ import torch
 from PIL import Image
 
 from batchmix.cli.lab.data import open_data
-from batchmix.cli.lab.feed import Feed, prepare
-from batchmix.cli.lab.timm_augment import MEAN, STD
+from batchmix.cli.lab.loading.feed import Feed, prepare
+from batchmix.cli.lab.loading.timm_augment import MEAN, STD
 from batchmix.cli.lab.training import Training
 
 _DISTINCT = 48

@@ -12,7 +12,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from batchmix.cli.lab.levels import Level
+from batchmix.cli.lab.findings.levels import Level
 from batchmix.cli.show.record import of_json
 from batchmix.cli.show.report import Report
 from batchmix.cli.show.tables import gains, others

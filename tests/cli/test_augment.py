@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import batchmix as bm
-from batchmix.cli.lab.augment import View, _crop, draws, view_of
+from batchmix.cli.lab.loading.augment import View, _crop, draws, view_of
 from batchmix.cli.lab.rows import Rows
 from batchmix.cli.lab.training import Training
 
@@ -119,7 +119,7 @@ def test_timm_is_refused_for_sound_and_where_it_is_missing(monkeypatch):
     timm = replace(TRAINING, augment="timm")
     with pytest.raises(bm.MixError, match="--augment timm: the rows are sound"):
         view_of(rows, "wave", timm)
-    from batchmix.cli.lab.timm_augment import TimmTransform
+    from batchmix.cli.lab.loading.timm_augment import TimmTransform
 
     monkeypatch.setitem(__import__("sys").modules, "timm.data", None)
     with pytest.raises(bm.MixError, match="pip install timm torchvision"):
@@ -128,7 +128,7 @@ def test_timm_is_refused_for_sound_and_where_it_is_missing(monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_timm_gives_bytes_and_erases_to_noise(channels):
-    from batchmix.cli.lab.timm_augment import MEAN, STD, TimmTransform
+    from batchmix.cli.lab.loading.timm_augment import MEAN, STD, TimmTransform
 
     transform = TimmTransform((64, 64))
     x = np.full((90, 90, channels), 200, np.uint8)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import standin
-from batchmix.cli.lab import comparison
+from batchmix.cli.lab.trials import comparison
 
 commands = sys.modules["batchmix.cli.compare"]  # the package has a function of its name
 SMALL = ("--epochs", 2, "--limit-train", 100)

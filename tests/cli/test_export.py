@@ -11,9 +11,9 @@ import torch
 from timm.data import create_transform, resolve_data_config
 
 from batchmix._errors import MixError
-from batchmix.cli.lab.export import load_model, save_model
-from batchmix.cli.lab.models import build
+from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Task
+from batchmix.cli.lab.saved.export import load_model, save_model
 from batchmix.cli.lab.training import Training
 
 NAMES = ("cat", "dog", "élan")

@@ -16,8 +16,8 @@ from PIL import Image as Picture
 
 import batchmix as bm
 from batchmix._errors import mix_error
-from batchmix.cli.lab.cache import cached
-from batchmix.cli.lab.feed import Feed, moments, prepare
+from batchmix.cli.lab.loading.cache import cached
+from batchmix.cli.lab.loading.feed import Feed, moments, prepare
 from batchmix.cli.lab.rows import Data, Rows, Task
 from batchmix.cli.lab.training import Training
 from batchmix.fields import Image, Labels
@@ -350,7 +350,7 @@ def test_workers_read_on_after_the_signals_that_end_a_run(files):
 
 
 def test_what_is_not_small_is_not_cached(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("batchmix.cli.lab.cache._LIMIT", 21 * 16 * 16 * 3 - 1)
+    monkeypatch.setattr("batchmix.cli.lab.loading.cache._LIMIT", 21 * 16 * 16 * 3 - 1)
     data = data_of(files())
     assert cached(data, replace(TRAINING, image_size=16), tmp_path / "cache") is data
     assert cached(data, replace(TRAINING, image_size=15), tmp_path / "cache") is not data

@@ -11,8 +11,8 @@ from PIL import Image
 
 import batchmix as bm
 from batchmix._errors import MixError
-from batchmix.cli.lab.logs import Logs, check_logs, open_logs, plan_values
 from batchmix.cli.lab.rows import Task
+from batchmix.cli.lab.run.logs import Logs, check_logs, open_logs, plan_values
 from batchmix.cli.show.batch import first_batch, pixels
 from batchmix.policies import CutMix, MixUp, Sometimes, Switch
 
@@ -82,7 +82,7 @@ def test_tensorboard_does_not_import_tensorflow(tmp_path):
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('TensorFlow was imported')")
     program = (
         "import sys, numpy\nsys.path.insert(0, sys.argv[1])\nfrom pathlib import Path\n"
-        "from batchmix.cli.lab.logs import open_logs\n"
+        "from batchmix.cli.lab.run.logs import open_logs\n"
         "logs = open_logs(['tensorboard'], Path(sys.argv[1], 'run'), {})\n"
         "logs.values(0, {'a': 1.0})\n"
         "logs.image(0, 'b', numpy.zeros((4, 4, 3), numpy.uint8))\nlogs.close()\nprint('whole')"

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import standin
-from batchmix.cli.lab.comparison import best_of, keep_best, run
 from batchmix.cli.lab.outcome import Trial
-from batchmix.cli.lab.pool import Pool
-from batchmix.cli.lab.store import Store, configuration
+from batchmix.cli.lab.trials.comparison import best_of, keep_best, run
+from batchmix.cli.lab.trials.pool import Pool
+from batchmix.cli.lab.trials.store import Store, configuration
 
 DATA = standin.data()
 
@@ -105,9 +105,9 @@ import sys
 from pathlib import Path
 import standin
 from batchmix.cli._stop import stoppable
-from batchmix.cli.lab import pool as pools
+from batchmix.cli.lab.trials import pool as pools
 from batchmix.cli.lab.outcome import Trial
-from batchmix.cli.lab.pool import Pool
+from batchmix.cli.lab.trials.pool import Pool
 pools.ENGINE = "standin"  # which takes no seconds to import
 with stoppable(), Pool(standin.data(), standin.TRAINING, work=standin.slow, jobs=2) as pool:
     for seed in (1, 2):

@@ -13,10 +13,10 @@ from PIL import Image
 from scipy.io import wavfile
 
 from batchmix.cli.lab.data import open_data
-from batchmix.cli.lab.export import load_model, save_model
-from batchmix.cli.lab.feed import Feed, prepare
-from batchmix.cli.lab.models import build
+from batchmix.cli.lab.engine.models import build
+from batchmix.cli.lab.loading.feed import Feed, prepare
 from batchmix.cli.lab.rows import Task
+from batchmix.cli.lab.saved.export import load_model, save_model
 from batchmix.cli.lab.training import Training
 
 NAMES = ("blue", "green", "red")

@@ -8,7 +8,7 @@ import standin
 from batchmix.cli._progress import Progress
 from batchmix.cli._tally import Tally, named, span
 from batchmix.cli.lab.outcome import Trial
-from batchmix.cli.lab.pool import Event
+from batchmix.cli.lab.trials.pool import Event
 
 TRIALS = [Trial(arm, noise, 0) for noise in (0.0, 0.4) for arm in ("none", "mixup:1")]
 

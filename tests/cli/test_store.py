@@ -12,9 +12,9 @@ import pytest
 import standin
 from batchmix import MixError
 from batchmix.cli._lock import locked
-from batchmix.cli.lab import store as stores
 from batchmix.cli.lab.outcome import Trial
-from batchmix.cli.lab.store import Store, configuration
+from batchmix.cli.lab.trials import store as stores
+from batchmix.cli.lab.trials.store import Store, configuration
 
 DATA = standin.data()
 CONFIG = configuration(DATA, standin.TRAINING, None)

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from batchmix.cli._processes import processes
-from batchmix.cli.lab import checkpoint, loop, resumable
+from batchmix.cli.lab.engine import loop
+from batchmix.cli.lab.run import checkpoint, resumable
 
 RUN = ("train", "digits", "--limit-train", 100, "--epochs", 4, "--accelerator", "cpu")
 SMALL = (*RUN, "--batch-size", 16)  # 7 steps an epoch
@@ -406,7 +407,7 @@ def test_the_launcher_says_how_many_processes_there_are(monkeypatch):
 
 
 def test_the_engine_leaves_torchvision_alone():
-    code = "import sys, batchmix.cli.lab.loop, batchmix.cli.lab.trial; "
+    code = "import sys, batchmix.cli.lab.engine.loop, batchmix.cli.lab.trials.trial; "
     code += "print('torchvision' in sys.modules, 'torchmetrics' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 import batchmix as bm
-from batchmix.cli.lab import loop, models, optimizer, score
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.defaults import choose, command
-from batchmix.cli.lab.export import load_model
-from batchmix.cli.lab.feed import Feed
-from batchmix.cli.lab.model_names import check_model, timm_models
+from batchmix.cli.lab.engine import loop, models, optimizer, score
+from batchmix.cli.lab.engine.model_names import check_model, timm_models
+from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data, Rows, Task
+from batchmix.cli.lab.saved.export import load_model
 from batchmix.cli.lab.training import Training
-from batchmix.cli.lab.trial import run_trial
+from batchmix.cli.lab.trials.trial import run_trial
 
 DIGITS = open_data("digits")
 TRAINING = Training("mlp", epochs=3, batch_size=32, lr=0.1)

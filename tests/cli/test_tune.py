@@ -16,16 +16,16 @@ from batchmix import MixError
 from batchmix.cli import _tuning
 from batchmix.cli._stop import Stopped
 from batchmix.cli._words import parse, policy_of_options
-from batchmix.cli.lab import comparison
-from batchmix.cli.lab.candidates import Candidate, Search, ranked
 from batchmix.cli.lab.outcome import Outcome, Trial
-from batchmix.cli.lab.pool import Event, Pool
-from batchmix.cli.lab.reserve import reserved, searched
-from batchmix.cli.lab.search import Tries
-from batchmix.cli.lab.space import space, train_options
+from batchmix.cli.lab.search.candidates import Candidate, Search, ranked
+from batchmix.cli.lab.search.optuna_search import Tries
+from batchmix.cli.lab.search.reserve import reserved, searched
+from batchmix.cli.lab.search.space import space, train_options
+from batchmix.cli.lab.search.study import importances, open_study, tried
 from batchmix.cli.lab.split import split
-from batchmix.cli.lab.store import Store
-from batchmix.cli.lab.study import importances, open_study, tried
+from batchmix.cli.lab.trials import comparison
+from batchmix.cli.lab.trials.pool import Event, Pool
+from batchmix.cli.lab.trials.store import Store
 from batchmix.cli.show.found import Found, confirmed, luck
 
 EPOCHS = 6

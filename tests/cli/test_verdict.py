@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from batchmix.cli.lab.levels import levels, unequal
+from batchmix.cli.lab.findings.levels import levels, unequal
+from batchmix.cli.lab.findings.paired import corrected, detectable, difference
+from batchmix.cli.lab.findings.verdict import verdict
 from batchmix.cli.lab.outcome import Outcome
-from batchmix.cli.lab.paired import corrected, detectable, difference
-from batchmix.cli.lab.verdict import verdict
 from made_outcomes import ARMS, DIGITS, classes, others
 
 UP = (0.05, 0.052, 0.048, 0.051, 0.049)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import standin
 from batchmix import MixError
-from batchmix.cli.lab.candidates import Search
-from batchmix.cli.lab.ray_tune import search_on_ray
-from batchmix.cli.lab.space import space
-from batchmix.cli.lab.store import Store, configuration
+from batchmix.cli.lab.search.candidates import Search
+from batchmix.cli.lab.search.ray_tune import search_on_ray
+from batchmix.cli.lab.search.space import space
+from batchmix.cli.lab.trials.store import Store, configuration
 
 out, trials = Path(sys.argv[1]), int(sys.argv[2])
 data, training = standin.data(), replace(standin.TRAINING, epochs=3)

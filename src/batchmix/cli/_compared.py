@@ -41,8 +41,8 @@ def report_of(
 
 def first_mixed(prepared: Prepared, arms: list[str]) -> bytes | None:
     """A picture of the first batch of seed 0 by the first arm that mixes; None without one."""
-    from batchmix.cli.lab.feed import Feed
-    from batchmix.cli.lab.loop import mixer_of
+    from batchmix.cli.lab.engine.loop import mixer_of
+    from batchmix.cli.lab.loading.feed import Feed
     from batchmix.cli.lab.split import split
     from batchmix.cli.show.batch import first_batch
 

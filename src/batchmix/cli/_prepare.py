@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from batchmix.cli._options import given
 from batchmix.cli._progress import Progress
 from batchmix.cli._words import Entry, check_task
-from batchmix.cli.lab.pool import cores
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.pool import cores
 
 
 class Prepared(NamedTuple):
@@ -27,7 +27,7 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
     """The data, listed only, and how it is trained; nothing heavy is imported."""
     from batchmix.cli.lab import defaults
     from batchmix.cli.lab.data import open_data
-    from batchmix.cli.lab.model_names import FORMS, check_model
+    from batchmix.cli.lab.engine.model_names import FORMS, check_model
 
     if model := options["model"]:  # before the data is looked at
         check_model(model, options["pretrained"], FORMS.get(model, ("image",))[0])
@@ -70,7 +70,7 @@ def read(
     for name, why in data.skipped:
         progress.say(f"left out: {name!r}: {why}")
     if cache is not None:
-        from batchmix.cli.lab.cache import cached
+        from batchmix.cli.lab.loading.cache import cached
 
         used = used_names(data, list(seeds), limit_train)
         data = cached(data, training, cache, progress.reading("decoding rows"), used)

@@ -14,7 +14,7 @@ from batchmix.cli._tally import Tally
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from batchmix.cli.lab.pool import Event
+    from batchmix.cli.lab.trials.pool import Event
 
 SILENCE = 25.0  # seconds without a line after which one says what is going on
 Tell = Callable[[int, int], None]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
-from batchmix.cli.lab.pool import Event
 from batchmix.cli.lab.rows import Kind
+from batchmix.cli.lab.trials.pool import Event
 
 
 @dataclass(frozen=True)

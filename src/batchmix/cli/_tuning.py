@@ -16,13 +16,13 @@ from batchmix.cli._prepare import Prepared, read
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped
 from batchmix.cli._tally import Tally, span
-from batchmix.cli.lab.candidates import Candidate, Search
-from batchmix.cli.lab.comparison import run
 from batchmix.cli.lab.outcome import METRICS, Trial, headline
-from batchmix.cli.lab.pool import Event, Pool, cores
-from batchmix.cli.lab.reserve import reserved, searched
-from batchmix.cli.lab.space import space
-from batchmix.cli.lab.store import Store, configuration
+from batchmix.cli.lab.search.candidates import Candidate, Search
+from batchmix.cli.lab.search.reserve import reserved, searched
+from batchmix.cli.lab.search.space import space
+from batchmix.cli.lab.trials.comparison import run
+from batchmix.cli.lab.trials.pool import Event, Pool, cores
+from batchmix.cli.lab.trials.store import Store, configuration
 from batchmix.cli.show.found import Found, worth
 
 _SMOOTH = "smooth:0.1"
@@ -82,8 +82,8 @@ def _with_optuna(
     options: Mapping[str, Any],
     progress: Progress,
 ) -> None:
-    from batchmix.cli.lab.search import Tries
-    from batchmix.cli.lab.study import importances, open_study
+    from batchmix.cli.lab.search.optuna_search import Tries
+    from batchmix.cli.lab.search.study import importances, open_study
 
     study = open_study(options["out"] / "search.db", search, _made_with(search, part))
     cache, log = folder / "cache", folder / "trials.log"
@@ -109,7 +109,7 @@ def _with_ray(
     options: Mapping[str, Any],
     progress: Progress,
 ) -> None:
-    from batchmix.cli.lab.ray_tune import search_on_ray
+    from batchmix.cli.lab.search.ray_tune import search_on_ray
 
     part = read(part, search.seeds, progress, skip_bad=options["skip_bad"])
     progress.reading("searching with Ray Tune")

@@ -20,11 +20,11 @@ from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, stoppable
 from batchmix.cli._tally import Tally, named
 from batchmix.cli._words import KNOWN, parse, with_reference
-from batchmix.cli.lab.comparison import On, keep_best, run
-from batchmix.cli.lab.on_ray import check_ray
 from batchmix.cli.lab.outcome import Trial
-from batchmix.cli.lab.pool import warm
-from batchmix.cli.lab.store import Store, configuration
+from batchmix.cli.lab.trials.comparison import On, keep_best, run
+from batchmix.cli.lab.trials.on_ray import check_ray
+from batchmix.cli.lab.trials.pool import warm
+from batchmix.cli.lab.trials.store import Store, configuration
 
 # options that do not change what is found
 _SILENT = {"data", "jobs", "as_json", "quiet"}

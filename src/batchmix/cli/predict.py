@@ -17,9 +17,9 @@ from batchmix.cli._progress import Progress
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from batchmix.cli.lab.chosen import Chosen
-    from batchmix.cli.lab.inference import Said
-    from batchmix.cli.lab.saved import Saved
+    from batchmix.cli.lab.saved.chosen import Chosen
+    from batchmix.cli.lab.saved.config import Saved
+    from batchmix.cli.lab.saved.inference import Said
     from batchmix.cli.show.predicted import Output
 
 
@@ -57,22 +57,22 @@ def predict(
     """
     if as_csv and as_json:
         raise mix_error("--csv", "got --json too.", "There is one output.", "Leave one out.")
-    from batchmix.cli.lab.saved import read_config
+    from batchmix.cli.lab.saved.config import read_config
 
     saved = read_config(model)
     if push_to_hub is not None:
-        from batchmix.cli.lab.hub import check_hub, push
+        from batchmix.cli.lab.saved.hub import check_hub, push
 
         check_hub(push_to_hub)
     if not files and (push_to_hub is None or confusion or targets):
         raise mix_error("FILES", "got none.", "They are what is predicted.", "Pass files or -.")
     metrics: dict[str, Any] = {}
     if files:
-        from batchmix.cli.lab.chosen import choose, readable
+        from batchmix.cli.lab.saved.chosen import choose, readable
 
         chosen = choose(files, saved, targets)
         _check_confusion(confusion, saved, chosen)
-        from batchmix.cli.lab.inference import predictions
+        from batchmix.cli.lab.saved.inference import predictions
         from batchmix.cli.show.predicted import OUTPUTS, Summary, told
 
         form = "json" if as_json else "csv" if as_csv else "table"
@@ -151,7 +151,7 @@ def _measured(
     import numpy as np
     import torch
 
-    from batchmix.cli.lab.score import scores
+    from batchmix.cli.lab.engine.score import scores
     from batchmix.cli.show.confusion import matrix_of, picture
 
     found, y = np.concatenate(logits), chosen.rows.y

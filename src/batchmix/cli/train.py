@@ -26,10 +26,10 @@ from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, noted, stoppable
 from batchmix.cli._words import Entry, check_smoothing, parse, policy_of_options
 from batchmix.cli.lab.defaults import command
-from batchmix.cli.lab.logs import check_logs
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.rows import Data
-from batchmix.cli.lab.run_state import CHECKPOINT, begin
+from batchmix.cli.lab.run.logs import check_logs
+from batchmix.cli.lab.run.state import CHECKPOINT, begin
 from batchmix.cli.lab.training import Training
 from batchmix.pairing import Reverse
 
@@ -157,7 +157,7 @@ def _run(
             progress.say(line)
         data = _read(data, training.seed, limit_train, options["skip_bad"], progress)
 
-        from batchmix.cli.lab.resumable import Job, go_on, open_job
+        from batchmix.cli.lab.run.resumable import Job, go_on, open_job
 
         job = Job(
             data, training, entry, limit_train, out, ranks.devices, ranks.nodes, options["log"],
@@ -199,8 +199,8 @@ def _read(
     data: Data, seed: int, limit_train: int | None, skip_bad: bool, progress: Progress
 ) -> Data:
     """The same, with all its rows known to be good."""
-    from batchmix.cli.lab.pool import cores
     from batchmix.cli.lab.split import checked
+    from batchmix.cli.lab.trials.pool import cores
 
     tell = progress.reading("checking rows")
     data = checked(data, [seed], limit_train, skip_bad=skip_bad, workers=cores(), tell=tell)

@@ -22,11 +22,11 @@ from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, stoppable
 from batchmix.cli._tally import named
 from batchmix.cli._tuning import Result, search_and_measure
-from batchmix.cli.lab.candidates import Pruner
-from batchmix.cli.lab.comparison import On
 from batchmix.cli.lab.defaults import command
-from batchmix.cli.lab.space import space, train_options
+from batchmix.cli.lab.search.candidates import Pruner
+from batchmix.cli.lab.search.space import space, train_options
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.comparison import On
 
 if TYPE_CHECKING:
     from batchmix.cli.show.report import Report
@@ -102,7 +102,7 @@ def tune(
     _check_noise(label_noise)
     check_folder(out)
     if "ray" in (on, engine.removesuffix("-tune")):
-        from batchmix.cli.lab.on_ray import check_ray
+        from batchmix.cli.lab.trials.on_ray import check_ray
 
         check_ray()
     chosen = choose(options, [])

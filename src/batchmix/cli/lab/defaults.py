@@ -13,7 +13,7 @@ from dataclasses import fields
 from typing import Any, get_args
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli.lab.model_names import TIMM, check_model
+from batchmix.cli.lab.engine.model_names import TIMM, check_model
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Augment, MixOn, Optimizer, Training
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from batchmix.cli.lab.levels import Arm, At, Level
+from batchmix.cli.lab.findings.levels import Arm, At, Level
+from batchmix.cli.lab.findings.paired import Difference
 from batchmix.cli.lab.outcome import METRICS
-from batchmix.cli.lab.paired import Difference
 
 COLOURS = {"none": "#555555", "smooth": "#d98a1f", "mix": "#2b6cb0"}
 INK, SOFT, GRID, PAGE = "#333333", "#777777", "#e5e5e5", "#ffffff"

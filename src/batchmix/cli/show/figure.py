@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from batchmix.cli.lab.levels import Level, noise_name
+from batchmix.cli.lab.findings.levels import Level, noise_name
+from batchmix.cli.lab.findings.verdict import amount
 from batchmix.cli.lab.outcome import METRICS
-from batchmix.cli.lab.verdict import amount
 from batchmix.cli.show import curves
 from batchmix.cli.show.curves import COLOURS, INK, PAGE, SOFT, bare
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from batchmix.cli.lab.candidates import Candidate, best_epoch, ranked
+from batchmix.cli.lab.findings.paired import Difference, difference
+from batchmix.cli.lab.findings.verdict import amount
 from batchmix.cli.lab.outcome import METRICS, Outcome
-from batchmix.cli.lab.paired import Difference, difference
-from batchmix.cli.lab.verdict import amount
+from batchmix.cli.lab.search.candidates import Candidate, best_epoch, ranked
 
 if TYPE_CHECKING:
     from rich.console import Console

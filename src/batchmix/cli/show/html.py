@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from batchmix.cli.lab.levels import Level, noise_name
+from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
 from batchmix.cli.show.figure import plain_names

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from batchmix.cli._output import print_json, shown
 from batchmix.cli.lab.outcome import METRICS
-from batchmix.cli.lab.saved import Saved
+from batchmix.cli.lab.saved.config import Saved
 from batchmix.cli.show.confusion import worst
 
 _FILE, _NAME = 38, 16  # columns of 80

@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchmix.cli.lab.levels import Arm, At, Level
+from batchmix.cli.lab.findings.levels import Arm, At, Level
+from batchmix.cli.lab.findings.paired import Difference
 from batchmix.cli.lab.outcome import METRICS, Outcome
-from batchmix.cli.lab.paired import Difference
 from batchmix.cli.lab.rows import Task
 
 if TYPE_CHECKING:

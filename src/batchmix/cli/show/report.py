@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchmix.cli._output import write
-from batchmix.cli.lab.levels import Level, levels
+from batchmix.cli.lab.findings.levels import Level, levels
+from batchmix.cli.lab.findings.verdict import verdict
 from batchmix.cli.lab.outcome import Outcome
 from batchmix.cli.lab.rows import Task
-from batchmix.cli.lab.verdict import verdict
 from batchmix.cli.show.record import as_json as as_json
 from batchmix.cli.show.record import dumps
 

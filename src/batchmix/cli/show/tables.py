@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from batchmix.cli.lab.levels import Arm, At, Level, noise_name
+from batchmix.cli.lab.findings.levels import Arm, At, Level, noise_name
+from batchmix.cli.lab.findings.verdict import amount
 from batchmix.cli.lab.outcome import METRICS
-from batchmix.cli.lab.verdict import amount
 
 _SECOND: tuple[tuple[str, At], ...] = (
     ("accuracy", "best"), ("nll", "best"), ("mae", "best"), ("r2", "best"), ("ece", "best"),

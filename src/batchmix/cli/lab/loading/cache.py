@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.augment import view_of
+from batchmix.cli.lab.loading.augment import view_of
 from batchmix.cli.lab.rows import Data, Rows
 from batchmix.cli.lab.training import Training
 
@@ -55,7 +55,7 @@ def cached(
     shape, at most 1 GB, and a fingerprint. `tell(done, total)` counts rows that are written.
     Only rows named in `used` are read, and can be read after; None: all that are not skipped.
     """
-    from batchmix.cli.lab.feed import Feed
+    from batchmix.cli.lab.loading.feed import Feed
 
     if not data.fingerprint or getattr(data.train.read, "x", None) is not None:
         return data

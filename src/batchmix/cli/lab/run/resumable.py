@@ -17,15 +17,16 @@ from batchmix.cli._output import write
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Noted
 from batchmix.cli._words import Entry
-from batchmix.cli.lab import checkpoint, loop
-from batchmix.cli.lab.engine import Fabric, open_fabric
-from batchmix.cli.lab.evaluation import Best, Parts, Watch, keep_model, last_and_best
-from batchmix.cli.lab.feed import Feed
-from batchmix.cli.lab.logs import Logs, open_logs, plan_values
-from batchmix.cli.lab.optimizer import rate
+from batchmix.cli.lab.engine import loop
+from batchmix.cli.lab.engine.evaluation import Best, Parts, Watch, keep_model, last_and_best
+from batchmix.cli.lab.engine.fabric import Fabric, open_fabric
+from batchmix.cli.lab.engine.optimizer import rate
+from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.outcome import METRICS, headline
 from batchmix.cli.lab.rows import Data
-from batchmix.cli.lab.run_state import CHECKPOINT, RunState, refused
+from batchmix.cli.lab.run import checkpoint
+from batchmix.cli.lab.run.logs import Logs, open_logs, plan_values
+from batchmix.cli.lab.run.state import CHECKPOINT, RunState, refused
 from batchmix.cli.lab.split import split
 from batchmix.cli.lab.training import Training
 

@@ -16,11 +16,11 @@ import optuna
 from optuna.trial import TrialState
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.candidates import Candidate, Search, best_epoch
 from batchmix.cli.lab.outcome import Outcome, Trial
-from batchmix.cli.lab.pool import Event
-from batchmix.cli.lab.store import Store
-from batchmix.cli.lab.study import counts, tried
+from batchmix.cli.lab.search.candidates import Candidate, Search, best_epoch
+from batchmix.cli.lab.search.study import counts, tried
+from batchmix.cli.lab.trials.pool import Event
+from batchmix.cli.lab.trials.store import Store
 
 
 class Workers(Protocol):

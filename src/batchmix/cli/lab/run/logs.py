@@ -156,7 +156,7 @@ class _TensorBoard:
         # TensorBoard asks for this module, and takes its own stub of TensorFlow where it is there
         if "tensorflow" not in sys.modules:
             sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
-        from batchmix.cli.lab.engine import TensorBoardLogger
+        from batchmix.cli.lab.engine.fabric import TensorBoardLogger
 
         # what was written beyond the checkpoint is hidden, so that no step stands there twice
         hidden = {"purge_step": start} if start else {}

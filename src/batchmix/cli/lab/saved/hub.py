@@ -12,7 +12,7 @@ from typing import Any
 from batchmix._errors import mix_error
 from batchmix.cli._output import shown, write
 from batchmix.cli.lab.outcome import METRICS
-from batchmix.cli.lab.saved import CONFIG, WEIGHTS, Saved
+from batchmix.cli.lab.saved.config import CONFIG, WEIGHTS, Saved
 
 _CARD = "README.md"
 _REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from batchmix.cli._output import write
-from batchmix.cli.lab.candidates import Candidate, Search, best_epoch, check_same
-from batchmix.cli.lab.child import ENGINE, Work
-from batchmix.cli.lab.comparison import run
-from batchmix.cli.lab.on_ray import check_ray
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data
-from batchmix.cli.lab.space import ALPHA, OFF, PROB
-from batchmix.cli.lab.store import Store
+from batchmix.cli.lab.search.candidates import Candidate, Search, best_epoch, check_same
+from batchmix.cli.lab.search.space import ALPHA, OFF, PROB
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.child import ENGINE, Work
+from batchmix.cli.lab.trials.comparison import run
+from batchmix.cli.lab.trials.on_ray import check_ray
+from batchmix.cli.lab.trials.store import Store
 
 _KEEP_OF_THREE = 3  # ASHA goes on with the best third
 

@@ -18,7 +18,7 @@ from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 
-ENGINE = "batchmix.cli.lab.trial"
+ENGINE = "batchmix.cli.lab.trials.trial"
 Work = Callable[..., Outcome]  # run_trial, or a stand-in for it
 
 

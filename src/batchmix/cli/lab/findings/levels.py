@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from batchmix.cli._words import parse
+from batchmix.cli.lab.findings.paired import Difference, corrected, detectable, difference
 from batchmix.cli.lab.outcome import METRICS, Outcome, headline
-from batchmix.cli.lab.paired import Difference, corrected, detectable, difference
 from batchmix.cli.lab.rows import Task
 
 At = Literal["best", "last"]

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from batchmix.cli.lab.engine import open_fabric
-from batchmix.cli.lab.export import load_model
-from batchmix.cli.lab.feed import Feed, prepare
+from batchmix.cli.lab.engine.fabric import open_fabric
+from batchmix.cli.lab.loading.feed import Feed, prepare
 from batchmix.cli.lab.rows import Rows
-from batchmix.cli.lab.saved import Saved
+from batchmix.cli.lab.saved.config import Saved
+from batchmix.cli.lab.saved.export import load_model
 
 _FEW = 64  # rows that are decoded sooner than workers start
 

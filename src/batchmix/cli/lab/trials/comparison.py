@@ -11,12 +11,12 @@ from typing import Literal
 
 from batchmix._errors import mix_error
 from batchmix.cli._output import write
-from batchmix.cli.lab.child import Work
 from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
-from batchmix.cli.lab.pool import Event, Pool
 from batchmix.cli.lab.rows import Data, Kind
-from batchmix.cli.lab.store import Store
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.child import Work
+from batchmix.cli.lab.trials.pool import Event, Pool
+from batchmix.cli.lab.trials.store import Store
 
 On = Literal["local", "ray"]
 Tell = Callable[[Event], None]
@@ -48,7 +48,7 @@ def run(
         tell(event)
 
     if todo and on == "ray":
-        from batchmix.cli.lab.on_ray import run_on_ray
+        from batchmix.cli.lab.trials.on_ray import run_on_ray
 
         for event in run_on_ray(
             todo, data, training, limit_train=limit_train, gpus=gpus_per_trial, work=work

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from batchmix.cli.lab.models import head, not_decayed
+from batchmix.cli.lab.engine.models import head, not_decayed
 from batchmix.cli.lab.training import Training
 
 _BODY = 0.1  # the rate of all but the head when fine-tuning, times that of the head

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchmix.cli.lab import loop, score
-from batchmix.cli.lab.feed import Feed
+from batchmix.cli.lab.engine import loop, score
+from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.rows import Rows
 from batchmix.metrics import fit_temperature
 
@@ -90,7 +90,7 @@ def keep_model(
     rate: int = 0,
 ) -> None:
     """Write the measured model where `predict` and timm read it; `rate` is that of sound."""
-    from batchmix.cli.lab.export import save_model
+    from batchmix.cli.lab.saved.export import save_model
 
     save_model(
         folder,

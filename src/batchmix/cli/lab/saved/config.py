@@ -19,7 +19,7 @@ import numpy
 
 import batchmix
 from batchmix._errors import MixError, mix_error
-from batchmix.cli.lab.model_names import check_model
+from batchmix.cli.lab.engine.model_names import check_model
 from batchmix.cli.lab.rows import Form, Kind, Task
 from batchmix.cli.lab.training import Training
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from batchmix._errors import mix_error
 from batchmix.cli._output import write
-from batchmix.cli.lab.evaluation import Best
-from batchmix.cli.lab.loop import Run
-from batchmix.cli.lab.run_state import RunState, read_state, refused
+from batchmix.cli.lab.engine.evaluation import Best
+from batchmix.cli.lab.engine.loop import Run
+from batchmix.cli.lab.run.state import RunState, read_state, refused
 
 
 def save_run(path: Path, run: Run, totals: Tensor, best: Best | None, state: RunState) -> None:

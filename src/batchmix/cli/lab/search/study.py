@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.candidates import Candidate, Search, State, check_same
+from batchmix.cli.lab.search.candidates import Candidate, Search, State, check_same
 
 
 def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optuna.Study:

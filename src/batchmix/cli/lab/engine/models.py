@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.model_names import TIMM
+from batchmix.cli.lab.engine.model_names import TIMM
 
 
 def mlp(shape: tuple[int, ...], outputs: int) -> nn.Module:

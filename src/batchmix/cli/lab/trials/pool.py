@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from batchmix.cli.lab.child import ENGINE, Work, child
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.child import ENGINE, Work, child
 
 _ENVIRONMENT = {  # of the server and the processes that it makes
     "PYTHONSAFEPATH": "1",  # nothing is imported from the working directory

@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import Any
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli.lab.child import ENGINE, Work
 from batchmix.cli.lab.outcome import Trial
-from batchmix.cli.lab.pool import Event
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.child import ENGINE, Work
+from batchmix.cli.lab.trials.pool import Event
 
 
 def run_on_ray(

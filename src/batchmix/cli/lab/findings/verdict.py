@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from batchmix.cli.lab.levels import Arm, Level, noise_name
+from batchmix.cli.lab.findings.levels import Arm, Level, noise_name
+from batchmix.cli.lab.findings.paired import FEWEST, Difference
 from batchmix.cli.lab.outcome import METRICS
-from batchmix.cli.lab.paired import FEWEST, Difference
 from batchmix.cli.lab.rows import Task
 
 _NAMED = 3  # classes in a sentence

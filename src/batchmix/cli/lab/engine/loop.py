@@ -16,10 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 import batchmix as bm
 from batchmix._errors import mix_error
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.engine import Fabric
-from batchmix.cli.lab.feed import Batch, Feed, moments, prepare
-from batchmix.cli.lab.models import build, head
-from batchmix.cli.lab.optimizer import average_of, optimizer_of, rate
+from batchmix.cli.lab.engine.fabric import Fabric
+from batchmix.cli.lab.engine.models import build, head
+from batchmix.cli.lab.engine.optimizer import average_of, optimizer_of, rate
+from batchmix.cli.lab.loading.feed import Batch, Feed, moments, prepare
 from batchmix.cli.lab.rows import Form, Kind, Rows, Task
 from batchmix.cli.lab.training import Training
 from batchmix.fields import Audio, Image, Labels

@@ -22,7 +22,7 @@ from batchmix.cli.lab.data.images import Images
 from batchmix.cli.lab.data.names import printable
 from batchmix.cli.lab.data.targets import read_targets
 from batchmix.cli.lab.rows import Data, Rows, Task
-from batchmix.cli.lab.saved import Saved
+from batchmix.cli.lab.saved.config import Saved
 
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
 
@@ -50,7 +50,7 @@ class Fitted:
         return check(i, pixels) if check else self.inner(i)
 
     def __call__(self, i: int) -> NDArray[Any]:
-        from batchmix.cli.lab.augment import scale
+        from batchmix.cli.lab.loading.augment import scale
 
         x = self.inner(i)
         if self.channels == 1 and x.shape[-1] == 3:

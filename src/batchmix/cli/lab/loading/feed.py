@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler
 
 from batchmix._errors import MixError
-from batchmix.cli.lab.augment import differ, draws, stack, view_of
+from batchmix.cli.lab.loading.augment import differ, draws, stack, view_of
+from batchmix.cli.lab.loading.timm_augment import MEAN, STD, TimmTransform
+from batchmix.cli.lab.loading.workers import Workers
 from batchmix.cli.lab.rows import Form, Rows
-from batchmix.cli.lab.timm_augment import MEAN, STD, TimmTransform
 from batchmix.cli.lab.training import Training
-from batchmix.cli.lab.workers import Workers
 
 _HELD_BATCH = 512  # rows of an array in memory that are evaluated at a time
 _SAMPLE = 4096  # rows whose mean and spread are taken for all

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from batchmix._errors import mix_error
-from batchmix.cli.lab.space import Space
+from batchmix.cli.lab.search.space import Space
 
 Pruner = Literal["median", "hyperband", "none"]
 State = Literal["finished", "pruned", "failed"]

@@ -12,11 +12,11 @@ import torch
 
 from batchmix._errors import mix_error
 from batchmix.cli._words import check_task, parse
-from batchmix.cli.lab import loop
-from batchmix.cli.lab.engine import open_fabric
-from batchmix.cli.lab.evaluation import Best, Parts, Watch, keep_model, last_and_best
-from batchmix.cli.lab.feed import Feed
-from batchmix.cli.lab.optimizer import rate
+from batchmix.cli.lab.engine import loop
+from batchmix.cli.lab.engine.evaluation import Best, Parts, Watch, keep_model, last_and_best
+from batchmix.cli.lab.engine.fabric import open_fabric
+from batchmix.cli.lab.engine.optimizer import rate
+from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data, Task
 from batchmix.cli.lab.split import Splits, corrupt, split

@@ -13,9 +13,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from batchmix.cli._output import write
-from batchmix.cli.lab.models import build
+from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Form, Task
-from batchmix.cli.lab.saved import CONFIG, WEIGHTS, Saved, as_config, read_config, refused
+from batchmix.cli.lab.saved.config import CONFIG, WEIGHTS, Saved, as_config, read_config, refused
 from batchmix.cli.lab.training import Training
 
 # of timm's own description of a network, what stays true of trained weights

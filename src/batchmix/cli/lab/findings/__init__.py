@@ -1,0 +1,1 @@
+"""What outcomes say: paired differences, what is beyond chance, sentences."""

@@ -1,0 +1,1 @@
+"""Rows to batches: cropped, mixed, cached, in worker processes."""

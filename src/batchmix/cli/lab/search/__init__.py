@@ -1,0 +1,1 @@
+"""A search for policy and settings, with Optuna or Ray Tune."""
