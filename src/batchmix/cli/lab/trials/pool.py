@@ -6,13 +6,14 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from batchmix.cli._stop import held
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
@@ -99,8 +100,7 @@ class Pool:
             yield from self._stop()
             while self._waiting and len(self._running) < self.jobs:
                 trial, keep, first = self._waiting.popleft()
-                warm()  # a server that is dead, before signals are held back: it would inherit that
-                with _undisturbed():
+                with held():  # half started, a process would write a traceback
                     self._running.append(self._start(trial, keep, first))
                 if first:
                     yield Event(trial, "started")
@@ -169,16 +169,6 @@ class Pool:
             one.process.kill()
         one.process.join()
         one.pipe.close()
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals wait: a process that is half started would say so in a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ended(exitcode: int | None) -> str:
