@@ -1,6 +1,7 @@
-"""How fast and how large is the way from JPEG files to normalised batches?
+"""How fast and how large is the way from JPEG files to normalised batches, and to trained weights?
 
     python benchmarks/feed.py speed     images per second, beside timm's create_loader
+    python benchmarks/feed.py train     the same with a model in training, mixed batches, SGD
     python benchmarks/feed.py memory    all processes together, while 100,000 files go by
 
 Both loaders read the same folder of 256 px with the same batch size and number of workers, draw
@@ -24,7 +25,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from batchmix.cli._words import parse
 from batchmix.cli.lab.data import open_data
+from batchmix.cli.lab.engine import loop
+from batchmix.cli.lab.engine.fabric import open_fabric
 from batchmix.cli.lab.loading.feed import Feed, prepare
 from batchmix.cli.lab.loading.timm_augment import MEAN, STD
 from batchmix.cli.lab.training import Training
@@ -86,9 +90,57 @@ def timms(folder: Path, args: argparse.Namespace) -> Callable[[int], Iterator[to
     return lambda epoch: (x for x, _ in loader)
 
 
+def ours_trained(folder: Path, args: argparse.Namespace) -> Callable[[int], Iterator[torch.Tensor]]:
+    """A pass of `batchmix train`; what it yields is as long as the rows that it saw."""
+    data, classes = open_data(str(folder)), _CLASSES
+    training = Training(
+        model=f"timm:{args.model}", epochs=args.rounds + 1, batch_size=args.batch_size, lr=0.01,
+        image_size=args.size, augment=args.augment, workers=args.workers,
+    )  # fmt: skip
+    (entry,) = parse("switch:0.8,1.0")
+    scale = loop.Scale(list(MEAN), list(STD), torch.zeros(classes), torch.ones(classes))
+    fabric = open_fabric(accelerator="cpu", devices=1, precision="32-true")
+    shape = (3, args.size, args.size)
+    run = loop.set_up(fabric, training, entry, data.task, "image", shape, scale)
+    feed = Feed(data.train, "image", training, train=True)
+
+    def a_pass(epoch: int) -> Iterator[torch.Tensor]:
+        loop.train_epoch(run, feed, epoch)
+        yield torch.empty(len(data.train))
+
+    return a_pass
+
+
+def timms_trained(
+    folder: Path, args: argparse.Namespace
+) -> Callable[[int], Iterator[torch.Tensor]]:
+    """The steps of timm's train.py with the same model, mixing and optimizer."""
+    import timm
+    from timm.loss import SoftTargetCrossEntropy
+
+    batches = timms(folder, args)
+    mixup = timm.data.Mixup(0.8, 1.0, label_smoothing=0.0, num_classes=_CLASSES)
+    model = timm.create_model(args.model, num_classes=_CLASSES).train()
+    loss_of = SoftTargetCrossEntropy()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+
+    def a_pass(epoch: int) -> Iterator[torch.Tensor]:
+        for x in batches(epoch):
+            x = x[: len(x) // 2 * 2]  # timm's Mixup takes pairs
+            x, target = mixup(x, torch.randint(_CLASSES, (len(x),)))
+            loss = loss_of(model(x), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield x
+
+    return a_pass
+
+
 def speed(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Images per second, and per second of processor time of all processes, of each pass."""
-    loaders = {"batchmix": ours(folder, args), "timm": timms(folder, args)}
+    makers = (ours_trained, timms_trained) if args.what == "train" else (ours, timms)
+    loaders = {name: make(folder, args) for name, make in zip(("batchmix", "timm"), makers)}
     found: dict[str, dict[str, list[float]]] = {"wall": {}, "processor": {}}
     for turn in range(args.rounds + 1):
         for name, batches in loaders.items():
@@ -154,19 +206,20 @@ def _held() -> dict[str, float]:
 def main() -> None:
     """Measure and print; --json keeps what was measured."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=["speed", "memory"])
-    parser.add_argument("--images", type=int, help="default: 2,048, or 100,000 for memory")
+    parser.add_argument("what", choices=["speed", "train", "memory"])
+    parser.add_argument("--images", type=int, help="default: 2,048; train: 512; memory: 100,000")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", default="resnet18", help="of timm, for train")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--augment", choices=["light", "timm"], default="light")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    images = args.images or (2048 if args.what == "speed" else 100_000)
+    images = args.images or {"speed": 2048, "train": 512, "memory": 100_000}[args.what]
     with tempfile.TemporaryDirectory() as temporary:
         make_folder(Path(temporary), images)
-        result = (speed if args.what == "speed" else memory)(Path(temporary), args)
+        result = (memory if args.what == "memory" else speed)(Path(temporary), args)
     if args.json:
         about = {key: value for key, value in vars(args).items() if key != "json"}
         about |= {"images": images, "cores": os.cpu_count(), "torch": torch.__version__}
