@@ -152,10 +152,9 @@ def train_epoch(
     alone = run.training.finetune and epoch == 0  # the head
     if not start:
         run.total.zero_()
+    run.model.train(not alone)
     for step, batch in enumerate(feed.epoch(epoch, start), start):
-        address = np.random.SeedSequence([run.training.seed, epoch, step, run.fabric.global_rank])
-        torch.manual_seed(int(address.generate_state(1)[0]))  # dropout
-        run.model.train(not alone)
+        _seed_dropout(run, epoch, step)
         lr = rate(run.training, epoch * steps + step, steps)
         for group in run.optimizer.param_groups:
             group["lr"] = lr * group["times"]
@@ -174,6 +173,15 @@ def train_epoch(
         if on_step:
             on_step(step + 1, lr, loss, (xs[-1], targets[-1]))
     return _mean(run, steps, epoch)
+
+
+def _seed_dropout(run: Run, epoch: int, step: int) -> None:
+    """Of this device alone: torch.manual_seed keeps a record of each call where there is no GPU."""
+    address = np.random.SeedSequence([run.training.seed, epoch, step, run.fabric.global_rank])
+    seed = int(address.generate_state(1)[0])
+    torch.default_generator.manual_seed(seed)
+    if run.fabric.device.type in ("cuda", "mps"):
+        getattr(torch, run.fabric.device.type).manual_seed(seed)
 
 
 def _mean(run: Run, steps: int, epoch: int) -> float:
