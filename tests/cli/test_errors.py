@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from batchmix.cli import _output
+from batchmix import MixError
+from batchmix.cli import _output, _prepare
+from batchmix.cli.lab.engine import model_names
 
 TINY = ("--epochs", 1, "--seeds", 1, "--jobs", 1)
 
@@ -38,6 +40,8 @@ def fails(run, out, *argv):
         (["--lr", "0"], "--lr: got 0.0. It is a number > 0, at most 1000."),
         (["--limit-train", "3"], "for 10 classes. Every class needs a training row"),
         (["--accelerator", "abacus"], "--accelerator abacus"),
+        (["--accelerator", "abacus"], "It is one of cpu, cuda, gpu, mps, auto."),
+        (["--mix-on", "workers", "--policies", "regmixup:10"], "--mix-on: got workers with"),
         (["--image-size", "4"], "--image-size: got 4 with digits."),
         (["--nonsense"], "No such option: --nonsense"),
         (["./nowhere"], "DATA: './nowhere' is not a folder."),
@@ -47,6 +51,40 @@ def fails(run, out, *argv):
 )
 def test_options(run, tmp_path, options, says):
     assert says in fails(run, tmp_path / "out", "compare", *options)
+
+
+def test_a_gpu_that_is_there(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    _prepare.check_accelerator("cuda")
+    _prepare.check_accelerator("gpu")
+    with pytest.raises(MixError, match=r"mps: PyTorch .* finds none"):
+        _prepare.check_accelerator("mps")
+
+
+def test_a_gpu_that_is_not_there(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    error = fails(run, tmp_path / "out", "compare", "--accelerator", "cuda")
+    assert "finds none on this machine" in error
+
+
+def test_a_gpu_elsewhere():
+    _prepare.check_accelerator("cuda", elsewhere=True)
+
+
+def test_wrong_labels_of_numbers(run, images, tmp_path):
+    data = images("data")
+    lines = [f"{path.relative_to(data)},{i}" for i, path in enumerate(sorted(data.rglob("*.png")))]
+    (tmp_path / "targets.csv").write_text("\n".join(["file,size", *lines]))
+    options = (data, "--targets", tmp_path / "targets.csv", "--label-noise", 0.4)
+    for command in ("compare", "tune"):
+        policies = ("--policies", "mixup:1") if command == "compare" else ()
+        error = fails(run, tmp_path / "out", command, *options, *policies)
+        assert "--label-noise: got it for targets of the kind 'numbers'" in error
+
+
+def test_too_few_rows_for_a_search(run, tmp_path):
+    error = fails(run, tmp_path / "out", "tune", "digits", "--limit-train", 3)
+    assert "Every class needs a training row" in error
 
 
 @pytest.mark.parametrize(
@@ -99,10 +137,11 @@ def test_a_folder_that_cannot_be_written(run, tmp_path, monkeypatch):
 
 
 def test_timm_is_not_installed(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
+    monkeypatch.setattr(model_names.importlib.util, "find_spec", lambda name: None)
+    model_names.timm_models.cache_clear()
     error = fails(run, tmp_path / "out", "compare", "--model", "timm:resnet18")
-    assert "timm cannot be imported" in error
-    assert "pip install timm" in error
+    assert "--model: timm is not installed." in error
+    assert "pip install 'batchmix[timm]'" in error
 
 
 def test_an_extra_is_missing_when_a_command_runs(run, tmp_path, monkeypatch):

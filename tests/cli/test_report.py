@@ -16,13 +16,14 @@ from PIL import Image
 from rich.console import Console
 
 import batchmix.cli.show.figure
+from batchmix.cli._output import shown
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Task
 from batchmix.cli.show import curves
 from batchmix.cli.show.figure import figure
 from batchmix.cli.show.html import page
 from batchmix.cli.show.record import dumps, of_json
-from batchmix.cli.show.report import Report, as_json, print_report, printable, write_report
+from batchmix.cli.show.report import Report, as_json, print_report, write_report
 from made_outcomes import ARMS, DIGITS, classes, others
 
 CONFIG = {"data": "digits", "arms": list(ARMS), "training": {"model": "mlp", "epochs": 30}}
@@ -189,9 +190,9 @@ def test_names_from_files_break_nothing(tmp_path):
     json.loads((tmp_path / "report.json").read_text())
 
 
-def test_printable():
-    assert printable("é 猫 a$b") == "é 猫 a$b"
-    assert printable("a\x1b\n\udce9") == "a\\x1b\\n\\udce9"
+def test_names_are_printed_escaped():
+    assert shown("é 猫 a$b") == "é 猫 a$b"
+    assert shown("a\x1b\n\udce9") == "a\\x1b\\n\\udce9"
 
 
 class Page(HTMLParser):

@@ -41,10 +41,11 @@ def test_lines_are_on_the_disk_one_by_one(tmp_path, monkeypatch):
     real = os.fsync
     monkeypatch.setattr(stores.os, "fsync", lambda one: (synced.append(one), real(one)))
     store = Store(tmp_path, CONFIG)
-    assert len(synced) == 2  # the file, and the folder that its name is in
+    assert not list(tmp_path.iterdir())
+    begun = 2  # the first line, and the folder that the file's name is in
     for i, trial in enumerate(TRIALS[:3], 1):
         store.add(standin.outcome(trial))
-        assert len(synced) == 2 + i
+        assert len(synced) == begun + i
         lines = (tmp_path / "trials.jsonl").read_text().splitlines()
         assert len(lines) == 1 + i
         assert json.loads(lines[-1])["format"] == 1

@@ -89,8 +89,8 @@ for _command in _COMMANDS:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
-    0; 1 where `audit` found something; 2 for wrong input; 130 if interrupted; 70 for a mistake of
-    batchmix itself, after its traceback.
+    0; 1 where `audit` found something; 2 for wrong input; 3 where some trials of `compare` or
+    `tune` failed; 130 if interrupted; 70 for a mistake of batchmix itself, after its traceback.
     """
     argv = sys.argv[1:] if argv is None else argv
     try:

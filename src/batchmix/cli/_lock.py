@@ -17,9 +17,11 @@ from batchmix._errors import mix_error
 def locked(out: Path) -> Iterator[None]:
     """Hold the folder, which is made if it is not there; the lock ends with this process.
 
+    Folders that were made and in which nothing was written are removed.
     A POSIX record lock: unlike flock's it is not shared by forked loader workers, which may outlive
     a process that was killed.
     """
+    made = [each for each in (out, *out.parents) if not each.exists()]
     out.mkdir(parents=True, exist_ok=True)
     path = out / ".lock"
     with _hold(path) as file:
@@ -29,6 +31,9 @@ def locked(out: Path) -> Iterator[None]:
             with suppress(OSError):
                 path.unlink()
             file.truncate(0)
+            with suppress(OSError):  # one that is not empty
+                for each in made:
+                    each.rmdir()
 
 
 def _hold(path: Path) -> TextIO:

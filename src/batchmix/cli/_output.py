@@ -38,17 +38,19 @@ def shown(name: object) -> str:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One document on standard output; a number that JSON does not know is null."""
-    print(json.dumps(_plain(document), indent=2, allow_nan=False))
+    print(json.dumps(plain(document), indent=2, allow_nan=False))
 
 
-def _plain(value: Any) -> Any:
-    """Numbers that are not finite as None, paths as text."""
+def plain(value: Any) -> Any:
+    """As JSON knows it: numbers that are not finite as None, arrays as lists, paths as text."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(inside) for key, inside in value.items()}
+        return {str(key): plain(inside) for key, inside in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inside) for inside in value]
+        return [plain(inside) for inside in value]
     return str(value) if isinstance(value, Path) else value
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batchmix._errors import mix_error
 from batchmix.cli._options import given
 from batchmix.cli._progress import Progress
-from batchmix.cli._words import Entry, check_task
+from batchmix.cli._words import Entry, check_mix_on, check_task
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.pool import cores
+
+_ACCELERATORS = ("cpu", "cuda", "gpu", "mps", "auto")
 
 
 class Prepared(NamedTuple):
@@ -24,11 +27,13 @@ class Prepared(NamedTuple):
 
 
 def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
-    """The data, listed only, and how it is trained; nothing heavy is imported."""
+    """The data, listed only, and how it is trained; nothing heavy is imported, but for a GPU."""
     from batchmix.cli.lab import defaults
     from batchmix.cli.lab.data import open_data
     from batchmix.cli.lab.engine.model_names import FORMS, check_model
 
+    if options["accelerator"]:
+        check_accelerator(options["accelerator"], options.get("on") == "ray")
     if model := options["model"]:  # before the data is looked at
         check_model(model, options["pretrained"], FORMS.get(model, ("image",))[0])
     data = open_data(
@@ -38,11 +43,50 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
         seconds=options["seconds"],
     )
     check_task(entries, data.task.kind)
+    check_mix_on(entries, options["mix_on"])
     limit_train = defaults.limit_of(data, options["limit_train"])
     training = defaults.choose(data, given(options), limit_train)
     if options["workers"] is None and training.accelerator == "cpu":
         training = replace(training, workers=0)  # trials side by side use all cores already
     return Prepared(data, training, limit_train)
+
+
+def check_accelerator(name: str, elsewhere: bool = False) -> None:
+    """One that there is, on this machine or `elsewhere`."""
+    if name not in _ACCELERATORS:
+        found = "It is unknown."
+    elif elsewhere or name in ("cpu", "auto"):
+        return
+    else:
+        import torch  # nothing else knows for certain
+
+        cuda = torch.cuda.is_available() and name != "mps"
+        if cuda or (name != "cuda" and torch.backends.mps.is_available()):
+            return
+        found = f"PyTorch {torch.__version__} finds none on this machine."
+    raise mix_error(
+        f"--accelerator {name}",
+        found,
+        f"It is one of {', '.join(_ACCELERATORS)}.",
+        "Leave it out, or try --accelerator cpu.",
+    )
+
+
+def check_rows(
+    data: Data, seeds: Iterable[int], limit_train: int | None, noise: Iterable[float] = ()
+) -> None:
+    """Every seed has rows for every use, and labels that can be made wrong where they shall be."""
+    from batchmix.cli.lab.split import split
+
+    for seed in seeds:
+        split(data, seed, limit_train)
+    if any(noise) and data.task.kind != "classes":
+        raise mix_error(
+            "--label-noise",
+            f"got it for targets of the kind {data.task.kind!r}.",
+            "A wrong label is another class, any of them equally likely.",
+            "Leave it out.",
+        )
 
 
 def read(

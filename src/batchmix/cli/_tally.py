@@ -11,6 +11,8 @@ from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
 from batchmix.cli.lab.rows import Kind
 from batchmix.cli.lab.trials.pool import Event
 
+FAILED = 3  # exit code where trials failed
+
 
 @dataclass(frozen=True)
 class Line:

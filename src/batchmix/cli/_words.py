@@ -108,6 +108,18 @@ def check_task(entries: Sequence[Entry], kind: Kind, where: str = "--policies") 
             )
 
 
+def check_mix_on(entries: Sequence[Entry], mix_on: str | None) -> None:
+    """Workers hand over the mixed batch alone."""
+    for entry in entries:
+        if entry.clean and mix_on == "workers":
+            raise mix_error(
+                "--mix-on",
+                f"got workers with {entry.name!r}.",
+                "It needs each batch unmixed too, and workers hand over the mixed one alone.",
+                "Leave --mix-on out.",
+            )
+
+
 def _entry(text: str, where: str) -> Entry:
     name, colon, rest = text.partition(":")
     if name not in _EXAMPLES:

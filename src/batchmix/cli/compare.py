@@ -15,10 +15,10 @@ from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
-from batchmix.cli._prepare import Prepared, choose, read
+from batchmix.cli._prepare import Prepared, check_rows, choose, read
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, stoppable
-from batchmix.cli._tally import Tally, named
+from batchmix.cli._tally import FAILED, Tally, named
 from batchmix.cli._words import KNOWN, parse, with_reference
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.trials.comparison import On, keep_best, run
@@ -98,6 +98,7 @@ def compare(
     if on == "ray":
         check_ray()
     chosen = choose(options, entries)
+    check_rows(chosen.data, range(seeds), chosen.limit_train, levels)
     command = _command(options, chosen)
     progress = Progress(quiet)
     try:
@@ -200,7 +201,7 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     if result.stopped or failed:
         kept = f"{len(outcomes)} of {len(tally.trials)} trials are kept in {shown(out)}"
         print(f"batchmix: {kept}; the same command goes on.", file=sys.stderr)
-    return result.stopped or bool(failed)
+    return result.stopped or (FAILED if failed else 0)
 
 
 def _command(options: Mapping[str, Any], chosen: Prepared) -> str:

@@ -17,13 +17,14 @@ from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown, write
-from batchmix.cli._prepare import Prepared, choose
+from batchmix.cli._prepare import Prepared, check_rows, choose
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, stoppable
-from batchmix.cli._tally import named
+from batchmix.cli._tally import FAILED, named
 from batchmix.cli._tuning import Result, search_and_measure
 from batchmix.cli.lab.defaults import command
 from batchmix.cli.lab.search.candidates import Pruner
+from batchmix.cli.lab.search.reserve import reserved, searched
 from batchmix.cli.lab.search.space import space, train_options
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.comparison import On
@@ -106,6 +107,9 @@ def tune(
 
         check_ray()
     chosen = choose(options, [])
+    limit_train, whole = chosen.limit_train, reserved(chosen.data)
+    check_rows(whole, range(search_seeds, search_seeds + seeds), limit_train, [label_noise])
+    check_rows(searched(whole, limit_train), range(search_seeds), limit_train)
     again = command("tune", chosen.data.name, chosen.training, **_others(options, chosen))
     progress = Progress(quiet)
     try:
@@ -198,7 +202,7 @@ def _last_words(result: Result, out: Path) -> int:
             f"{shown(out)}; the same command goes on.",
             file=sys.stderr,
         )
-    return result.stopped or int(bool(result.tally and result.tally.failed))
+    return result.stopped or (FAILED if result.tally and result.tally.failed else 0)
 
 
 def _train(arm: str, chosen: Prepared) -> str:

@@ -8,10 +8,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import MOST_PIXELS
+from batchmix.cli._output import MOST_PIXELS, shown
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.folders import scan
-from batchmix.cli.lab.data.names import printable
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.show.shown import Source
 
@@ -91,7 +90,7 @@ def _check_inside(top: Path, data: Data) -> None:
     for file in data.train.names:
         if not Path(data.root, file).resolve().is_relative_to(top):
             raise mix_error(
-                f"DATA {printable(f'{data.root}/{file}')}",
+                f"DATA {shown(f'{data.root}/{file}')}",
                 "it is a link to a file outside of the folder.",
                 "The page shows files inside the folders given, and no others.",
                 "Copy the file into the folder, or give the one that holds all files.",

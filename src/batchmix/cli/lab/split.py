@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._output import shown
 from batchmix.cli.lab.data.images import Header
-from batchmix.cli.lab.data.names import printable
 from batchmix.cli.lab.rows import Data, Rows
 
 _CHUNK = 32  # rows that a thread checks in turn
@@ -61,7 +61,7 @@ def _check(data: Data, splits: Splits) -> None:
     classes = len(data.task.names)
     if data.task.kind == "classes" and classes < 2:
         raise mix_error(
-            f"DATA {printable(data.name)}",
+            f"DATA {shown(data.name)}",
             f"there is one class only, {data.task.names[0]!r}.",
             "Classification needs at least two.",
             "Pass a folder that holds train/CLASS/* or CLASS/*, with several CLASS, or --targets.",
@@ -148,7 +148,7 @@ def checked(
 def _why(name: str, error: MixError) -> str:
     """What is wrong, without the name and the advice."""
     line = str(error).partition("\n")[0]
-    return line.partition(f"{printable(name)}: ")[2] or line
+    return line.partition(f"{shown(name)}: ")[2] or line
 
 
 def used_names(data: Data, seeds: list[int], limit_train: int | None) -> set[str]:
@@ -196,7 +196,7 @@ def _look(rows: Rows, i: int, pixels: bool) -> Header | MixError:
 def _hopeless(data: Data, total: int) -> MixError:
     name, why = data.skipped[0]
     return mix_error(
-        f"DATA {printable(data.name)}",
+        f"DATA {shown(data.name)}",
         f"{len(data.skipped)} of {total} rows cannot be read, the first is {name!r} ({why}).",
         "Up to half of the rows are skipped.",
         "Repair the files, or pass another folder.",

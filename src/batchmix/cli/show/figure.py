@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from batchmix.cli._output import shown
 from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.findings.verdict import amount
 from batchmix.cli.lab.outcome import METRICS
@@ -34,10 +35,8 @@ _KEY = "    ".join(
 
 def figure(report: Report) -> bytes:
     """A PNG: for each level of label noise its verdict, a line per arm, and learning curves."""
-    from batchmix.cli.show.report import printable
-
     parts = [
-        (level, textwrap.wrap(printable(" ".join(sentences[:2])), 185, break_on_hyphens=False))
+        (level, textwrap.wrap(shown(" ".join(sentences[:2])), 185, break_on_hyphens=False))
         for level, sentences in zip(report.levels, report.verdicts)
     ]
     heights = [_height(level, len(text)) for level, text in parts]

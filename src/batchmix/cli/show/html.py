@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from batchmix.cli._output import shown
 from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
@@ -58,12 +59,12 @@ _Draw = Callable[[Any], None]
 
 def page(report: Report) -> bytes:
     """The verdict in words first; then what it rests on."""
-    from batchmix.cli.show.report import NOTE, printable
+    from batchmix.cli.show.report import NOTE
 
     parts = [f"<h1>{escape(report.title)}</h1>"]
     parts += [f"<p>{escape(report.unfinished)}</p>"] if report.unfinished else []
     for level, sentences in zip(report.levels, report.verdicts):
-        said = "".join(f"<p>{escape(printable(text))}</p>" for text in sentences)
+        said = "".join(f"<p>{escape(shown(text))}</p>" for text in sentences)
         parts.append(f'<h2>{_title(level)}</h2><div class="verdict">{said}</div>')
         parts += [_table(level, *gains(level)), _table(level, *others(level))]
     parts.append(f"<p>{escape(NOTE)}</p>")
@@ -78,7 +79,7 @@ def page(report: Report) -> bytes:
     made = ", ".join(f"{name} {number}" for name, number in versions().items())
     settings = json.dumps(dict(report.config), indent=1, ensure_ascii=False, default=str)
     parts.append(
-        f"<h2>The same again</h2><pre>{escape(printable(report.command))}</pre>"
+        f"<h2>The same again</h2><pre>{escape(shown(report.command))}</pre>"
         f"<p>{escape(made)}. All numbers are in report.json.</p>"
         f"<details><summary>Every setting</summary><pre>{escape(settings)}</pre></details>"
     )
@@ -169,9 +170,7 @@ def _section(title: str, caption: str, panels: Sequence[str], one: str = "") -> 
 
 def _short(name: str) -> str:
     """A class beside a bar."""
-    from batchmix.cli.show.report import printable
-
-    return name if len(name := printable(name)) <= 24 else name[:23] + "…"
+    return name if len(name := shown(name)) <= 24 else name[:23] + "…"
 
 
 def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.1, 1.5)) -> str:

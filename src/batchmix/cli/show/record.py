@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchmix.cli._output import plain
 from batchmix.cli.lab.findings.levels import Arm, At, Level
 from batchmix.cli.lab.findings.paired import Difference
 from batchmix.cli.lab.outcome import METRICS, Outcome
@@ -43,7 +42,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "versions": versions(),
         "outcomes": [one.as_json() for one in report.outcomes],
     }
-    cleaned: dict[str, Any] = _plain(found)
+    cleaned: dict[str, Any] = plain(found)
     return cleaned
 
 
@@ -130,16 +129,3 @@ def _difference(d: Difference) -> dict[str, Any]:
         "p": d.p,
         "beyond_chance": d.real,
     }
-
-
-def _plain(found: Any) -> Any:
-    """The same as JSON knows it."""
-    if isinstance(found, Mapping):
-        return {str(key): _plain(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [_plain(value) for value in found]
-    if isinstance(found, Path):
-        return str(found)
-    if hasattr(found, "tolist"):
-        return _plain(found.tolist())
-    return None if isinstance(found, float) and not math.isfinite(found) else found

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchmix.cli._output import write
+from batchmix.cli._output import shown, write
 from batchmix.cli.lab.findings.levels import Level, levels
 from batchmix.cli.lab.findings.verdict import verdict
 from batchmix.cli.lab.outcome import Outcome
@@ -62,7 +62,7 @@ class Report:
             parts.append(f"{self.outcomes[0].rows['train']:,} training rows")
         parts += [f"{settings['epochs']} epochs"] if "epochs" in settings else []
         seeds = max((len(level.seeds) for level in self.levels), default=0)
-        return printable(", ".join([*parts, f"{seeds} seed{'' if seeds == 1 else 's'}"]))
+        return shown(", ".join([*parts, f"{seeds} seed{'' if seeds == 1 else 's'}"]))
 
     @cached_property
     def verdicts(self) -> list[list[str]]:
@@ -96,7 +96,7 @@ def print_report(report: Report, console: Console) -> None:
     plain: dict[str, Any] = {"markup": False, "highlight": False}
     console.print(f"\n{NOTE}{told}".rstrip(), style="dim", **plain)
     for sentences in report.verdicts:
-        console.print(f"\n{printable(' '.join(sentences))}", **plain)
+        console.print(f"\n{shown(' '.join(sentences))}", **plain)
     if report.unfinished:
         console.print(f"\n{report.unfinished}", **plain)
 
@@ -113,11 +113,6 @@ def write_report(out: Path, report: Report) -> list[Path]:
     write(out / "compare.png", figure(report))
     write(out / "report.html", page(report))
     return [path, out / "compare.png", out / "report.html"]
-
-
-def printable(text: str) -> str:
-    """With control characters and broken text escaped: names come from files."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _shown(report: Report, metric: str) -> bool:

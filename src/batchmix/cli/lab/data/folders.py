@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError
-from batchmix.cli.lab.data.names import bad_file, printable, reason
+from batchmix.cli._output import shown
+from batchmix.cli.lab.data.names import bad_file, reason
 
 IMAGES = {"bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
 SOUNDS = {"wav"}
@@ -87,7 +88,7 @@ def scan(root: str) -> Found:
     for some in held.values():
         for files in some.values():
             ignored["files of other kinds"] += sum(len(f) for m, f in files.items() if m != media)
-    return Found(media, tuple(map(printable, classes)), listings, +ignored)
+    return Found(media, tuple(map(shown, classes)), listings, +ignored)
 
 
 def _parts(root: str, folders: Sequence[str]) -> dict[str, str]:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._output import shown
 from batchmix.cli.lab.data.folders import PARTS
 from batchmix.cli.lab.data.images import RULES, Header, check_image, read_image
-from batchmix.cli.lab.data.names import bad_file, printable, reason
+from batchmix.cli.lab.data.names import bad_file, reason
 from batchmix.cli.lab.rows import Data, Rows, Task
 
 
@@ -78,7 +79,7 @@ def open_hub(name: str) -> Data:
         names = [f"{part} row {i}" for i in range(len(y))]
         rows[part] = Rows(names, y, Cells(f"{name} {part}", stored, image[0]))
         prints.append(str(getattr(table, "_fingerprint", len(y))))
-    task = Task("classes", tuple(map(printable, columns[label[0]].names)))
+    task = Task("classes", tuple(map(shown, columns[label[0]].names)))
     return Data(
         name, "", "image", task, rows["train"], rows.get("val"), rows.get("test"),
         fingerprint=" ".join(prints),

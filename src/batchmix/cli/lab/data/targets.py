@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError
+from batchmix.cli._output import shown
 from batchmix.cli.lab.data.folders import PARTS, Listing, Media, media_of
-from batchmix.cli.lab.data.names import bad_file, printable, reason
+from batchmix.cli.lab.data.names import bad_file, reason
 from batchmix.cli.lab.rows import Task
 
 _LARGEST = 2**30  # bytes
@@ -127,7 +128,7 @@ def _task(path: Path, columns: Sequence[str], lines: list[_Line]) -> tuple[Task,
     cells = [line.targets[0] for line in lines]
     if columns != ["label"] or _decimal(cells):
         y = np.array([_numbers(path, columns, line) for line in lines], np.float32)
-        return Task("numbers", tuple(map(printable, columns))), y
+        return Task("numbers", tuple(map(shown, columns))), y
     many = any("|" in cell for cell in cells)
     sets = [[p.strip() for p in cell.split("|") if p.strip()] for cell in cells]
     for line, labels in zip(lines, sets):
@@ -137,9 +138,9 @@ def _task(path: Path, columns: Sequence[str], lines: list[_Line]) -> tuple[Task,
             raise _wrong(path, line, f"a label is named twice in {line.targets[0][:80]!r}.")
     names = sorted({name for labels in sets for name in labels})
     number = {name: i for i, name in enumerate(names)}
-    shown = tuple(map(printable, names))
+    safe = tuple(map(shown, names))
     if not many:
-        return Task("classes", shown), np.array([number[s[0]] for s in sets], np.int64)
+        return Task("classes", safe), np.array([number[s[0]] for s in sets], np.int64)
     if len(names) * len(lines) > _CELLS:
         raise bad_file(
             str(path),
@@ -150,7 +151,7 @@ def _task(path: Path, columns: Sequence[str], lines: list[_Line]) -> tuple[Task,
     y = np.zeros((len(lines), len(names)), np.float32)
     for row, labels in zip(y, sets):
         row[[number[name] for name in labels]] = 1
-    return Task("labels", shown), y
+    return Task("labels", safe), y
 
 
 def _decimal(cells: Sequence[str]) -> bool:

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import batchmix as bm
 from batchmix._errors import mix_error
-from batchmix.cli._words import Entry
+from batchmix.cli._words import Entry, check_mix_on
 from batchmix.cli.lab.engine.fabric import Fabric
 from batchmix.cli.lab.engine.models import build, head
 from batchmix.cli.lab.engine.optimizer import average_of, optimizer_of, rate
@@ -112,13 +112,7 @@ def set_up(
     scale: Scale,
 ) -> Run:
     """A new model, its optimizer and the mixer. Only mixer and loss depend on the entry."""
-    if entry.clean and training.mix_on == "workers":
-        raise mix_error(
-            "--mix-on",
-            f"got workers with {entry.name!r}.",
-            "It needs each batch unmixed too, and workers hand over the mixed one alone.",
-            "Leave --mix-on out.",
-        )
+    check_mix_on([entry], training.mix_on)
     module = build(training.model, shape, task.outputs, training.seed, training.pretrained)
     if fabric.device.type == "cuda" and form != "wave":
         module = module.to(memory_format=torch.channels_last)

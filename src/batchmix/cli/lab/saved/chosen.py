@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._output import shown
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.folders import PARTS, media_of
 from batchmix.cli.lab.data.images import Images
-from batchmix.cli.lab.data.names import printable
 from batchmix.cli.lab.data.targets import read_targets
 from batchmix.cli.lab.rows import Data, Rows, Task
 from batchmix.cli.lab.saved.config import Saved
@@ -69,7 +69,7 @@ def choose(words: Sequence[str], saved: Saved, targets: Path | None) -> Chosen:
     names, note = _files(words, saved)
     rows = Rows(names, np.zeros(len(names), np.int64), _reader("", names, saved))
     number = {name: i for i, name in enumerate(saved.task.names)}
-    ids = [number.get(printable(Path(name).parent.name), -1) for name in names]
+    ids = [number.get(shown(Path(name).parent.name), -1) for name in names]
     if saved.task.kind == "classes" and min(ids) >= 0:
         return Chosen(rows.relabel(np.array(ids, np.int64)), True, note)
     return Chosen(rows, False, note)

@@ -57,13 +57,10 @@ class Store:
         self.path = out / "trials.jsonl"
         self.outcomes: dict[Trial, Outcome] = {}
         self.other: dict[str, tuple[str, str]] = {}  # versions then and now, where they differ
-        out.mkdir(parents=True, exist_ok=True)
+        self._config: Mapping[str, Any] | None = None  # yet to be written
         lines = self._lines()
-        if len(lines) == 1:  # a run that ended before its first trial binds nobody
-            os.truncate(self.path, 0)
-        if len(lines) < 2:
-            self._append(config)
-            _sync_folder(out)
+        if len(lines) < 2:  # a run that ended before its first trial binds nobody
+            self._config = config
             return
         self._check(json.loads(lines[0]), config)
         for line in lines[1:]:
@@ -74,6 +71,12 @@ class Store:
 
     def add(self, outcome: Outcome) -> None:
         """Keep it for good: it is on the disk when this returns."""
+        if self._config is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_bytes(b"")
+            self._append(self._config)
+            _sync_folder(self.path.parent)
+            self._config = None
         self._append({"format": FORMAT} | outcome.as_json())
         self.outcomes[outcome.trial] = outcome
 
