@@ -1,16 +1,27 @@
 """What is done to rows: definitions, distributions, what is refused."""
 
+import random
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 import batchmix as bm
 from batchmix.cli.lab.loading.augment import View, _crop, draws, view_of
+from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.rows import Rows
 from batchmix.cli.lab.training import Training
+from made_rows import TRAINING as FILES
+from made_rows import equal, image_files, passes
 
 TRAINING = Training(model="mlp", epochs=1, batch_size=8, lr=0.1, augment="light")
+
+
+@pytest.fixture
+def files(tmp_path):
+    return partial(image_files, tmp_path)
 
 
 def test_numbers_of_a_row_depend_on_nothing_else():
@@ -143,3 +154,35 @@ def test_timm_gives_bytes_and_erases_to_noise(channels):
         cells = np.concatenate([c[(c != 7).any(-1)] for c in (transform(x, s) for s in range(60))])
         assert np.abs(cells.mean(0) / 255 - MEAN).max() < 0.01
         assert np.abs(cells.std(0) / 255 - STD).max() < 0.01
+
+
+@pytest.mark.parametrize("augment", ["none", "light", "timm"])
+def test_workers_and_start_change_nothing(files, augment):
+    rows = files()
+    training = replace(FILES, image_size=80, augment=augment)
+    here = passes(rows, training)
+    assert not torch.equal(here[0][0].x, here[1][0].x)
+    assert here[0][0].x.shape == (8, 80, 80, 3)
+    for one, other in zip(here, passes(rows, replace(training, workers=2))):
+        assert equal(one, other)
+    later = passes(rows, training, epochs=[1], start=2)[0]
+    assert equal(later, here[1][2:])
+    assert equal(passes(rows, replace(training, workers=1), epochs=[1], start=2)[0], later)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("augment", ["light", "timm"])
+def test_a_pass_leaves_the_global_generators_alone(files, workers, augment):
+    training = replace(FILES, image_size=70, augment=augment, workers=workers)
+    feed = Feed(files(), "image", training, train=True)
+
+    def numbers():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    for generator in (random.seed, np.random.seed, torch.manual_seed):
+        generator(0)
+    expected = numbers()
+    for generator in (random.seed, np.random.seed, torch.manual_seed):
+        generator(0)
+    list(feed.epoch(0))
+    assert numbers() == expected

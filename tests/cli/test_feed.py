@@ -2,11 +2,10 @@
 
 import multiprocessing
 import os
-import pickle
-import random
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,72 +14,15 @@ import torch
 from PIL import Image as Picture
 
 import batchmix as bm
-from batchmix._errors import mix_error
-from batchmix.cli.lab.loading.cache import cached
 from batchmix.cli.lab.loading.feed import Feed, moments, prepare
-from batchmix.cli.lab.rows import Data, Rows, Task
-from batchmix.cli.lab.training import Training
 from batchmix.fields import Image, Labels
 from batchmix.policies import CutMix, MixUp
-
-TRAINING = Training(model="mlp", epochs=2, batch_size=8, lr=0.1, seed=3)
-
-
-@dataclass
-class Held:
-    """A reader of rows in memory."""
-
-    x: np.ndarray
-
-    def __call__(self, i):
-        return self.x[i]
-
-
-@dataclass
-class Files:
-    """A reader of image files."""
-
-    folder: str
-    reads: int = 0
-
-    def __call__(self, i):
-        self.reads += 1
-        try:
-            with Picture.open(f"{self.folder}/{i}.png") as image:
-                return np.asarray(image.convert("RGB"))
-        except OSError:
-            raise mix_error(f"DATA {i}.png", "it is broken.", "It is read.", "Repair it.") from None
-
-
-def held(count=30, size=8, channels=1):
-    x = np.random.default_rng(0).integers(0, 256, (count, size, size, channels), np.uint8)
-    return Rows([str(i) for i in range(count)], np.arange(count) % 3, Held(x))
+from made_rows import TRAINING, Files, equal, held, image_files, passes
 
 
 @pytest.fixture
 def files(tmp_path):
-    """A maker of rows that are files: count, (H, W) of each."""
-
-    def make(count=21, size=(90, 100)):
-        rng = np.random.default_rng(1)
-        for i in range(count):
-            pixels = rng.integers(0, 256, (6, 6, 3), np.uint8)
-            Picture.fromarray(pixels).resize(size[::-1]).save(tmp_path / f"{i}.png")
-        return Rows([f"{i}.png" for i in range(count)], np.arange(count) % 3, Files(str(tmp_path)))
-
-    return make
-
-
-def passes(rows, training, form="image", epochs=(0, 1), start=0, **options):
-    feed = Feed(rows, form, training, train=True, **options)
-    return [list(feed.epoch(epoch, start)) for epoch in epochs]
-
-
-def equal(one, other):
-    return len(one) == len(other) and all(
-        torch.equal(a.x, b.x) and torch.equal(a.y, b.y) and a.mixed == b.mixed
-        for a, b in zip(one, other)
-    )
+    return partial(image_files, tmp_path)
 
 
 def test_the_order_is_that_of_a_distributed_sampler_on_every_rank():
@@ -111,20 +53,6 @@ def test_a_last_batch_of_one_row_does_not_train(count, steps):
     )
 
 
-@pytest.mark.parametrize("augment", ["none", "light", "timm"])
-def test_workers_and_start_change_nothing(files, augment):
-    rows = files()
-    training = replace(TRAINING, image_size=80, augment=augment)
-    here = passes(rows, training)
-    assert not torch.equal(here[0][0].x, here[1][0].x)
-    assert here[0][0].x.shape == (8, 80, 80, 3)
-    for one, other in zip(here, passes(rows, replace(training, workers=2))):
-        assert equal(one, other)
-    later = passes(rows, training, epochs=[1], start=2)[0]
-    assert equal(later, here[1][2:])
-    assert equal(passes(rows, replace(training, workers=1), epochs=[1], start=2)[0], later)
-
-
 def test_batches_before_the_start_are_not_read(files):
     rows = files()
     training = replace(TRAINING, image_size=16)
@@ -132,24 +60,6 @@ def test_batches_before_the_start_are_not_read(files):
     before = rows.read.reads
     list(feed.epoch(0, start=2))
     assert rows.read.reads == before + 5
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("augment", ["light", "timm"])
-def test_a_pass_leaves_the_global_generators_alone(files, workers, augment):
-    training = replace(TRAINING, image_size=70, augment=augment, workers=workers)
-    feed = Feed(files(), "image", training, train=True)
-
-    def numbers():
-        return random.random(), np.random.rand(), torch.rand(1).item()
-
-    for generator in (random.seed, np.random.seed, torch.manual_seed):
-        generator(0)
-    expected = numbers()
-    for generator in (random.seed, np.random.seed, torch.manual_seed):
-        generator(0)
-    list(feed.epoch(0))
-    assert numbers() == expected
 
 
 def test_a_row_has_its_crop_whatever_its_batch(files):
@@ -245,75 +155,6 @@ def test_moments_are_those_of_all_rows_of_a_small_set():
     assert moments(rows, "image", replace(TRAINING, pretrained=True))[0][0] == 0.485
 
 
-def data_of(rows, **options):
-    names = Task("classes", ("a", "b", "c"))
-    return Data("d", "", "image", names, rows, fingerprint="f", **options)
-
-
-@pytest.mark.parametrize(
-    ("augment", "size"), [("none", 70), ("light", 20), ("light", 70), ("timm", 20)]
-)
-def test_cached_rows_are_the_same(files, tmp_path, augment, size):
-    training = replace(TRAINING, image_size=size, augment=augment)
-    data = data_of(files().take(np.arange(15)), test=files().take(np.arange(15, 21)))
-    data = replace(data, shape=(90, 100, 3))
-    told = []
-    found = cached(data, training, tmp_path / "cache", lambda *count: told.append(count))
-    assert told[-1] == (21, 21)
-    assert isinstance(found.train.read(0), np.ndarray)
-    again = pickle.loads(pickle.dumps(found))
-    assert len(pickle.dumps(found.train.read)) < 1000
-    for rows in (found.train, again.train):
-        for one, other in zip(passes(data.train, training), passes(rows, training)):
-            assert equal(one, other)
-    for one, other in [(data.train, found.train), (data.test, found.test)]:
-        a, b = (list(Feed(r, "image", training, train=False).epoch(0)) for r in (one, other))
-        assert torch.equal(torch.cat([x.x for x in a]), torch.cat([x.x for x in b]))
-
-
-def test_a_cache_is_found_again_and_not_when_it_is_broken(files, tmp_path):
-    training = replace(TRAINING, image_size=16)
-    data, folder = data_of(files()), tmp_path / "cache"
-    cached(data, training, folder)
-    (file,) = folder.iterdir()
-    told = []
-    cached(data, training, folder, lambda *count: told.append(count))
-    assert not told
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-5])
-    cached(data, training, folder, lambda *count: told.append(count))
-    assert told
-    assert file.read_bytes() == whole
-    assert cached(replace(data, fingerprint="g"), training, folder).train.read.path != file
-
-
-def test_rows_that_are_skipped_are_not_cached(files, tmp_path):
-    rows = files()
-    (tmp_path / "0.png").write_bytes(b"no image")
-    data = data_of(rows, skipped=(("0.png", "broken"),))
-    found = cached(data, replace(TRAINING, image_size=16), tmp_path / "cache")
-    assert len(found.train) == 21
-    assert len(found.train.read.x) == 20
-    good = np.arange(1, 21)
-    training = replace(TRAINING, image_size=16)
-    assert all(
-        map(equal, passes(rows.take(good), training), passes(found.train.take(good), training))
-    )
-
-
-def test_only_rows_that_are_used_are_cached(files, tmp_path):
-    rows = files()
-    (tmp_path / "3.png").write_bytes(b"no image")
-    training = replace(TRAINING, image_size=16)
-    found = cached(data_of(rows), training, tmp_path / "cache", used={"20.png", "4.png"})
-    some = np.array([4, 20])
-    assert all(
-        map(equal, passes(rows.take(some), training), passes(found.train.take(some), training))
-    )
-    other = cached(data_of(rows), training, tmp_path / "cache", used={"20.png", "5.png"})
-    assert other.train.read.path != found.train.read.path
-
-
 def _trial(rows, training, told):
     """What a process of a comparison does, broken off in a pass."""
     global _kept
@@ -347,13 +188,3 @@ def test_workers_read_on_after_the_signals_that_end_a_run(files):
     for number in (signal.SIGINT, signal.SIGTERM):
         os.kill(worker.pid, number)
     assert equal([*found, *batches], passes(files(), replace(training, workers=0))[0])
-
-
-def test_what_is_not_small_is_not_cached(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("batchmix.cli.lab.loading.cache._LIMIT", 21 * 16 * 16 * 3 - 1)
-    data = data_of(files())
-    assert cached(data, replace(TRAINING, image_size=16), tmp_path / "cache") is data
-    assert cached(data, replace(TRAINING, image_size=15), tmp_path / "cache") is not data
-    assert cached(data, TRAINING, tmp_path / "cache") is data  # shapes may differ
-    full = data_of(held())
-    assert cached(full, TRAINING, tmp_path / "cache") is full

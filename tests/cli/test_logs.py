@@ -1,6 +1,7 @@
 """`--log`: what is written can be read back, and a run that goes on goes on in the same log."""
 
 import csv
+import io
 import subprocess
 import sys
 import types
@@ -14,7 +15,7 @@ from batchmix._errors import MixError
 from batchmix.cli.lab.rows import Task
 from batchmix.cli.lab.run.logs import Logs, check_logs, open_logs, plan_values
 from batchmix.cli.show.batch import first_batch, pixels
-from batchmix.policies import CutMix, MixUp, Sometimes, Switch
+from batchmix.policies import CutMix, MixUp, PerBatch, Schedule, Sometimes, Switch
 
 CONFIG = {"model": "mlp", "epochs": 3, "place": None}
 PICTURE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -40,20 +41,20 @@ def test_csv_and_its_continuation(tmp_path):
     logs = open_logs(["csv"], tmp_path, CONFIG)
     logs.values(0, {"train/loss": 2.5})
     logs.values(1, {"train/loss": 1.5, "lr": 0.1})
-    logs.image(1, "mix/first-batch", PICTURE)
+    logs.image(1, "mix/first_batch", PICTURE)
     logs.values(2, {"lr": 0.05})
     # no close: the process was killed, in the middle of a line
     assert [row["train/loss"] for row in table(tmp_path)] == ["2.5", "1.5", ""]
     with (tmp_path / "log.csv").open("a") as file:
         file.write("1")
     logs = open_logs(["csv"], tmp_path, CONFIG, start=2)
-    logs.values(2, {"train/loss": 0.5, "held-out/accuracy": 0.9})
+    logs.values(2, {"train/loss": 0.5, "held_out/accuracy": 0.9})
     logs.close()
     rows = table(tmp_path)
     assert [row["step"] for row in rows] == ["0", "1", "2"]
-    assert rows[2] == {"step": "2", "train/loss": "0.5", "lr": "", "held-out/accuracy": "0.9"}
+    assert rows[2] == {"step": "2", "train/loss": "0.5", "lr": "", "held_out/accuracy": "0.9"}
     assert rows[1]["lr"] == "0.1"
-    with Image.open(tmp_path / "mix-first-batch.png") as image:
+    with Image.open(tmp_path / "first_batch.png") as image:
         assert np.array_equal(np.asarray(image), PICTURE)
     open_logs(["csv"], tmp_path, CONFIG).close()
     assert table(tmp_path) == []  # a new run
@@ -67,12 +68,12 @@ def test_tensorboard_and_its_continuation(tmp_path):
         for step in range(start, start + 3):
             logs.values(step, {"train/loss": 10 * start + step})
         if not start:
-            logs.image(0, "mix/first-batch", PICTURE)
+            logs.image(0, "mix/first_batch", PICTURE)
         logs.close()
     found = EventAccumulator(str(tmp_path / "tensorboard"), purge_orphaned_data=True).Reload()
     scalars = [(one.step, one.value) for one in found.Scalars("train/loss")]
     assert scalars == [(0, 0), (1, 1), (2, 22), (3, 23), (4, 24)]
-    (image,) = found.Images("mix/first-batch")
+    (image,) = found.Images("mix/first_batch")
     assert np.array_equal(pixels(image.encoded_image_string), PICTURE)
     (text,) = found.Tensors("config/text_summary")
     assert b'"model": "mlp"' in text.tensor_proto.string_val[0]
@@ -115,7 +116,7 @@ def test_wandb_is_called_as_it_wants(tmp_path, monkeypatch):
     out = tmp_path / "my-run"
     logs = open_logs(["wandb"], out, CONFIG)
     logs.values(0, {"lr": 0.1})
-    logs.image(0, "mix/first-batch", PICTURE)
+    logs.image(0, "mix/first_batch", PICTURE)
     logs.close()
     (_, _, first), (name, (array,), _) = module.calls
     assert (first["project"], first["name"], first["dir"]) == ("batchmix", "my-run", str(out))
@@ -123,7 +124,7 @@ def test_wandb_is_called_as_it_wants(tmp_path, monkeypatch):
     assert array is PICTURE
     assert run.calls == [
         ("log", ({"lr": 0.1},), {"step": 0}),
-        ("log", ({"mix/first-batch": "picture"},), {"step": 0}),
+        ("log", ({"mix/first_batch": "picture"},), {"step": 0}),
         ("finish", (), {}),
     ]
     monkeypatch.setenv("WANDB_PROJECT", "mine")
@@ -140,14 +141,14 @@ def test_mlflow_is_called_as_it_wants(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", module)
     logs = open_logs(["mlflow"], tmp_path / "my-run", CONFIG)
     logs.values(3, {"lr": 0.1})
-    logs.image(3, "mix/first-batch", PICTURE)
+    logs.image(3, "mix/first_batch", PICTURE)
     logs.close()
     open_logs(["mlflow"], tmp_path / "my-run", CONFIG, start=4)
     assert module.calls == [
         ("start_run", (), {"run_id": None, "run_name": "my-run"}),
         ("log_params", ({"model": "mlp", "epochs": "3", "place": "None"},), {}),
         ("log_metrics", ({"lr": 0.1},), {"step": 3}),
-        ("log_image", (PICTURE, "mix/first-batch.png"), {}),
+        ("log_image", (PICTURE, "mix/first_batch.png"), {}),
         ("end_run", (), {}),
         ("start_run", (), {"run_id": "abc", "run_name": None}),
     ]
@@ -178,14 +179,19 @@ def test_values_of_a_plan():
     plan = bm.draw(policy, bm.Key(0), 4000, {"H": 32, "W": 32})
     found = plan_values(plan, policy)
     assert found["mix/lam"] == pytest.approx(plan.lam.mean())
-    shares = [found[f"mix/{kind}"] for kind in ("unmixed", "MixUp", "CutMix")]
+    shares = [found[f"mix/{kind}"] for kind in ("unmixed", "mixup", "cutmix")]
     assert sum(shares) == pytest.approx(1)
     assert shares[0] == pytest.approx((plan.lam == 1).mean())
     assert shares[1] == pytest.approx(0.25, abs=0.03)
     half = Sometimes(MixUp(1.0), 0.5)
     found = plan_values(bm.draw(half, bm.Key(0), 4000, {}), half)
     assert found["mix/unmixed"] == pytest.approx(0.5, abs=0.03)
-    assert found["mix/MixUp"] == pytest.approx(0.5, abs=0.03)
+    assert found["mix/mixup"] == pytest.approx(0.5, abs=0.03)
+    off = Schedule.off_after(PerBatch(policy), epoch=2)
+    for epoch, columns in ((0, 1.0), (2, 0.0)):
+        found = plan_values(bm.draw(off, bm.Key(0, epoch), 400, {"H": 32, "W": 32}), off)
+        assert list(found) == ["mix/lam", "mix/unmixed", "mix/mixup", "mix/cutmix"]
+        assert found["mix/mixup"] + found["mix/cutmix"] == columns
     nothing = plan_values(bm.draw(None, bm.Key(0), 8, {}), None)
     assert nothing == {"mix/lam": 1.0, "mix/unmixed": 1.0}
 
@@ -214,3 +220,25 @@ def test_the_first_batch(form, kind):
         mean, std = [0.4] * shape[-1], [0.2] * shape[-1]
         normal = np.moveaxis((x / 255 - 0.4) / 0.2, -1, 1)
         assert np.array_equal(pixels(first_batch(normal, targets, task, form, mean, std)), array)
+
+
+def test_targets_of_the_picture_are_in_units(tmp_path, images, run, monkeypatch):
+    shown, data = [], images("data", rows=20)
+    names = [str(file.relative_to(data)) for file in sorted(data.rglob("*.png"))]
+    table = tmp_path / "targets.csv"
+    rows = (f"{name},{1000 + i}\n" for i, name in enumerate(names))
+    table.write_text("file,age\n" + "".join(rows))
+    monkeypatch.setattr(
+        "batchmix.cli.show.batch.first_batch", lambda x, y, *_: shown.append(y) or png()
+    )
+    options = ("--targets", table, "--model", "mlp", "--epochs", 1, "--mixup", 1, "--log", "csv")
+    code, _, error = run("train", data, *options, "--out", tmp_path / "out")
+    assert code == 0, error
+    assert shown[0].min() > 999
+    assert shown[0].max() < 1061
+
+
+def png():
+    content = io.BytesIO()
+    Image.fromarray(PICTURE).save(content, "png")
+    return content.getvalue()

@@ -140,6 +140,40 @@ def test_the_test_part_of_a_folder(run, tmp_path, ready, images):
     assert "/train/" not in out
 
 
+@pytest.mark.parametrize("form", ["folder", "table", "csv"])
+def test_rows_that_may_have_been_learnt_are_told_of(run, ready, tmp_path, form):
+    _, folder, data = ready
+    said = "no test part: rows that the model was trained on may be among them"
+    options = []
+    if form == "csv":
+        table = tmp_path / "targets.csv"
+        files = [str(p.relative_to(data)) for p in sorted(data.rglob("*.png"))]
+        table.write_text("file,label\n" + "".join(f"{name},green\n" for name in files))
+        options = ["--targets", table]
+    if form != "table":
+        options.append("--json")
+    code, out, _ = run("predict", folder, data, *options, "-q")
+    assert (code, said in out) == (0, True), out
+    if form == "folder":
+        out = run("predict", folder, *files_of(data)[:2], "--json")[1]
+        assert said in json.loads(out)["rows"]
+
+
+def test_a_file_of_another_size_has_the_size_of_training(run, ready, tmp_path):
+    model, folder, _ = ready
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels.repeat(5, 0).repeat(3, 1)).save(tmp_path / "large.png")
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    files = [tmp_path / "large.png", tmp_path / "small.png"]
+    for order in (files, files[::-1]):
+        found = json.loads(run("predict", folder, *order, "--json", "--top-k", 3)[1])["files"]
+        large, small = ({p["name"]: p["probability"] for p in f["predicted"]} for f in found)
+        assert large == pytest.approx(small, rel=1e-3)
+    assert small == pytest.approx(
+        dict(zip(NAMES, (given(model, files[1:])[0] / 2).softmax(0).tolist())), rel=1e-3
+    )
+
+
 def test_a_data_set_by_name_in_grey(run, tmp_path):
     model = kept(tmp_path / "m", shape=(8, 8, 1), names=tuple("0123456789"))
     code, out, _ = run("predict", tmp_path / "m", "digits", "--json")

@@ -1,6 +1,7 @@
 """`batchmix train`: modes, and a run that is stopped and goes on, bit for bit."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -61,7 +62,8 @@ def test_modes(run, tmp_path, mode):
     code, text, told = run(*RUN, *MIXED, "--mixup-mode", mode, "--out", out)
     assert code == 0
     assert "epoch 4/4" in told
-    assert "best epoch" in text
+    assert "best epoch (" in text
+    assert max(len(line) for line in text.splitlines() if str(out) not in line) <= 80
     assert str(out / "model.safetensors") in text
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
@@ -331,6 +333,68 @@ def test_a_checkpoint_is_read_back_before_the_old_one_goes(run, tmp_path, monkey
     assert files(tmp_path) == ["metrics.jsonl"]
 
 
+def test_a_run_that_cannot_begin_leaves_no_folder(run, images, tmp_path):
+    data, out = images("data", rows=20), tmp_path / "new" / "deep"
+    (data / "red" / "0.png").write_bytes(b"no image")
+    code, _, error = run("train", data, "--epochs", 1, "--model", "mlp", "--out", out)
+    assert (code, "0.png" in error) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
+def test_results_are_json_where_a_class_has_no_test_row(run, images, tmp_path):
+    images("data/train", rows=20)
+    images("data/test", ("blue", "green"))
+    options = ("--epochs", 1, "--model", "mlp", "--accelerator", "cpu", "--out", tmp_path / "out")
+    code, text, _ = run("train", tmp_path / "data", *options, "--json")
+    assert code == 0
+    for content in (text, (tmp_path / "out" / "result.json").read_text()):
+        found = json.loads(content, parse_constant=lambda word: pytest.fail(word))
+        assert found["best"]["recall"][2] is None
+
+
+def test_a_model_that_gives_no_finite_numbers_is_told_of(run, tmp_path, monkeypatch):
+    train_epoch = loop.train_epoch
+
+    def burst(running, *args):
+        loss = train_epoch(running, *args)
+        with torch.no_grad():
+            next(running.module.parameters()).fill_(torch.nan)
+        return loss
+
+    monkeypatch.setattr(loop, "train_epoch", burst)
+    code, _, error = run(*RUN, "--out", tmp_path)
+    assert (code, "training: the model gives numbers that are not finite" in error) == (2, True)
+    assert "Traceback" not in error
+    assert files(tmp_path) == []
+
+
+def test_decoders_by_default(run, images, tmp_path):
+    data = images("data", rows=20)
+    for name, workers in (("digits", 0), (data, 2)):
+        out = tmp_path / f"out {workers}"
+        options = ("--epochs", 1, "--model", "mlp", "--limit-train", 50, "--accelerator", "cpu")
+        code, _, error = run("train", name, *options, "--out", out)
+        assert (code, f"--workers {workers} " in error) == (0, True), error
+
+
+def test_a_worker_that_is_killed_while_a_step_is_made_is_one_line(
+    run, images, tmp_path, monkeypatch
+):
+    after = resumable._Course._after_step
+
+    def killed(course, done, *args):
+        after(course, done, *args)
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+        time.sleep(5)  # the signal of their end comes first
+
+    monkeypatch.setattr(resumable._Course, "_after_step", killed)
+    options = ("--epochs", 1, "--model", "mlp", "--batch-size", 8, "--accelerator", "cpu", "-q")
+    code, _, error = run("train", images("data", rows=20), *options, "--out", tmp_path / "out")
+    assert (code, error.count("\n")) == (2, 1), error
+    assert "--workers: a worker that reads rows was ended" in error
+
+
 def test_a_diverged_run_says_so(run, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "rate", lambda *_: 1e30)
     code, _, error = run(*RUN, "--lr", 1000, "--out", tmp_path)
@@ -341,11 +405,14 @@ def test_a_diverged_run_says_so(run, tmp_path, monkeypatch):
 
 
 def test_logs(run, tmp_path):
-    assert run(*SMALL, *MIXED, "--log", "csv", "--out", tmp_path)[0] == 0
+    code, text, _ = run(*SMALL, *MIXED, "--log", "csv", "--out", tmp_path)
+    assert (code, str(tmp_path / "log.csv") in text) == (0, True)
     lines = (tmp_path / "log.csv").read_text().splitlines()
-    columns = set(lines[0].split(","))
-    assert {"step", "loss", "lr", "mix/lam", "epoch/loss", "epoch/held_out"} <= columns
-    assert (tmp_path / "first-batch.png").exists()
+    assert lines[0].split(",") == [
+        "step", "train/loss", "train/lr", "mix/lam", "mix/unmixed", "mix/mixup", "mix/cutmix",
+        "train/epoch", "train/epoch_loss", "held_out/accuracy",
+    ]  # fmt: skip
+    assert (tmp_path / "first_batch.png").exists()
 
 
 def test_json_is_one_document(run, tmp_path):

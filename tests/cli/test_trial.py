@@ -292,6 +292,21 @@ def test_the_names_of_timms_models_are_read_from_its_files():
             check_model(name, form=form)
 
 
+@pytest.mark.parametrize("epochs", [1, 5, 10, 100])
+@pytest.mark.parametrize(("model", "most"), [(None, 1.0), ("timm:vit_tiny_patch16_224", 5.0)])
+def test_a_warm_up_by_default_fits_into_the_epochs(model, most, epochs):
+    assert choose(numbers(), {"model": model, "epochs": epochs}).warmup == min(most, epochs / 10)
+    with pytest.raises(bm.MixError, match="--warmup: got 2 of 1 epochs"):
+        choose(numbers(), {"model": model, "epochs": 1, "warmup": 2.0})
+
+
+def test_a_command_repeats_numbers_exactly_and_pairs_as_one_option():
+    training = replace(choose(DIGITS, {}), lr=0.123456789)
+    words = command("train", "digits", training, cutmix_minmax=(0.2, 0.8), log=["csv", "mlflow"])
+    assert " --lr 0.123456789 " in words
+    assert words.endswith(" --cutmix-minmax 0.2 0.8 --log csv --log mlflow")
+
+
 def test_defaults_by_data_and_the_command_that_repeats_them():
     training = choose(DIGITS, {"lr": None})
     assert training == Training("mlp", 150, 64, 0.1)

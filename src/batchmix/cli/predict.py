@@ -87,7 +87,7 @@ def predict(
             )
             logits = _print(batches, chosen, output, progress.reading("predicting"))
         metrics, matrix = _measured(saved, chosen, logits, confusion)
-        summary = Summary(metrics, matrix, skipped)
+        summary = Summary(metrics, matrix, skipped, chosen.note)
         output.end(summary)
         if as_csv and not quiet:
             print(*told(saved, summary), sep="\n", file=sys.stderr)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from importlib import metadata
 from inspect import signature
@@ -19,18 +18,19 @@ import batchmix
 from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
-from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
+from batchmix.cli._output import AsJson, Quiet, check_folder, print_json
 from batchmix.cli._prepare import Prepared, choose
 from batchmix.cli._processes import Processes, processes
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, noted, stoppable
 from batchmix.cli._words import Entry, check_smoothing, parse, policy_of_options
 from batchmix.cli.lab.defaults import command
-from batchmix.cli.lab.outcome import METRICS
+from batchmix.cli.lab.defaults import workers as workers_of
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.run.logs import check_logs
-from batchmix.cli.lab.run.state import CHECKPOINT, begin
+from batchmix.cli.lab.run.state import begin, result_of
 from batchmix.cli.lab.training import Training
+from batchmix.cli.show.trained import trained
 from batchmix.pairing import Reverse
 
 Mode = Literal["batch", "pair", "elem"]
@@ -127,14 +127,28 @@ def train(
     chosen = choose(options, [entry])
     first = ranks.rank == 0
     try:
-        with Progress(quiet or not first) as progress, locked(out) if first else nullcontext():
+        with Progress(quiet or not first) as progress, _folder(out) if first else nullcontext():
             code, result = _run(options, entry, chosen, ranks, progress)
     except Stopped as stopped:
         print("batchmix: stopped before the first step; nothing was lost.", file=sys.stderr)
         raise SystemExit(stopped.code) from None
     if result is not None and first:
-        print_json(result) if as_json else _show(result, out)
-    raise SystemExit(code if first else 0)
+        print_json(result) if as_json else print(*trained(result, out, options["log"]), sep="\n")
+    if code and first:
+        raise SystemExit(code)
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Hold the folder of the run; one that is made here and stays empty goes again."""
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        with locked(out):
+            yield
+    finally:
+        with suppress(OSError):
+            for folder in new:
+                folder.rmdir()
 
 
 def _run(
@@ -142,13 +156,15 @@ def _run(
 ) -> tuple[int, dict[str, Any] | None]:
     """Exit code and result; torch is not imported before everything has been checked."""
     (data, training, limit_train), out = chosen, options["out"]
+    if options["workers"] is None:  # one run has the cores to itself, whatever it runs on
+        training = replace(training, workers=workers_of(data))
     with stoppable():
         if entry.name == "train" and data.task.kind == "classes" and options["smoothing"] is None:
             entry = replace(entry, smoothing=_SMOOTHING)
         config = asdict(training) | {name: options[name] for name in _MIXED}
         config |= {"limit_train": limit_train, "devices": ranks.devices * ranks.nodes}
         state, changed = begin(out, config | {"versions": _versions()}, data)
-        done = _result(out) if state.finished else None
+        done = result_of(out) if state.finished else None
         if done is not None:
             progress.say(f"the run in {out} is finished; another one needs another --out")
             return 0, done
@@ -214,7 +230,8 @@ def _command(options: Mapping[str, Any], training: Training, limit_train: int | 
     defaults = {name: each.default for name, each in signature(train).parameters.items()}
     plain = {name: options[name] for name in _MIXED if options[name] != defaults[name]}
     others = {name: options[name] for name in ("targets", "sound", "seconds", "skip_bad")}
-    others |= {"limit_train": limit_train, "devices": options["devices"], "out": options["out"]}
+    others |= {"limit_train": limit_train, "devices": options["devices"]}
+    others |= {"log": list(options["log"]), "out": options["out"]}
     return command("train", options["data"], training, **plain, **others)
 
 
@@ -225,25 +242,3 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": metadata.version("torch"),
     }
-
-
-def _result(out: Path) -> dict[str, Any] | None:
-    """That of a run that was over before; None where it has to be made again."""
-    try:
-        found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
-
-
-def _show(result: Mapping[str, Any], out: Path) -> None:
-    """The figures of the best and of the last epoch, and where everything is."""
-    for title, found in (("best", result["best"]), ("last", result["last"])):
-        figures = [
-            f"{METRICS[name].heading} {METRICS[name].words(value)}"
-            for name, value in found.items()
-            if name in METRICS
-        ]
-        print(f"{title} epoch ({found['epoch'] + 1}), test rows: {', '.join(figures)}")
-    files = ["model.safetensors", "config.json", "result.json", "metrics.jsonl", CHECKPOINT]
-    print("", *(shown(out / name) for name in files), sep="\n")

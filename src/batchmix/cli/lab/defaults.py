@@ -9,7 +9,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 from batchmix._errors import MixError, mix_error
@@ -38,8 +38,15 @@ def choose(data: Data, given: Mapping[str, Any], limit_train: int | None = None)
         {"model": model} | _size(data, model) | _schedule(data, model, rows, pretrained)
     )
     training = Training(**(found | given))
+    if "warmup" not in given:  # by default it fits into the epochs, however few
+        training = replace(training, warmup=min(training.warmup, training.epochs / 10))
     _check(training, data)
     return training
+
+
+def workers(data: Data) -> int:
+    """Processes that decode beside the one that trains: none where the rows are in memory."""
+    return 0 if getattr(data.train.read, "x", None) is not None else 2
 
 
 def limit_of(data: Data, given: int | None) -> int | None:
@@ -50,20 +57,26 @@ def limit_of(data: Data, given: int | None) -> int | None:
 def command(name: str, data: str, training: Training, **others: Any) -> str:
     """The command line that repeats a run: every choice, also those made by default.
 
-    `others` are the command's other options; None and False are left out, lists are repeated.
+    `others` are the command's other options; None and False are left out, lists are repeated, and
+    a tuple is one option of several values.
     """
     words = ["batchmix", name, data]
     options = {field.name: getattr(training, field.name) for field in fields(training)}
     if name != "train":
         del options["seed"]  # trials have their own
     for option, value in (options | others).items():
-        for each in value if isinstance(value, list | tuple) else [value]:
+        for each in value if isinstance(value, list) else [value]:
             if each is None or each is False:
                 continue
             words.append("--" + option.replace("_", "-"))
             if each is not True:
-                words.append(f"{each:g}" if isinstance(each, float) else str(each))
+                words += map(_word, each if isinstance(each, tuple) else [each])
     return shlex.join(words)
+
+
+def _word(value: Any) -> str:
+    """As short as it can be without another value."""
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 def _model(data: Data) -> str:
@@ -104,12 +117,12 @@ def _schedule(data: Data, model: str, rows: int, pretrained: bool) -> dict[str, 
     if data.name == "digits":
         return {"epochs": 150, "batch_size": 64, "lr": 0.1}
     batch_size = 64 if rows < 10_000 or model.startswith(TIMM) else 128
-    found: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "workers": 2}
+    found: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "workers": workers(data)}
     if model == "mlp" or model == "convnet":
         return found | {"lr": 0.1}
     attention = model.startswith(TIMM) and any(part in model for part in _ATTENTION)
     if pretrained or attention:
-        decay = {"optimizer": "adamw", "weight_decay": 0.05, "warmup": min(5.0, epochs / 10)}
+        decay = {"optimizer": "adamw", "weight_decay": 0.05, "warmup": 5.0}
         return found | decay | {"lr": 1e-4 if pretrained else 5e-4}
     if data.form == "wave":
         return found | {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-4}

@@ -30,6 +30,7 @@ class Summary:
     metrics: Mapping[str, float]
     matrix: NDArray[np.int64] | None  # confusions, where they are asked for
     skipped: Sequence[tuple[str, str]]
+    note: str = ""  # which rows these are
 
 
 class Output(Protocol):
@@ -133,6 +134,7 @@ class Json:
             "model": self._saved.training.model,
             "task": self._saved.task.kind,
             "temperature": self._saved.temperature,
+            "rows": summary.note,
             "metrics": summary.metrics,
             **matrix,
             "files": self._found,
@@ -151,6 +153,7 @@ def told(saved: Saved, summary: Summary) -> list[str]:
     lines = [f"{METRICS[name].heading}: {METRICS[name].words(value)}" for name, value in metrics]
     if summary.matrix is not None:
         lines += worst(summary.matrix, saved.task.names)
+    lines += [summary.note] if summary.note and metrics else []
     lines += [f"skipped: {shown(name)}: {shown(why)}" for name, why in summary.skipped]
     return ["", *lines] if lines else []
 

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 import batchmix as bm
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 from batchmix.cli._words import Entry, check_mix_on
 from batchmix.cli.lab.engine.fabric import Fabric
 from batchmix.cli.lab.engine.models import build, head
 from batchmix.cli.lab.engine.optimizer import average_of, optimizer_of, rate
 from batchmix.cli.lab.loading.feed import Batch, Feed, moments, prepare
+from batchmix.cli.lab.loading.workers import ended
 from batchmix.cli.lab.rows import Form, Kind, Rows, Task
 from batchmix.cli.lab.training import Training
 from batchmix.fields import Audio, Image, Labels
@@ -130,6 +131,7 @@ def set_up(
     )
 
 
+@ended()
 def train_epoch(
     run: Run,
     feed: Feed,
@@ -180,14 +182,18 @@ def _seed_dropout(run: Run, epoch: int, step: int) -> None:
 
 def _mean(run: Run, steps: int, epoch: int) -> float:
     mean = float(cast(Tensor, run.fabric.all_reduce(run.total / steps)))
-    if not math.isfinite(mean):
-        raise mix_error(
-            "training",
-            f"the loss is {mean} in epoch {epoch}.",
-            "The learning rate is too high for this model and data.",
-            f"Lower it, for example --lr {min(run.training.lr / 10, 0.1):g}.",
-        )
-    return mean
+    if math.isfinite(mean):
+        return mean
+    raise _diverged(run, f"the loss is {mean} in epoch {epoch + 1}")
+
+
+def _diverged(run: Run, what: str) -> MixError:
+    return mix_error(
+        "training",
+        f"{what}.",
+        "The learning rate is too high for this model and data.",
+        f"Lower it, for example --lr {min(run.training.lr / 10, 0.1):g}.",
+    )
 
 
 def inputs(run: Run, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -235,9 +241,12 @@ def in_units(run: Run) -> nn.Module:
     return model
 
 
+@ended()
 def predict(run: Run, feed: Feed) -> Tensor:
     """What the measured model gives, float32 [N, K] on the host: logits, or numbers in units."""
     model = run.measured.eval()
     with torch.no_grad(), run.fabric.autocast():
-        found = [model(inputs(run, batch)[0]).float().cpu() for batch in feed.epoch(0)]
-    return torch.cat(found) * run.scale.spread + run.scale.center
+        found = torch.cat([model(inputs(run, b)[0]).float().cpu() for b in feed.epoch(0)])
+    if found.isfinite().all():
+        return found * run.scale.spread + run.scale.center
+    raise _diverged(run, "the model gives numbers that are not finite")

@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from typing import Any
 from weakref import WeakSet
@@ -17,6 +18,23 @@ from torch.utils.data import DataLoader
 from batchmix._errors import mix_error
 
 _LIVE: WeakSet[Workers] = WeakSet()
+
+
+@contextmanager
+def ended() -> Iterator[None]:
+    """A worker that was killed is one line: torch says so wherever this process is just then."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        said = " ".join(str(error).partition("\n")[0].split()).rstrip(".")
+        raise mix_error(
+            "--workers",
+            f"a worker that reads rows was ended ({said}).",
+            "Memory, or shared memory (/dev/shm), may be too small for the batches under way.",
+            "Lower --workers or --batch-size.",
+        ) from None
 
 
 class Workers:
@@ -35,23 +53,12 @@ class Workers:
             _LIVE.add(self)
             # a child of multiprocessing does not come to atexit; 100: before queues close, at 10
             Finalize(self, _end, args=(self._loader,), exitpriority=100)
-        try:
-            with warnings.catch_warnings():
-                # workers use none of the threads and locks that a fork leaves behind
-                warnings.filterwarnings(
-                    "ignore", ".*multi-threaded, use of fork", DeprecationWarning
-                )
-                batches = iter(self._loader)
+        with ended(), warnings.catch_warnings():
+            # workers use none of the threads and locks that a fork leaves behind
+            warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
+            batches = iter(self._loader)
+        with ended():
             yield from batches
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise mix_error(
-                "--workers",
-                f"a worker that reads rows was ended ({str(error).splitlines()[0].rstrip('.')}).",
-                "Memory, or shared memory (/dev/shm), may be too small for the batches under way.",
-                "Lower --workers or --batch-size.",
-            ) from None
 
     def _open(self) -> Any:
         return DataLoader(

@@ -83,19 +83,27 @@ def open_logs(
     return Logs([_LOGS[name](out, config, start) for name in names])
 
 
+def written(names: Sequence[str]) -> list[str]:
+    """What these logs leave in the folder of the run."""
+    kept = {"csv": ["log.csv", "first_batch.png"], "tensorboard": ["tensorboard"]}
+    return [file for name in names for file in kept.get(name, [])]
+
+
 def plan_values(plan: bm.Plan, policy: Policy | None) -> dict[str, float]:
     """Mean weight of own content, and the share of rows per kind of mix."""
-    while inner := getattr(policy, "policy", None):  # of PerBatch, Sometimes and their like
+    while True:  # out of Schedule, PerBatch, Sometimes and their like
+        stages = getattr(policy, "stages", [(0, getattr(policy, "policy", None))])
+        if (inner := next((stage for _, stage in stages if stage), None)) is None:
+            break
         policy = inner
     kinds = policy.policies if isinstance(policy, Switch) else [policy]
     drawn = np.zeros(len(plan.lam), int) if plan.kind is None else plan.kind
     drawn = np.where(plan.lam < 1, drawn, -1)
-    shares = {"unmixed": float(np.mean(drawn < 0))} | {
-        type(kind).__name__: 0.0 for kind in kinds if kind is not None
-    }
-    for i, kind in enumerate(kinds):
-        if kind is not None:
-            shares[type(kind).__name__] += float(np.mean(drawn == i))
+    names = [None if kind is None else type(kind).__name__.lower() for kind in kinds]
+    shares = {"unmixed": float(np.mean(drawn < 0))} | {name: 0.0 for name in names if name}
+    for i, name in enumerate(names):
+        if name:
+            shares[name] += float(np.mean(drawn == i))
     return {"mix/lam": float(plan.lam.mean())} | {f"mix/{k}": v for k, v in shares.items()}
 
 
@@ -130,7 +138,7 @@ class _Csv:
 
         content = io.BytesIO()
         Image.fromarray(array).save(content, "png")
-        write(self._path.with_name(f"{name.replace('/', '-')}.png"), content.getvalue())
+        write(self._path.with_name(f"{name.rpartition('/')[2]}.png"), content.getvalue())
 
     def close(self) -> None:
         pass

@@ -22,6 +22,7 @@ from batchmix.cli.lab.engine.evaluation import Best, Parts, Watch, keep_model, l
 from batchmix.cli.lab.engine.fabric import Fabric, open_fabric
 from batchmix.cli.lab.engine.optimizer import rate
 from batchmix.cli.lab.loading.feed import Feed
+from batchmix.cli.lab.loading.workers import ended
 from batchmix.cli.lab.outcome import METRICS, headline
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.run import checkpoint
@@ -64,6 +65,7 @@ def open_job(job: Job) -> Fabric:
     return fabric
 
 
+@ended()
 def go_on(
     fabric: Fabric, job: Job, state: RunState, stop: Noted, progress: Progress
 ) -> dict[str, Any] | str | None:
@@ -127,11 +129,10 @@ class _Course:
     def where(self) -> str:
         """Where the run was stopped."""
         state, epochs = self._state, self._run.training.epochs
-        at = (
-            f"in epoch {state.epoch + 1} of {epochs}, after step {state.step} of {self._feed.steps}"
-        )
-        if not state.step:
-            at = f"after epoch {state.epoch} of {epochs}"
+        at = f"after epoch {state.epoch} of {epochs}"
+        if state.step:
+            now = f"in epoch {state.epoch + 1} of {epochs}"
+            at = f"{now}, after step {state.step} of {self._feed.steps}"
         return f"stopped {at}; saved in {self._job.out / CHECKPOINT}"
 
     def train(self) -> None:
@@ -161,12 +162,14 @@ class _Course:
         training, metric = self._run.training, METRICS[headline(self._run.task.kind)]
         found = {"loss": loss} | self._watch.look(epoch)
         del found["held_out_clean"]  # the same here
-        step = (epoch + 1) * self._feed.steps
-        line = {"epoch": epoch, "step": step, "lr": rate(training, step - 1, self._feed.steps)}
+        done = (epoch + 1) * self._feed.steps
+        line = {"epoch": epoch, "step": done, "lr": rate(training, done - 1, self._feed.steps)}
         self._state.history.append(line | found)
         lines = (json.dumps(line) + "\n" for line in self._state.history)
         write(self._job.out / "metrics.jsonl", "".join(lines).encode())
-        self.logs.values(step - 1, {"epoch": epoch} | {f"epoch/{k}": v for k, v in found.items()})
+        logged = {"train/epoch": epoch, "train/epoch_loss": loss}
+        logged[f"held_out/{headline(self._run.task.kind)}"] = found["held_out"]
+        self.logs.values(done - 1, logged)
         self._progress.say(
             f"epoch {epoch + 1}/{training.epochs}  loss {loss:.4f}  held-out "
             f"{metric.heading} {metric.words(found['held_out'])}  "
@@ -213,12 +216,14 @@ class _Course:
         if step == 0:
             from batchmix.cli.show.batch import first_batch, pixels
 
-            x, target = (part.cpu().numpy() for part in batch)
             scale, task, form = self._run.scale, self._run.task, self._run.form
-            picture = first_batch(x, target, task, form, scale.mean, scale.std)
-            self.logs.image(0, "first-batch", pixels(picture))
+            x, target = (part.float().cpu() for part in batch)
+            if task.kind == "numbers":
+                target = target * scale.spread + scale.center  # in units
+            picture = first_batch(x.numpy(), target.numpy(), task, form, scale.mean, scale.std)
+            self.logs.image(0, "mix/first_batch", pixels(picture))
         if step % _LOGGED == 0:
-            found = {"loss": float(loss), "lr": lr} | self._drawn(done - 1, batch[0])
+            found = {"train/loss": float(loss), "train/lr": lr} | self._drawn(done - 1, batch[0])
             self.logs.values(step, found)
 
     def _drawn(self, step: int, x: Tensor) -> dict[str, float]:

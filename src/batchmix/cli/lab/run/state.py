@@ -84,6 +84,15 @@ def begin(out: Path, config: dict[str, Any], data: Data) -> tuple[RunState, list
     return state, changed
 
 
+def result_of(out: Path) -> dict[str, Any] | None:
+    """That of a run that is over; None where it has to be made again."""
+    try:
+        found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
+
+
 def read_state(path: Path) -> RunState:
     """The header of a checkpoint. Whatever is wrong with it is one MixError."""
     try:

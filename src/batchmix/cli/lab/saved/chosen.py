@@ -24,6 +24,7 @@ from batchmix.cli.lab.data.targets import read_targets
 from batchmix.cli.lab.rows import Data, Rows, Task
 from batchmix.cli.lab.saved.config import Saved
 
+_LEARNT = "no test part: rows that the model was trained on may be among them"
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of ITU-R BT.601
 
 
@@ -33,7 +34,7 @@ class Chosen:
 
     rows: Rows
     known: bool
-    note: str = ""
+    note: str = ""  # which rows these are
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ def choose(words: Sequence[str], saved: Saved, targets: Path | None) -> Chosen:
     rows = Rows(names, np.zeros(len(names), np.int64), _reader("", names, saved))
     number = {name: i for i, name in enumerate(saved.task.names)}
     ids = [number.get(shown(Path(name).parent.name), -1) for name in names]
-    if saved.task.kind == "classes" and min(ids) >= 0:
-        return Chosen(rows.relabel(np.array(ids, np.int64)), True, note)
-    return Chosen(rows, False, note)
+    known = saved.task.kind == "classes" and min(ids) >= 0
+    if known:
+        rows = rows.relabel(np.array(ids, np.int64))
+    return Chosen(rows, known, note or (_LEARNT if known else ""))
 
 
 def readable(
@@ -120,7 +122,7 @@ def _of_csv(words: Sequence[str], saved: Saved, targets: Path) -> Chosen:
             f"The model gives {saved.task.kind}, {', '.join(saved.task.names[:9])}.",
             "Use the names of the CSV that it was trained with.",
         )
-    return Chosen(rows.relabel(y), True, f"{part} rows of {targets}" if part != "train" else "")
+    return Chosen(rows.relabel(y), True, _part_of(part, str(targets)))
 
 
 def _of_data(data: Data, saved: Saved) -> Chosen:
@@ -130,7 +132,11 @@ def _of_data(data: Data, saved: Saved) -> Chosen:
     rows: Rows = getattr(data, part)
     y = _as_learnt(rows.y, data.task, saved.task)
     rows = Rows(rows.names, rows.y if y is None else y, _fitted(rows.read, saved), rows.picked)
-    return Chosen(rows, y is not None, f"{part} rows of {data.name}")
+    return Chosen(rows, y is not None, _part_of(part, data.name))
+
+
+def _part_of(part: str, name: str) -> str:
+    return f"{part} rows of {name}" if part != "train" else f"all rows of {name}; {_LEARNT}"
 
 
 def _as_learnt(y: NDArray[Any], task: Task, learnt: Task) -> NDArray[Any] | None:

@@ -135,6 +135,8 @@ def _read(config: Any) -> Saved:
     if type(rate) is not int or rate < 0 or (form != "image" and not rate):
         raise ValueError(f"'rate' is {rate!r}")
     training = _training(_get(own, "training", dict))
+    if form == "image" and training.image_size and {*shape[1:]} != {training.image_size}:
+        raise ValueError(f"'input_size' is {list(shape)}, image_size {training.image_size}")
     if not _NAME.fullmatch(training.model):  # no address, no path
         raise ValueError(f"its model is called {training.model!r}")
     check_model(training.model, form=form)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from batchmix.cli.lab.engine.fabric import open_fabric
 from batchmix.cli.lab.loading.feed import Feed, prepare
+from batchmix.cli.lab.loading.workers import ended
 from batchmix.cli.lab.rows import Rows
 from batchmix.cli.lab.saved.config import Saved
 from batchmix.cli.lab.saved.export import load_model
@@ -38,13 +39,14 @@ def predictions(
         saved.training, batch_size=batch_size, workers=workers if len(rows) > _FEW else 0,
         accelerator=fabric.device.type, mix_on="device",
     )  # fmt: skip
-    for batch in Feed(rows, saved.form, training, train=False).epoch(0):
-        x = prepare(fabric.to_device(batch.x), list(saved.mean), list(saved.std), saved.form)
-        with torch.inference_mode():
-            found: Any = model(x).float().cpu()
-        if saved.temperature:
-            found = found / saved.temperature
-        yield Said(found.numpy(), _meant(found, saved).numpy())
+    with ended():
+        for batch in Feed(rows, saved.form, training, train=False).epoch(0):
+            x = prepare(fabric.to_device(batch.x), list(saved.mean), list(saved.std), saved.form)
+            with torch.inference_mode():
+                found: Any = model(x).float().cpu()
+            if saved.temperature:
+                found = found / saved.temperature
+            yield Said(found.numpy(), _meant(found, saved).numpy())
 
 
 def _meant(logits: Any, saved: Saved) -> Any:
