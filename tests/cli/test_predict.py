@@ -165,13 +165,17 @@ def test_a_file_of_another_size_has_the_size_of_training(run, ready, tmp_path):
     Image.fromarray(pixels.repeat(5, 0).repeat(3, 1)).save(tmp_path / "large.png")
     Image.fromarray(pixels).save(tmp_path / "small.png")
     files = [tmp_path / "large.png", tmp_path / "small.png"]
-    for order in (files, files[::-1]):
-        found = json.loads(run("predict", folder, *order, "--json", "--top-k", 3)[1])["files"]
-        large, small = ({p["name"]: p["probability"] for p in f["predicted"]} for f in found)
-        assert large == pytest.approx(small, rel=1e-3)
-    assert small == pytest.approx(
-        dict(zip(NAMES, (given(model, files[1:])[0] / 2).softmax(0).tolist())), rel=1e-3
-    )
+    found = []
+    for order in (files, files[::-1]):  # the first file does not decide
+        document = json.loads(run("predict", folder, *order, "--json", "--top-k", 3)[1])
+        found.append({
+            one["file"]: {p["name"]: p["probability"] for p in one["predicted"]}
+            for one in document["files"]
+        })  # fmt: skip
+    expected = dict(zip(NAMES, (given(model, files[1:])[0] / 2).softmax(0).tolist()))
+    for one in found:
+        assert one[str(files[1])] == pytest.approx(expected, rel=1e-3)
+        assert one[str(files[0])] == pytest.approx(found[0][str(files[0])], rel=1e-3)
 
 
 def test_a_data_set_by_name_in_grey(run, tmp_path):
