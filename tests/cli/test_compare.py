@@ -1,5 +1,6 @@
 """`batchmix compare`, run for real on tiny settings."""
 
+import csv
 import json
 import os
 import shlex
@@ -124,6 +125,29 @@ def test_the_best_model_is_kept(run, tmp_path):
     assert (tmp_path / "model" / "model.safetensors").stat().st_size > 1000
     chosen = json.loads((tmp_path / "model" / "trial.json").read_text())
     assert chosen["arm"] == "none"
+
+
+def test_a_log_per_trial(run, tmp_path):
+    options = ("compare", "digits", *SMALL, "--policies", "none switch:1,1", "--label-noise", 0.4)
+    code, text, _ = run(*options, "--seeds", 1, "--jobs", 1, "--log", "csv", "--out", tmp_path)
+    assert code == 0
+    assert str(tmp_path / "logs") in text.splitlines()
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [
+        "none-0.4-0",
+        "switch:1,1-0.4-0",
+    ]
+    folder = tmp_path / "logs" / "switch:1,1-0.4-0"
+    with (folder / "log.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    first, last = lines[0], lines[-1]
+    for name in ("train/loss", "train/lr", "mix/lam", "mix/MixUp", "mix/CutMix", "mix/unmixed"):
+        assert first[name]
+    kept = trials(tmp_path)["switch:1,1", 0.4, 0]["history"]
+    assert float(last["held_out/accuracy"]) == kept["held_out"][-1]
+    assert float(last["train/epoch_loss"]) == kept["loss"][-1]
+    assert (folder / "first_batch.png").read_bytes().startswith(b"\x89PNG")
+    assert run(*options[:4], "--log", "tb", "--out", tmp_path / "new")[0] == 2
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_of_images(run, images, tmp_path):

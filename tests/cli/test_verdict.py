@@ -159,7 +159,22 @@ def test_the_best_epochs_are_compared_first_and_over_training_is_told_apart():
     assert "15" not in first
     assert "costs 'none' 24.3 ± 0.0, smooth:0.1 25.5 ± 0.0, mixup:8 14.3 ± 0.0" in second
     assert "at the last epoch cutmix:1 is +16." in second
+    left = by_level[1].against_none("accuracy")["cutmix:1"].mean
+    assert f"against +{100 * left:.1f} ± " in second
     assert second.endswith("over over-training, which early stopping gives as well.")
+
+
+def test_a_gain_at_the_best_epochs_is_not_called_one_over_over_training():
+    lost = {"none": 0.03, "cutmix:1": 0.04}
+    apart = (0.001, 0.002, 0.003, 0.001, 0.002)
+    made = classes(tuple(lost), (0.0,), gains={"none": NOTHING, "cutmix:1": UP})
+    outcomes = [
+        change(one, "last", accuracy=one.best["accuracy"] - lost[one.trial.arm] - apart[i // 2])
+        for i, one in enumerate(made)
+    ]
+    text = said(outcomes=outcomes)[1]
+    assert text.startswith("Over-training, to the last epoch, costs 'none'")
+    assert text.endswith(" points.")
 
 
 def test_no_cost_is_said_too():
@@ -224,6 +239,29 @@ def test_an_interrupted_comparison_rests_on_the_seeds_that_all_arms_have():
     assert level.seeds == (0, 1, 2)
     assert {len(arm.outcomes) for arm in level.arms} == {3}
     assert "rests on 3 seeds x 5 arms" in verdict(level, DIGITS)[-1]
+
+
+def test_an_arm_that_has_hardly_begun_does_not_take_the_seeds_of_the_others():
+    """As where a policy was added to five seeds of others, and stopped after its first."""
+    outcomes = [
+        one
+        for one in classes(noises=(0.0,))
+        if one.trial.arm != "switch:0.8,1.0" or one.trial.seed == 0
+    ]
+    (level,) = levels(DIGITS, outcomes, {})
+    assert level.left_out == ("switch:0.8,1.0",)
+    assert level.seeds == (0, 1, 2, 3, 4)
+    text = verdict(level, DIGITS)
+    assert "mixing helps" in text[0]
+    assert "without switch:0.8,1.0, of which too few runs are there" in text[-1]
+
+
+def test_none_stays_however_few_its_runs():
+    outcomes = [
+        one for one in classes(noises=(0.0,)) if one.trial.arm != "none" or one.trial.seed == 0
+    ]
+    (level,) = levels(DIGITS, outcomes, {})
+    assert (level.none is not None, level.seeds, level.left_out) == (True, (0,), ())
 
 
 def test_an_arm_without_a_shared_seed_is_left_out_and_named():

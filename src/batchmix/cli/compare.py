@@ -21,7 +21,9 @@ from batchmix.cli._stop import Stopped, stoppable
 from batchmix.cli._tally import FAILED, Tally, named
 from batchmix.cli._words import KNOWN, parse, with_reference
 from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.run.logs import check_logs
 from batchmix.cli.lab.trials.comparison import On, keep_best, run
+from batchmix.cli.lab.trials.logged import Logged
 from batchmix.cli.lab.trials.on_ray import check_ray
 from batchmix.cli.lab.trials.pool import warm
 from batchmix.cli.lab.trials.store import Store, configuration
@@ -44,6 +46,10 @@ def compare(
     out: Annotated[
         Path, Option(help="Folder for trials.jsonl, report.json, report.html and compare.png.")
     ] = Path("batchmix-compare"),
+    log: Annotated[
+        list[str] | None,
+        Option(help="csv, tensorboard, wandb, mlflow, into OUT/logs, a log per trial; repeatable."),
+    ] = None,
     keep_best: Annotated[
         bool, Option("--keep-best", help="Train the best policy's model again, into OUT/model.")
     ] = False,
@@ -94,6 +100,7 @@ def compare(
         for noise in levels
         for entry in entries
     ]
+    options["log"] = check_logs(log or [])
     check_folder(out)
     if on == "ray":
         check_ray()
@@ -150,6 +157,7 @@ def _train(
             threads=options["threads"],
             limit_train=chosen.limit_train,
             gpus_per_trial=options["gpus_per_trial"],
+            work=Logged(names, out.absolute() / "logs") if (names := options["log"]) else None,
             tell=progress.trials(tally),
         )
         if options["keep_best"] and tally.outcomes:
@@ -194,8 +202,9 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
         print_report(report, Console())
     paths = [] if result.stopped else write_report(out, report)
     if paths and not options["as_json"]:
-        models = [out / "model"] if options["keep_best"] else []
-        print("", *paths, *models, sep="\n")
+        more = [out / "logs"] if options["log"] else []
+        more += [out / "model"] if options["keep_best"] else []
+        print("", *paths, *more, sep="\n")
     for trial, why in failed.items():
         print(f"batchmix: {shown(f'{trial} failed: {why}')}", file=sys.stderr)
     if result.stopped or failed:

@@ -56,7 +56,7 @@ class Level:
     metric: str  # by which arms are compared
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]  # that all arms have
-    left_out: tuple[str, ...] = ()  # arms that have none of these seeds yet
+    left_out: tuple[str, ...] = ()  # arms that have too few of these seeds yet
 
     @property
     def none(self) -> Arm | None:
@@ -166,7 +166,11 @@ def _level(noise: float, metric: str, order: Sequence[str], outcomes: Sequence[O
         if one.trial.noise == noise:
             found[one.trial.arm][one.trial.seed] = one
     kinds = {name: parse(name, "arm")[0].kind for name in order}
-    there = [name for name in order if found[name]]
+    most = max(map(len, found.values()))
+    there = [  # an arm that was added and has hardly begun does not take the others' seeds away
+        name for name in order if 2 * len(found[name]) >= most or kinds[name] == "none"
+    ]
+    there = [name for name in there if found[name]]
     shared = set.intersection(*(set(found[name]) for name in there))
     while not shared:  # broken off early: leave out those that came least far, none last
         there.remove(min(there, key=lambda name: (kinds[name] == "none", len(found[name]))))

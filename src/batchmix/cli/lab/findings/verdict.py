@@ -67,7 +67,7 @@ def rests(level: Level) -> str:
     """How much was compared."""
     text = f"This rests on {_count(level.seeds, 'seed')} x {_count(level.arms, 'arm')}"
     if level.left_out:
-        text += f", without {', '.join(level.left_out)}, of which no run is there yet"
+        text += f", without {', '.join(level.left_out)}, of which too few runs are there"
     return text + "."
 
 
@@ -149,11 +149,13 @@ def _overtraining(level: Level) -> list[str]:
     sign = 1 if METRICS[metric].high else -1
     name = max(mixing, key=lambda name: sign * mixing[name].mean, default=None)
     if name and none and none.name in paid and mixing[name].real and better(metric, mixing[name]):
-        ahead = amount(metric, mixing[name].mean, mixing[name].error)
-        sentence += (
-            f"; at the last epoch {name} is {ahead} from 'none', most of it a gain over "
-            "over-training, which early stopping gives as well"
-        )
+        end, best = mixing[name], level.against_none(metric)[name]
+        if sign * end.mean > sign * best.mean:
+            sentence += (
+                f"; at the last epoch {name} is {amount(metric, end.mean, end.error)} from 'none', "
+                f"against {amount(metric, best.mean, best.error)} with each at its best: the "
+                "difference is a gain over over-training, which early stopping gives as well"
+            )
     return [sentence + "."]
 
 

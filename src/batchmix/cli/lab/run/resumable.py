@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import batchmix as bm
 from batchmix.cli._output import write
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Noted
@@ -26,12 +25,11 @@ from batchmix.cli.lab.loading.workers import ended
 from batchmix.cli.lab.outcome import METRICS, headline
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.run import checkpoint
-from batchmix.cli.lab.run.logs import Logs, open_logs, plan_values
+from batchmix.cli.lab.run.logs import Logs, open_logs
 from batchmix.cli.lab.run.state import CHECKPOINT, RunState, refused
+from batchmix.cli.lab.run.steps import Step, log_epoch, log_step
 from batchmix.cli.lab.split import split
 from batchmix.cli.lab.training import Training
-
-_LOGGED = 10  # steps from one line of a log to the next
 
 
 class Job(NamedTuple):
@@ -167,9 +165,7 @@ class _Course:
         self._state.history.append(line | found)
         lines = (json.dumps(line) + "\n" for line in self._state.history)
         write(self._job.out / "metrics.jsonl", "".join(lines).encode())
-        logged = {"train/epoch": epoch, "train/epoch_loss": loss}
-        logged[f"held_out/{headline(self._run.task.kind)}"] = found["held_out"]
-        self.logs.values(done - 1, logged)
+        log_epoch(self.logs, self._run, epoch, self._feed.steps, found)
         self._progress.say(
             f"epoch {epoch + 1}/{training.epochs}  loss {loss:.4f}  held-out "
             f"{metric.heading} {metric.words(found['held_out'])}  "
@@ -181,7 +177,8 @@ class _Course:
         self._state.step = done
         self._tell(self.steps_done, self._run.training.epochs * self._feed.steps)
         if self._job.logs and self._fabric.is_global_zero:
-            self._log(done, lr, loss, batch)
+            step = Step(self._state.epoch, done - 1, self._feed.steps, lr, loss, batch)
+            log_step(self.logs, self._run, step)
         if done == self._feed.steps:  # the end of the epoch saves
             return
         if self._asked():
@@ -209,33 +206,6 @@ class _Course:
             path = self._job.out / CHECKPOINT
             checkpoint.save_run(path, self._run, totals, self._watch.best, self._state)
         self._saved = time.monotonic()
-
-    def _log(self, done: int, lr: float, loss: Tensor, batch: Any) -> None:
-        """What a log shows of a step."""
-        step = self._state.epoch * self._feed.steps + done - 1
-        if step == 0:
-            from batchmix.cli.show.batch import first_batch, pixels
-
-            scale, task, form = self._run.scale, self._run.task, self._run.form
-            x, target = (part.float().cpu() for part in batch)
-            if task.kind == "numbers":
-                target = target * scale.spread + scale.center  # in units
-            picture = first_batch(x.numpy(), target.numpy(), task, form, scale.mean, scale.std)
-            self.logs.image(0, "mix/first_batch", pixels(picture))
-        if step % _LOGGED == 0:
-            found = {"train/loss": float(loss), "train/lr": lr} | self._drawn(done - 1, batch[0])
-            self.logs.values(step, found)
-
-    def _drawn(self, step: int, x: Tensor) -> dict[str, float]:
-        """Shares of the mixes of a step; its plan is drawn again."""
-        run, mixer = self._run, self._run.mixer
-        if mixer.policy is None:
-            return {}
-        key = bm.Key(run.training.seed, self._state.epoch, step, run.fabric.global_rank)
-        axes = mixer.axes or ""
-        size = dict(zip(axes, x.shape[-len(axes) :]))
-        plan = bm.draw(mixer.policy, key, len(x), size, pairing=mixer.pairing)
-        return plan_values(plan, mixer.policy)
 
     def result(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """Measure on the test rows; write result.json and the model of the best epoch."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from batchmix._errors import mix_error
 from batchmix.cli._words import check_task, parse
@@ -19,6 +21,8 @@ from batchmix.cli.lab.engine.optimizer import rate
 from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data, Task
+from batchmix.cli.lab.run.logs import Logs
+from batchmix.cli.lab.run.steps import Step, log_epoch, log_step
 from batchmix.cli.lab.split import Splits, corrupt, split
 from batchmix.cli.lab.training import Training
 
@@ -33,6 +37,7 @@ def run_trial(
     limit_train: int | None = None,
     on_epoch: OnEpoch | None = None,
     keep: Path | None = None,
+    logs: Logs | None = None,
 ) -> Outcome:
     """Train and measure once.
 
@@ -42,6 +47,7 @@ def run_trial(
       on_epoch: called after each epoch with its number and what `Outcome.history` keeps of it; what
         it raises ends the trial.
       keep: folder for the model of the best epoch.
+      logs: told of steps and epochs.
     """
     began = time.perf_counter()
     (entry,) = parse(trial.arm)
@@ -52,7 +58,7 @@ def run_trial(
     scale = loop.scale_of(parts.train, data.task, data.form, training)
     shape = loop.shape_of(parts.train, data.form, training)
     run = loop.set_up(fabric, training, entry, data.task, data.form, shape, scale)
-    history, best = _train(run, parts, on_epoch)
+    history, best = _train(run, parts, on_epoch, logs)
     last, chosen = last_and_best(run, parts, best, training.epochs - 1)
     if keep:
         keep_model(keep, run, shape, chosen.get("temperature"), data.rate)
@@ -85,20 +91,37 @@ def noisy_parts(splits: Splits, task: Task, trial: Trial) -> Parts:
 
 
 def _train(
-    run: loop.Run, parts: Parts, on_epoch: OnEpoch | None
+    run: loop.Run, parts: Parts, on_epoch: OnEpoch | None, logs: Logs | None
 ) -> tuple[dict[str, list[float]], Best]:
     """Train to the end; what became of each epoch, and the best one."""
     mixer = run.mixer if run.training.mix_on == "workers" else None
     feed = Feed(parts.train, run.form, run.training, train=True, mixer=mixer)
     watch = Watch(run, parts)
     history = dict[str, list[float]]()
+    told = partial(_tell_step, logs, run, feed.steps) if logs else None
     for epoch in range(run.training.epochs):
-        found = {"loss": loop.train_epoch(run, feed, epoch)}
+        on_step = partial(told, epoch) if told else None
+        found = {"loss": loop.train_epoch(run, feed, epoch, on_step=on_step)}
         found["lr"] = rate(run.training, (epoch + 1) * feed.steps - 1, feed.steps)
         found |= watch.look(epoch)
         for name, value in found.items():
             history.setdefault(name, []).append(value)
+        if logs:
+            log_epoch(logs, run, epoch, feed.steps, found)
         if on_epoch:
             on_epoch(epoch, found)
     assert watch.best is not None  # there is an epoch
     return history, watch.best
+
+
+def _tell_step(
+    logs: Logs,
+    run: loop.Run,
+    steps: int,
+    epoch: int,
+    done: int,
+    lr: float,
+    loss: Tensor,
+    batch: tuple[Tensor, Tensor],
+) -> None:
+    log_step(logs, run, Step(epoch, done - 1, steps, lr, loss, batch))
