@@ -11,6 +11,7 @@ import pytest
 
 import standin
 from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.trials import pool as pools
 from batchmix.cli.lab.trials.comparison import best_of, keep_best, run
 from batchmix.cli.lab.trials.pool import Pool
 from batchmix.cli.lab.trials.store import Store, configuration
@@ -107,6 +108,7 @@ import standin
 from batchmix.cli._stop import stoppable
 from batchmix.cli.lab.trials import pool as pools
 from batchmix.cli.lab.outcome import Trial
+from batchmix.cli.lab.trials import pool as pools
 from batchmix.cli.lab.trials.pool import Pool
 pools.ENGINE = "standin"  # which takes no seconds to import
 with stoppable(), Pool(standin.data(), standin.TRAINING, work=standin.slow, jobs=2) as pool:
@@ -231,3 +233,16 @@ def test_a_signal_waits_until_a_process_is_started(monkeypatch):
         signal.signal(signal.SIGTERM, before)
     assert came == [signal.SIGTERM]
     assert kinds(next(iter(found.values())))[-1] == "outcome"
+
+
+def test_ctrl_c_does_not_reach_the_server_while_it_imports(monkeypatch):
+    found = []
+
+    def look():
+        found.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setattr(pools.forkserver, "ensure_running", look)
+    before = signal.getsignal(signal.SIGINT)
+    pools.warm()
+    assert found == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -189,9 +190,14 @@ def warm() -> None:
     _context().set_forkserver_preload([ENGINE])
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT | {k: v for k, v in before.items() if v is not None})
+    main = threading.current_thread() is threading.main_thread()
+    # the server inherits it: Ctrl-C while it imports would end it with a traceback
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     try:
         forkserver.ensure_running()
     finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
