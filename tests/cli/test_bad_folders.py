@@ -98,6 +98,12 @@ def wrong_sum(top):
 GIF = b"GIF89a" + b"\xff" * 4 + b"\x80\0\0" + bytes(6) + b"," + bytes(4) + b"\xff" * 4
 GIF += b"\0\x02\x02\x44\x01\0;"
 RGB = Image.new("RGB", (8, 8), (9, 99, 199))
+
+
+def folder_in_folder(top):
+    (top / "all" / "a").mkdir(parents=True)
+
+
 # the one bad file in a good folder; what the refusal says
 REFUSED = {
     "float TIFF": (put("red/x.tif", tiff(GREY / 64000, "f4", 3)), "x.tif: its pixels are float"),
@@ -139,11 +145,13 @@ REFUSED = {
 }  # fmt: skip
 # what is done to a good folder that no skipping mends
 UNFIT = {
-    "an empty class": (lambda top: (top / "new").mkdir(), "new: the class folder is empty"),
-    "a class of other files": (put("new/a.txt", b""), "new: the class folder is empty"),
-    "a class of sounds": (put("new/a.wav", wav()), "new: the class folder is empty"),
-    "a class of itself": (linked("new", "."), "new: the class folder is empty"),
-    "a class above": (linked("new", "../.."), "new: the class folder is empty"),
+    "an empty class": (lambda top: (top / "new").mkdir(), "new: the class folder holds no image"),
+    "a class of other files": (put("new/a.txt", b""), "new: the class folder holds no image"),
+    "a class of sounds": (put("new/a.wav", wav()), "new: the class folder holds no image"),
+    "a class of pictures of phones": (put("new/a.heic", b""), "holds no image (bmp, gif, jpeg, "),
+    "a folder too high": (folder_in_folder, "pass a folder that holds train/CLASS/*"),
+    "a class of itself": (linked("new", "."), "new: the class folder holds no image"),
+    "a class above": (linked("new", "../.."), "new: the class folder holds no image"),
     "one class": (lambda top: shutil.rmtree(top / "red"), "there is one class only, 'blue'"),
     "no class": (
         lambda top: [shutil.rmtree(top / name) for name in ("red", "blue")],

@@ -4,6 +4,7 @@ import pickle
 import socket
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -205,6 +206,12 @@ def test_an_order_in_proportion():
     assert np.ptp(np.bincount(data.train.y[order[:500]])) < 10
 
 
+@pytest.fixture
+def known(monkeypatch):
+    """The hub has every data set."""
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda self, name, **_: name)
+
+
 def hub(datasets, rows=8):
     features = datasets.Features(
         picture=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"])
@@ -215,7 +222,7 @@ def hub(datasets, rows=8):
     )
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch):
+def test_a_hub_that_cannot_be_reached(known, monkeypatch):
     import datasets
 
     def unreachable(name):
@@ -226,7 +233,33 @@ def test_a_hub_that_cannot_be_reached(monkeypatch):
         open_data("someone/thing")
 
 
-def test_a_hub_data_set_is_decoded_row_by_row(monkeypatch, tmp_path):
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("network", [False, True])
+def test_an_unknown_name_of_the_hub_is_refused_without_datasets(
+    monkeypatch, tmp_path, network, kept
+):
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def info(self, name, **_):
+        if network:
+            raise RepositoryNotFoundError("404", response=mock.MagicMock())
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", info)
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    if kept:
+        (tmp_path / "someone___thing").mkdir()
+    if kept and not network:  # it may be the one that is asked for
+        with pytest.raises(ModuleNotFoundError):
+            open_data("someone/thing")
+    else:
+        why = "no such data set" if network else "Name or service not known"
+        with pytest.raises(bm.MixError, match=why):
+            open_data("someone/thing")
+
+
+def test_a_hub_data_set_is_decoded_row_by_row(known, monkeypatch, tmp_path):
     import datasets
 
     table = hub(datasets)
@@ -247,7 +280,7 @@ def test_a_hub_data_set_is_decoded_row_by_row(monkeypatch, tmp_path):
         checked(open_data("someone/thing"), [0], None)
 
 
-def test_a_hub_data_set_without_the_columns(monkeypatch):
+def test_a_hub_data_set_without_the_columns(known, monkeypatch):
     import datasets
 
     table = hub(datasets)

@@ -113,7 +113,7 @@ def test_folders_that_are_refused(run, images, tmp_path):
     assert "test/yellow: there is no such class in train." in error
     (folder / "yellow").mkdir()
     error = fails(run, tmp_path / "out", "compare", folder, *TINY)
-    assert f"DATA {folder / 'yellow'}: the class folder is empty." in error
+    assert f"DATA {folder / 'yellow'}: the class folder holds no image (bmp, " in error
 
 
 @pytest.mark.parametrize("keep", [0, 60])

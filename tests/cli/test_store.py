@@ -171,6 +171,14 @@ def test_a_second_run_is_refused_by_name(tmp_path, holder):
         locked(tmp_path / "out").__enter__()
 
 
+def test_a_system_without_fcntl(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with pytest.raises(MixError, match="this system has no fcntl"):
+        locked(tmp_path / "out").__enter__()
+    code = "import sys; sys.modules['fcntl'] = None; import batchmix.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_killed_process_holds_nothing(tmp_path, holder):
     holder.kill()
     holder.wait()

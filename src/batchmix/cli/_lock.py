@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -38,6 +37,15 @@ def locked(out: Path) -> Iterator[None]:
 
 def _hold(path: Path) -> TextIO:
     """The lock's file, locked, with the name of this process in it."""
+    try:
+        import fcntl  # not on Windows, where other commands work
+    except ModuleNotFoundError:
+        raise mix_error(
+            f"--out {path.parent}",
+            "this system has no fcntl.",
+            "A run locks its folder with it, so that no second one writes there.",
+            "Run compare, train and tune on Linux, macOS or WSL.",
+        ) from None
     while True:
         file = path.open("a+")
         try:

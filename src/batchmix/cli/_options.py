@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from typer import Argument, Option
 
@@ -98,7 +98,8 @@ Workers = Annotated[
     Option(min=0, help="Processes that decode, per training.", rich_help_panel=_MACHINE),
 ]
 Accelerator = Annotated[
-    str | None, Option(help="cpu, cuda, mps or auto.", rich_help_panel=_MACHINE)
+    Literal["auto", "cpu", "cuda", "gpu", "mps"] | None,
+    Option(help="What the model runs on.", rich_help_panel=_MACHINE),
 ]
 Jobs = Annotated[
     int | None,

@@ -182,10 +182,15 @@ def _listing(
 
 
 def _no_class(where: str, known: bool, media: Media) -> MixError:
-    what = {"image": "is empty", "sound": "holds no WAV file"}[media]
+    if not known:
+        return bad_file(
+            where, "there is no such class in train.", _RULE, "Fill train or remove the folder."
+        )
+    what = {"image": "image", "sound": "WAV file"}[media]
+    kinds = ", ".join(sorted(IMAGES if media == "image" else SOUNDS))
     return bad_file(
         where,
-        f"the class folder {what}." if known else "there is no such class in train.",
+        f"the class folder holds no {what} ({kinds}) itself.",
         _RULE,
-        "Fill the folder or remove it.",
+        f"Fill or remove it; or p{_FIX[1:]}",
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,8 @@ class Cells:
 
 def open_hub(name: str) -> Data:
     """A data set with one column of images and one of class labels."""
+    if why := _absent(name):
+        raise _unreachable(name, why)
     import datasets
 
     datasets.disable_progress_bars()
@@ -54,12 +58,7 @@ def open_hub(name: str) -> Data:
     try:
         tables = datasets.load_dataset(name)
     except Exception as error:  # the hub's client raises a dozen kinds
-        raise mix_error(
-            "DATA",
-            f"{name!r} is not a folder here, and the Hugging Face hub gave: {reason(error)}.",
-            "It is 'digits', a folder of images, or a data set that can be reached.",
-            "Check the name and the network.",
-        ) from None
+        raise _unreachable(name, reason(error)) from None
     parts = {PARTS[key]: tables[key] for key in tables if key in PARTS}
     columns = parts["train"].features if "train" in parts else {}
     image = [key for key, kind in columns.items() if isinstance(kind, datasets.Image)]
@@ -84,6 +83,32 @@ def open_hub(name: str) -> Data:
         name, "", "image", task, rows["train"], rows.get("val"), rows.get("test"),
         fingerprint=" ".join(prints),
     )  # fmt: skip
+
+
+def _absent(name: str) -> str:
+    """Why the hub has no such data set, if that is known without the seconds of `datasets`."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        HfApi().dataset_info(name, timeout=10)
+    except RepositoryNotFoundError:
+        return "there is no such data set, or it is private"
+    except Exception as error:  # no network; `datasets` knows what it has kept
+        home = Path(constants.HF_HOME, "datasets")
+        kept = Path(os.environ.get("HF_DATASETS_CACHE") or home)
+        if not kept.is_dir() or not any(kept.iterdir()):
+            return reason(error)
+    return ""
+
+
+def _unreachable(name: str, why: str) -> MixError:
+    return mix_error(
+        "DATA",
+        f"{name!r} is not a folder here, and the Hugging Face hub gave: {why}.",
+        "It is 'digits', a folder of images, or a data set that can be reached.",
+        "Check the name and the network.",
+    )
 
 
 def _columns(
