@@ -15,8 +15,6 @@ from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.pool import cores
 
-_ACCELERATORS = ("cpu", "cuda", "gpu", "mps", "auto")
-
 
 class Prepared(NamedTuple):
     """What trials share."""
@@ -42,6 +40,13 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
         sound=options["sound"],
         seconds=options["seconds"],
     )
+    if options["sound"] and data.form == "image":
+        raise mix_error(
+            "--sound",
+            f"got {options['sound']!r}; {options['data']} holds images.",
+            "It says how WAV files are read.",
+            "Leave it out.",
+        )
     check_task(entries, data.task.kind)
     check_mix_on(entries, options["mix_on"])
     limit_train = defaults.limit_of(data, options["limit_train"])
@@ -53,21 +58,17 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
 
 def check_accelerator(name: str, elsewhere: bool = False) -> None:
     """One that there is, on this machine or `elsewhere`."""
-    if name not in _ACCELERATORS:
-        found = "It is unknown."
-    elif elsewhere or name in ("cpu", "auto"):
+    if elsewhere or name in ("cpu", "auto"):
         return
-    else:
-        import torch  # nothing else knows for certain
+    import torch  # nothing else knows for certain
 
-        cuda = torch.cuda.is_available() and name != "mps"
-        if cuda or (name != "cuda" and torch.backends.mps.is_available()):
-            return
-        found = f"PyTorch {torch.__version__} finds none on this machine."
+    cuda = torch.cuda.is_available() and name != "mps"
+    if cuda or (name != "cuda" and torch.backends.mps.is_available()):
+        return
     raise mix_error(
         f"--accelerator {name}",
-        found,
-        f"It is one of {', '.join(_ACCELERATORS)}.",
+        f"PyTorch {torch.__version__} finds none on this machine.",
+        "The machine must have what is asked for.",
         "Leave it out, or try --accelerator cpu.",
     )
 
