@@ -96,7 +96,8 @@ def main() -> None:
 def _short(report: str, data: Path | None, work: Path) -> str:
     """The report on one line, numbers with six digits, without this machine's folders."""
     for folder, name in ((data, data.name if data else ""), (work, "batchmix-evidence")):
-        report = report.replace(str(folder), name) if folder else report
+        if folder and folder.is_absolute():
+            report = report.replace(str(folder), name)
     found = json.loads(report, parse_float=lambda text: float(f"{float(text):.6g}"))
     return json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n"
 
