@@ -140,7 +140,7 @@ def test_a_log_per_trial(run, tmp_path):
     with (folder / "log.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     first, last = lines[0], lines[-1]
-    for name in ("train/loss", "train/lr", "mix/lam", "mix/MixUp", "mix/CutMix", "mix/unmixed"):
+    for name in ("train/loss", "train/lr", "mix/lam", "mix/mixup", "mix/cutmix", "mix/unmixed"):
         assert first[name]
     kept = trials(tmp_path)["switch:1,1", 0.4, 0]["history"]
     assert float(last["held_out/accuracy"]) == kept["held_out"][-1]

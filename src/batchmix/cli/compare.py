@@ -100,7 +100,7 @@ def compare(
         for noise in levels
         for entry in entries
     ]
-    options["log"] = check_logs(log or [])
+    options["log"] = list(check_logs(log or []))  # a list: an option that is repeated
     check_folder(out)
     if on == "ray":
         check_ray()
@@ -145,7 +145,7 @@ def _train(
     for name, (then, now) in store.other.items():
         progress.say(f"note: trials in {out} were made with {name} {then}; here it is {now}")
     tally = Tally(trials, store.outcomes.values(), chosen.training.epochs, chosen.data.task.kind)
-    stopped = 0
+    stopped, names = 0, options["log"]
     try:
         run(
             trials,
@@ -157,8 +157,8 @@ def _train(
             threads=options["threads"],
             limit_train=chosen.limit_train,
             gpus_per_trial=options["gpus_per_trial"],
-            work=Logged(names, out.absolute() / "logs") if (names := options["log"]) else None,
             tell=progress.trials(tally),
+            **({"work": Logged(tuple(names), out.absolute() / "logs")} if names else {}),
         )
         if options["keep_best"] and tally.outcomes:
             progress.say("training the best model again, to keep it")

@@ -18,7 +18,7 @@ from batchmix._errors import MixError, mix_error
 from batchmix.cli._words import Entry, check_mix_on
 from batchmix.cli.lab.engine.fabric import Fabric
 from batchmix.cli.lab.engine.models import build, head
-from batchmix.cli.lab.engine.optimizer import average_of, optimizer_of, rate
+from batchmix.cli.lab.engine.optimizer import average_of, optimizer_of, rate, spare_body
 from batchmix.cli.lab.loading.feed import Batch, Feed, moments, prepare
 from batchmix.cli.lab.loading.workers import ended
 from batchmix.cli.lab.rows import Form, Kind, Rows, Task
@@ -157,10 +157,7 @@ def train_epoch(
         xs, targets = _mixed(run, batch, epoch, step)
         loss = _backward(run, xs, targets)
         if alone:
-            for group in run.optimizer.param_groups:
-                if group["times"] != 1:
-                    for weight in group["params"]:
-                        weight.grad = None
+            spare_body(run.optimizer)
         run.optimizer.step()
         run.optimizer.zero_grad()
         if run.average is not None:

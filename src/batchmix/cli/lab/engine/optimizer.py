@@ -49,3 +49,11 @@ def rate(training: Training, step: int, steps: int) -> float:
     if step + 1 <= warm:
         return training.lr * (step + 1) / warm
     return training.lr * (1 + math.cos(math.pi * (step - warm) / max(end - warm, 1))) / 2
+
+
+def spare_body(optimizer: Any) -> None:
+    """The next step moves the head alone."""
+    for group in optimizer.param_groups:
+        if group["times"] != 1:
+            for weight in group["params"]:
+                weight.grad = None
