@@ -2,7 +2,8 @@
 
 mel(f) = 2595 log10(1 + f / 700), as in HTK; 64 triangles of height 1, evenly spaced in mel from 0
 to half the rate; Hann windows of 25 ms, 10 ms apart, padded to the power of two that is at least
-twice as long; log(power + 1e-8), where a sine of amplitude a has power a^2 / 2.
+twice as long; log(power / that of the clip's loudest cell + 1e-5), so that neither the distance to
+the microphone nor what lies 50 dB below the loudest sound counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-MELS, FLOOR = 64, 1e-8
+MELS, FLOOR = 64, 1e-5
 
 
 def shape(cells: int, rate: int) -> tuple[int, int]:
@@ -28,7 +29,7 @@ def cells_of(frames: int, rate: int) -> int:
 
 
 def log_mel(clip: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """[T] in -1..1 -> float32 [mel, frames]; frame t begins at cell t * hop."""
+    """[T] -> float32 [mel, frames], at most 0; frame t begins at cell t * hop. Silence: log(1e-5)."""
     from scipy.signal import spectrogram
 
     window, hop, length = _lengths(rate)
@@ -39,7 +40,7 @@ def log_mel(clip: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     )  # fmt: skip
     # not a matrix product: its threads would fight with the workers that decode
     bands = np.einsum("mf,ft->mt", filters(rate), power)
-    return np.asarray(np.log(bands + FLOOR), np.float32)
+    return np.asarray(np.log(bands / (bands.max() or 1) + FLOOR), np.float32)
 
 
 @cache
