@@ -50,7 +50,7 @@ def _cifar_gpu(data: Path) -> list[str]:
 
 
 def _spoken(data: Path, work: Path) -> list[str]:
-    """Log-mel spectrograms, speakers held out; half of one speaker's recordings choose the epoch."""
+    """Log-mel spectrograms, speakers held out; half the recordings of one choose the epoch."""
     table = work / "spoken.csv"
     with table.open("w", newline="") as file:
         rows = csv.writer(file)
