@@ -29,7 +29,7 @@ def cells_of(frames: int, rate: int) -> int:
 
 
 def log_mel(clip: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """[T] -> float32 [mel, frames], at most 0; frame t begins at cell t * hop. Silence: log(1e-5)."""
+    """[T] -> float32 [mel, frames], at most 0; frame t begins at cell t * hop."""
     from scipy.signal import spectrogram
 
     window, hop, length = _lengths(rate)
