@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
@@ -48,6 +49,7 @@ _EXAMPLES = (
 )
 KNOWN = ", ".join(text for name, text in _EXAMPLES.items() if name not in _RECIPES)
 RECIPES = ", ".join(_RECIPES)
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?|[0-9]+\.", re.ASCII | re.IGNORECASE)
 _OPTIONS = {"prob": "prob=0.5", "off": "off=90", "smooth": "smooth=0.1"}
 
 
@@ -87,6 +89,13 @@ def parse(text: str, where: str = "--policies") -> list[Entry]:
                 f"Leave {entry.name!r} out.",
             )
         entries.append(entry)
+    if not entries:  # such as a variable of the shell that is not set
+        raise mix_error(
+            where,
+            "it names no policy.",
+            "One policy at least is wanted.",
+            "Write for example 'none mixup:1'.",
+        )
     return entries
 
 
@@ -182,10 +191,8 @@ def _with_options(where: str, entry: Entry, words: Sequence[str]) -> Entry:
 
 def _numbers(where: str, text: str, words: Sequence[str], like: str) -> list[float]:
     """Numbers > 0: as many as `like` has."""
-    try:
-        values = [float(word) for word in words]
-    except ValueError:
-        values = [float("nan")]
+    plain = all(_NUMBER.fullmatch(word) for word in words)  # float reads 1_0 as 10
+    values = [float(word) for word in words] if plain else [float("nan")]
     count = len(like.partition(":")[2].split(",")) if ":" in like and "=" not in like else 0
     count = 1 if "=" in like else count
     if len(values) != count or not all(0 < value < float("inf") for value in values):
@@ -197,7 +204,7 @@ def _wrong_form(where: str, text: str, like: str) -> MixError:
     return mix_error(
         where,
         f"got {_short(text)}.",
-        f"The form is {like!r}; alpha and smoothing are numbers > 0.",
+        f"The form is {like!r}; its numbers are > 0.",
         f"Write for example 'none {like}'." if ":" in like else f"Write {like!r}.",
     )
 
