@@ -51,6 +51,18 @@ def test_what_was_kept_does_not_count_in_the_pace():
     assert tally.epochs == (20, 40)
 
 
+def test_epochs_of_a_trial_that_failed_do_not_count_in_the_pace():
+    clock = Clock()
+    tally = Tally(TRIALS, [], 10, "classes", clock)
+    tally.take(Event(TRIALS[0], "started"))
+    tally.take(Event(TRIALS[0], "failed", "out of memory"))
+    assert tally.left() is None
+    clock.now += 6
+    tally.take(epoch(TRIALS[1], 0))
+    tally.take(epoch(TRIALS[1], 1))
+    assert tally.left() == 3 * 28
+
+
 def test_means_so_far():
     outcomes = [standin.outcome(trial) for trial in (*TRIALS[:3], Trial("none", 0.0, 1))]
     tally = Tally([*TRIALS, Trial("none", 0.0, 1)], outcomes, 2, "classes")

@@ -41,7 +41,7 @@ class Tally:
         self.failed: dict[Trial, str] = {}
         self._each, self._metric, self._clock = epochs, headline(kind), clock
         self._epochs = dict.fromkeys(self.outcomes, epochs)  # that are done, per trial
-        self._kept = len(self.outcomes) * epochs
+        self._kept = len(self.outcomes) * epochs  # epochs that are over and were not trained here
         self._began: float | None = None
 
     def take(self, event: Event) -> None:
@@ -56,6 +56,7 @@ class Tally:
                 self.outcomes[event.trial] = event.value
             if event.kind == "failed":
                 self.failed[event.trial] = event.value
+                self._kept += self._each - self._epochs.get(event.trial, 0)  # took no time
             if event.kind != "started":
                 self._epochs[event.trial] = self._each
 
