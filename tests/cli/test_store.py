@@ -11,6 +11,7 @@ import pytest
 
 import standin
 from batchmix import MixError
+from batchmix.cli import _lock as locks
 from batchmix.cli._lock import locked
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.trials import store as stores
@@ -83,6 +84,35 @@ def test_a_line_in_the_middle_is_not_lost_in_silence(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"format": 1}',
+        b'{"format": 1, "trial": "none"}',
+        b'{"format": 1, "trial": {"arm": []}, "last": {}, "best": {}, "history": {}, "rows": {}}',
+        b'{"format": 2, "trial": {}}',
+    ],
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_a_line_that_is_no_trial_is_named_and_kept(tmp_path, line, last):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_bytes().splitlines()
+    lines.insert(len(lines) if last else 2, line)
+    path.write_bytes(b"\n".join([*lines, b""]))
+    before = path.read_bytes()
+    with pytest.raises(MixError, match=f"line {5 if last else 3} of"):
+        Store(tmp_path, CONFIG)
+    assert path.read_bytes() == before
+
+
+def test_a_line_as_deep_as_a_well_is_no_json(tmp_path):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    path.write_bytes(path.read_bytes() + b"[" * 200_000 + b"\n")
+    assert list(Store(tmp_path, CONFIG).outcomes) == TRIALS[:3]
+
+
 @pytest.mark.parametrize("content", [b"my own notes", b"a,b\n1,2\n", b'{"format": 9}\n'])
 def test_a_file_of_somebody_else_is_left_alone(tmp_path, content):
     (tmp_path / "trials.jsonl").write_bytes(content)
@@ -148,6 +178,17 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_stored(tmp_path, monkeypatch
     assert "3 trials are kept" in str(error.value)
     assert (tmp_path / "trials.jsonl").read_bytes() == before
     assert TRIALS[3] not in store.outcomes
+
+
+def test_a_disk_that_is_full_from_the_start_is_named_and_nothing_is_left(tmp_path, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(locks.socket, "gethostname", full)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        locked(tmp_path / "new" / "out").__enter__()
+    assert error.value.filename == str(tmp_path / "new" / "out" / ".lock")
+    assert not list(tmp_path.iterdir())
 
 
 HOLD = (

@@ -23,16 +23,18 @@ def locked(out: Path) -> Iterator[None]:
     made = [each for each in (out, *out.parents) if not each.exists()]
     out.mkdir(parents=True, exist_ok=True)
     path = out / ".lock"
-    with _hold(path) as file:
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()
-            file.truncate(0)
-            with suppress(OSError):  # one that is not empty
-                for each in made:
-                    each.rmdir()
+    try:
+        with _hold(path) as file:
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+                file.truncate(0)
+    finally:
+        with suppress(OSError):  # one that is not empty
+            for each in made:
+                each.rmdir()
 
 
 def _hold(path: Path) -> TextIO:
@@ -63,9 +65,16 @@ def _hold(path: Path) -> TextIO:
         if _is_at(path, file):
             break
         file.close()  # it was removed by the run that held it before
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+    except OSError as error:  # a full disk does not say which file did not fit
+        path.unlink()
+        with suppress(OSError):
+            file.close()
+        error.filename = str(path)
+        raise
     return file
 
 

@@ -63,11 +63,14 @@ class Store:
             self._config = config
             return
         self._check(json.loads(lines[0]), config)
-        for line in lines[1:]:
+        for number, line in enumerate(lines[1:], 2):
             found = json.loads(line)
             found.pop("format")
-            outcome = Outcome.of_json(found)
-            self.outcomes[outcome.trial] = outcome
+            try:
+                outcome = Outcome.of_json(found)
+                self.outcomes[outcome.trial] = outcome
+            except (KeyError, TypeError):
+                raise self._foreign(number) from None
 
     def add(self, outcome: Outcome) -> None:
         """Keep it for good: it is on the disk when this returns."""
@@ -110,10 +113,11 @@ class Store:
             return []
         lines = content.split(b"\n")[:-1]
         for i, line in enumerate(lines):
-            if not _is_ours(line):
-                if i == 0 or i < len(lines) - 1:
-                    raise self._foreign(i + 1)
+            found = _object(line)
+            if found is None and 0 < i == len(lines) - 1:
                 lines = lines[:-1]
+            elif found is None or found.get("format") != FORMAT:
+                raise self._foreign(i + 1)
         if not lines and content and not content.startswith(b'{"format": '[: len(content)]):
             raise self._foreign(1)
         whole = sum(len(line) + 1 for line in lines)
@@ -157,12 +161,13 @@ class Store:
         }
 
 
-def _is_ours(line: bytes) -> bool:
+def _object(line: bytes) -> dict[str, Any] | None:
+    """What a line holds; None where it is no JSON object."""
     try:
         found = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and found.get("format") == FORMAT
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
