@@ -357,7 +357,29 @@ def test_another_search_in_the_same_folder(run, quick, tmp_path):
     assert run("tune", "digits", *QUICK, "--out", tmp_path, "--quiet")[0] == 0
     code, _, notes = run("tune", "digits", *QUICK[2:], "--epochs", 3, "--out", tmp_path, "--quiet")
     assert code == 2
-    assert "--epochs is 3, that of the search kept there is 2" in notes
+    assert "--epochs was 2 and is 3" in notes
+    code, _, notes = run("tune", "digits", *QUICK, "--search", "mixup", "--out", tmp_path)
+    assert code == 2
+    assert "--search is ['mixup'], that of the search kept there is ['mixup', 'cutmix'," in notes
+
+
+def test_a_folder_of_another_comparison_is_refused_before_the_search(run, quick, tmp_path):
+    options = ("--epochs", 1, "--policies", "none", "--seeds", 1, "--label-noise", 0, "--quiet")
+    assert run("compare", "digits", *options, "--out", tmp_path)[0] == 0
+    before = sorted(tmp_path.iterdir())
+    code, text, notes = run("tune", "digits", *QUICK, "--out", tmp_path)
+    assert (code, text) == (2, "")
+    assert "it holds trials of another comparison" in notes
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_bad_image_leaves_nothing_behind(run, images, tmp_path):
+    data, out = images("data", rows=20), tmp_path / "out"
+    (data / "red" / "3.png").write_bytes(b"\x89PNG\r\n\x1a\n cut short")
+    code, _, notes = run("tune", data, "--epochs", 1, "--out", out)
+    assert code == 2
+    assert "3.png" in notes.splitlines()[-1]
+    assert not out.exists()
 
 
 def test_test_rows_are_in_no_part_of_a_search():

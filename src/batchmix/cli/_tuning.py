@@ -41,6 +41,8 @@ class Result:
 def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: Progress) -> Result:
     """Search, then measure what was found with fresh seeds, until a signal comes."""
     result = Result()
+    # trials of something else are refused before the search, not after it
+    Store(options["out"], configuration(*chosen._replace(data=reserved(chosen.data))))
     try:
         _search(result, chosen, options, progress)
         _measure(result, chosen, options, progress)
@@ -55,7 +57,6 @@ def _search(
 ) -> None:
     """The search, or as much of it as there is when a signal comes."""
     folder: Path = options["out"] / "search"
-    folder.mkdir(parents=True, exist_ok=True)
     part = chosen._replace(data=searched(reserved(chosen.data), chosen.limit_train))
     metric = headline(chosen.data.task.kind)
     search = Search(
@@ -85,10 +86,14 @@ def _with_optuna(
     from batchmix.cli.lab.search.optuna_search import Tries
     from batchmix.cli.lab.search.study import importances, open_study
 
-    study = open_study(options["out"] / "search.db", search, _made_with(search, part))
+    path, made_with = options["out"] / "search.db", _made_with(search, part)
+    if path.exists():
+        open_study(path, search, made_with)  # another search is refused before rows are read
     cache, log = folder / "cache", folder / "trials.log"
     part = read(part, search.seeds, progress, skip_bad=options["skip_bad"], cache=cache)
+    folder.mkdir(parents=True, exist_ok=True)
     store = Store(folder, configuration(*part))
+    study = open_study(path, search, made_with)
     data, training, limit_train = part
     with Pool(data, training, jobs=options["jobs"], limit_train=limit_train, log=log) as pool:
         search = replace(search, jobs=pool.jobs)
@@ -112,6 +117,7 @@ def _with_ray(
     from batchmix.cli.lab.search.ray_tune import search_on_ray
 
     part = read(part, search.seeds, progress, skip_bad=options["skip_bad"])
+    folder.mkdir(parents=True, exist_ok=True)
     progress.reading("searching with Ray Tune")
     found.candidates = search_on_ray(
         search,
