@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import batchmix as bm
+import standin
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.defaults import choose, command
 from batchmix.cli.lab.engine import loop, models, optimizer, score
@@ -305,6 +306,14 @@ def test_a_command_repeats_numbers_exactly_and_pairs_as_one_option():
     words = command("train", "digits", training, cutmix_minmax=(0.2, 0.8), log=["csv", "mlflow"])
     assert " --lr 0.123456789 " in words
     assert words.endswith(" --cutmix-minmax 0.2 0.8 --log csv --log mlflow")
+
+
+def test_epochs_by_the_rows_that_train():
+    data = standin.data(1600)
+    assert choose(data, {}).epochs == 150  # 60 % of 1,600
+    tested = replace(data, test=data.train)
+    assert choose(tested, {}).epochs == 60
+    assert choose(tested, {}, 999).epochs == 150
 
 
 def test_defaults_by_data_and_the_command_that_repeats_them():

@@ -15,6 +15,7 @@ from typing import Any, get_args
 from batchmix._errors import MixError, mix_error
 from batchmix.cli.lab.engine.model_names import TIMM, check_model
 from batchmix.cli.lab.rows import Data
+from batchmix.cli.lab.split import train_count
 from batchmix.cli.lab.training import Augment, MixOn, Optimizer, Training
 
 SMALL = 64  # px: larger images are scaled down for the small models
@@ -33,7 +34,7 @@ def choose(data: Data, given: Mapping[str, Any], limit_train: int | None = None)
     model = given.get("model") or _model(data)
     pretrained = given.get("pretrained", False)
     check_model(model, pretrained, data.form)
-    rows = min(len(data.train), limit_train or len(data.train))
+    rows = train_count(len(data.train), bool(data.val or data.test), limit_train)
     found: dict[str, Any] = (
         {"model": model} | _size(data, model) | _schedule(data, model, rows, pretrained)
     )

@@ -17,6 +17,7 @@ from batchmix.cli._output import shown
 from batchmix.cli.lab.data.images import Header
 from batchmix.cli.lab.rows import Data, Rows
 
+_TRAIN = 0.6  # of rows that come in one part
 _CHUNK = 32  # rows that a thread checks in turn
 
 
@@ -40,12 +41,12 @@ def split(data: Data, seed: int, limit_train: int | None = None) -> Splits:
     train, val, test = (_without(part, skipped) for part in (data.train, data.val, data.test))
     assert train is not None
     held = val or test
+    count = train_count(len(train), held is not None, limit_train)
     if held is None:
-        count = min(limit_train or len(train), int(0.6 * len(train)))
         order = in_proportion(data, train, rng)
         train, held = train.take(order[:count]), train.take(order[count:])
-    elif limit_train and limit_train < len(train):
-        train = train.take(in_proportion(data, train, rng)[:limit_train])
+    elif count < len(train):
+        train = train.take(in_proportion(data, train, rng)[:count])
     if val and test:
         splits = Splits(train, val, test)
     else:
@@ -54,6 +55,12 @@ def split(data: Data, seed: int, limit_train: int | None = None) -> Splits:
         splits = Splits(train, held.take(order[:quarter]), held.take(order[quarter:]))
     _check(data, splits)
     return splits
+
+
+def train_count(rows: int, others: bool, limit_train: int | None) -> int:
+    """How many of the rows train; `others`: there are other rows to choose or to test by."""
+    most = rows if others else int(_TRAIN * rows)
+    return min(limit_train or most, most)
 
 
 def _check(data: Data, splits: Splits) -> None:
