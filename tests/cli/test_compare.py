@@ -256,6 +256,24 @@ def test_what_fails_is_named_and_the_rest_is_kept(run, tmp_path, monkeypatch):
     assert list(report(tmp_path)["config"]["failed"]) == ["none, seed 1"]
 
 
+def test_a_reader_that_has_gone_away_does_not_cost_the_report(tmp_path, run):
+    options = ["compare", "digits", *map(str, SMALL[2:]), "--policies", "none", "--seeds", "1"]
+    options += ["--epochs", "1", "--label-noise", "0", "--out", str(tmp_path)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "batchmix", *options],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    os.close(writing)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("batchmix: standard output was closed")
+    assert report(tmp_path)["trials"]["finished"] == 1
+
+
 def test_where_all_fails_it_says_why(run, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "run", partial(comparison.run, work=standin.diverges))
     options = ("compare", "digits", *SMALL, "--policies", "none", "--label-noise", 0)

@@ -143,6 +143,18 @@ def test_a_full_standard_output_is_told():
     assert (done.returncode, done.stderr) == (2, "batchmix: No space left on device\n")
 
 
+def test_a_locale_without_the_characters_of_a_table_costs_no_result(tmp_path):
+    command = [sys.executable, "-m", "batchmix", "stats", "mixup:1", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+    assert "mixup:1" in done.stdout
+
+
 def test_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):
     synced = []
     real = os.fsync

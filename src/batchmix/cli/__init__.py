@@ -7,6 +7,7 @@ quick.
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
 import traceback
@@ -93,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     `tune` failed; 130 if interrupted; 70 for a mistake of batchmix itself, after its traceback.
     """
     argv = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without ± costs no result
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(list(argv) or ["--help"], prog_name="batchmix", standalone_mode=False)
         sys.stdout.flush()  # while a disk that is full can still be told

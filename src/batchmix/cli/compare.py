@@ -196,11 +196,11 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     report = report_of(
         tally, result.prepared, command, on=options["on"], picture=not result.stopped
     )
+    paths = [] if result.stopped else write_report(out, report)  # standard output may be closed
     if options["as_json"]:
         print_json(as_json(report))
     elif outcomes:
         print_report(report, Console())
-    paths = [] if result.stopped else write_report(out, report)
     if paths and not options["as_json"]:
         more = [out / "logs"] if options["log"] else []
         more += [out / "model"] if options["keep_best"] else []
