@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Images:
         return check_image(self._path(i), self._path(i), pixels)
 
     def _path(self, i: int) -> str:
-        return f"{self.root}/{self.names[i]}"
+        return os.path.join(self.root, self.names[i])
 
 
 def read_image(file: str | IO[bytes], where: str) -> NDArray[np.uint8]:
