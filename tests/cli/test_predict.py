@@ -96,6 +96,15 @@ def test_ways_to_name_files_give_the_same(run, ready, monkeypatch):
     assert [line["target"] for line in lines] == ["blue"] * 3 + ["green"] * 3 + ["red"] * 3
 
 
+@pytest.mark.parametrize(("temperature", "says"), [(100.0, "tell nothing"), (0.01, "is right")])
+def test_a_temperature_at_an_end_of_its_range_is_told_of(run, tmp_path, temperature, says):
+    kept(tmp_path / "model", temperature=temperature, shape=(8, 8, 1), names=tuple("0123456789"))
+    code, _, error = run("predict", tmp_path / "model", "digits", "--json")
+    assert (code, says in error) == (0, True)
+    kept(tmp_path / "model", temperature=1.5, shape=(8, 8, 1), names=tuple("0123456789"))
+    assert says not in run("predict", tmp_path / "model", "digits", "--json")[2]
+
+
 def test_the_table_fits_and_names_are_escaped(run, tmp_path, ready):
     folder, data = tmp_path / "long", ready[2]
     kept(folder, names=("a\x1b[31m\nb", "b" * 90, "c"))

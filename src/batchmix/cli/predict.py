@@ -14,6 +14,7 @@ from batchmix.cli._options import Accelerator, SkipBad
 from batchmix.cli._output import AsJson, Quiet, check_folder, write
 from batchmix.cli._prepare import check_accelerator
 from batchmix.cli._progress import Progress
+from batchmix.cli.lab.outcome import limit_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,6 +112,8 @@ def _begin(saved: Saved, chosen: Chosen) -> str:
                 f"; probabilities are calibrated by the temperature {saved.temperature:.2f}, "
                 "fitted on rows held out in training"
             )
+            if why := limit_of(saved.temperature):
+                calibrated = f"; calibrated by the temperature {saved.temperature:.2f}: {why}"
     return f"{len(chosen.rows):,} rows{where}, {saved.training.model}{calibrated}"
 
 
