@@ -435,6 +435,7 @@ def test_json_is_one_document(run, tmp_path):
         (("--finetune",), "--finetune: got it without --pretrained"),
         (("--log", "paper"), "--log: got 'paper'"),
         (("--ema", 1.0), "--ema: got 1.0"),
+        (("--sound", "loud"), "'loud' is not one of 'mel', 'wave'"),
     ],
 )
 def test_wrong_options(run, tmp_path, options, says):

@@ -22,7 +22,7 @@ Targets = Annotated[
     Option(help="CSV of targets: a column 'file', then labels or numbers.", rich_help_panel=_DATA),
 ]
 Sound = Annotated[
-    str | None,
+    Literal["mel", "wave"] | None,
     Option(help="WAV files as 'mel' (log-mel, default) or 'wave'.", rich_help_panel=_DATA),
 ]
 Seconds = Annotated[
