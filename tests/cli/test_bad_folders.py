@@ -163,7 +163,7 @@ UNFIT = {
             [f.rename(top / f"{c}{f.name}") for f in (top / c).iterdir()] + [(top / c).rmdir()]
             for c in ("red", "blue")
         ],
-        "there is one class only",
+        "16 files and no class folders",
     ),
     "a class in test alone": (
         several(parts("train", "test"), copied("test/new/0.png", "test/red/0.png")),

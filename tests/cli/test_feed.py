@@ -71,6 +71,12 @@ def test_a_row_has_its_crop_whatever_its_batch(files):
     assert torch.equal(small[4], small[8])
 
 
+def test_more_workers_than_cores_are_what_was_asked_for(files, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    feed = Feed(files(), "image", replace(TRAINING, image_size=16, workers=2), train=True)
+    assert len(list(feed.epoch(0))) == feed.steps  # and nothing is said: warnings are errors
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_file_that_became_unreadable_is_named(files, tmp_path, workers):
     rows = files()

@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,9 +84,25 @@ def test_ways_to_name_files_give_the_same(run, ready, monkeypatch):
     listed = io.TextIOWrapper(io.BytesIO("\n".join(files).encode()))
     monkeypatch.setattr(sys, "stdin", listed)
     assert run("predict", folder, "-", "--csv", "-q")[1] == whole
+    monkeypatch.chdir(data.parent)
+    short = [str(Path(file).relative_to(data.parent)) for file in files]
+    blank = "\n\n".join(short)  # an empty line is no file, and not this folder
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(blank.encode())))
+    for words in (short, [data.name], ["-"]):
+        code, out, _ = run("predict", folder, *words, "--csv", "-q")
+        assert (code, out) == (0, whole.replace(f"{data.parent}/", ""))
     lines = list(csv.DictReader(io.StringIO(whole)))
     assert list(lines[0]) == ["file", "label", "probability", "target"]
     assert [line["target"] for line in lines] == ["blue"] * 3 + ["green"] * 3 + ["red"] * 3
+
+
+@pytest.mark.parametrize(("temperature", "says"), [(100.0, "tell nothing"), (0.01, "is right")])
+def test_a_temperature_at_an_end_of_its_range_is_told_of(run, tmp_path, temperature, says):
+    kept(tmp_path / "model", temperature=temperature, shape=(8, 8, 1), names=tuple("0123456789"))
+    code, _, error = run("predict", tmp_path / "model", "digits", "--json")
+    assert (code, says in error) == (0, True)
+    kept(tmp_path / "model", temperature=1.5, shape=(8, 8, 1), names=tuple("0123456789"))
+    assert says not in run("predict", tmp_path / "model", "digits", "--json")[2]
 
 
 def test_the_table_fits_and_names_are_escaped(run, tmp_path, ready):
@@ -305,7 +322,12 @@ WRONG = {
     "csv and json": (("x.png", "--csv", "--json"), "--csv"),
     "a file that is not there": (("none.png",), "no such file"),
     "a folder that is not there": (("./none",), "no such file"),
+    "an empty word, which is no folder": (("",), "no such file"),
     "a sound": (("a.wav",), "FILES"),
+    "a matrix that is a folder": (("data", "--confusion", "."), "--confusion confusion.png"),
+    "a matrix nowhere": (("data", "--confusion", "/proc/x/c.png"), "--confusion /proc/x"),
+    "a device that is not there": (("a.png", "--accelerator", "mps"), "--accelerator mps"),
+    "more processes than a machine has": (("a.png", "--workers", "513"), "--workers"),
     "no repository": (("--push-to-hub", "../x"), "user/name"),
     "targets without a folder": (("a.png", "--targets", "t.csv"), "--targets"),
 }

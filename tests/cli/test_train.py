@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from batchmix.cli._processes import processes
 from batchmix.cli.lab.engine import loop
 from batchmix.cli.lab.run import checkpoint, resumable
+from batchmix.cli.show.trained import trained
 
 RUN = ("train", "digits", "--limit-train", 100, "--epochs", 4, "--accelerator", "cpu")
 SMALL = (*RUN, "--batch-size", 16)  # 7 steps an epoch
@@ -433,11 +435,36 @@ def test_json_is_one_document(run, tmp_path):
         (("--finetune",), "--finetune: got it without --pretrained"),
         (("--log", "paper"), "--log: got 'paper'"),
         (("--ema", 1.0), "--ema: got 1.0"),
+        (("--sound", "loud"), "'loud' is not one of 'mel', 'wave'"),
     ],
 )
 def test_wrong_options(run, tmp_path, options, says):
     code, _, error = run(*RUN, *options, "--quiet", "--out", tmp_path)
     assert (code, error.count("\n"), says in error) == (2, 1, True), error
+
+
+def test_rows_that_cannot_be_split_are_told_of_before_anything_else(run, images, tmp_path):
+    flat = images("data", ["red"]) / "red"
+    for data, says in (("digits", "3 rows train"), (flat, "8 files and no class folders")):
+        code, _, error = run("train", data, "--limit-train", 3, "--out", tmp_path / "out")
+        assert (code, error.count("\n"), says in error) == (2, 1, True), error
+
+
+def test_how_many_rows_there_were_and_what_a_temperature_at_its_end_means():
+    one = {"epoch": 0, "accuracy": 0.1, "temperature": 100.0}
+    result = {"best": one, "last": one, "rows": {"train": 1000, "held_out": 9, "test": 99}}
+    text = "\n".join(trained(result, Path("out"), []))
+    assert "temperature 100.00: the logits of the held-out rows tell nothing" in text
+    assert "rows: 1,000 train, 9 held out, 99 test" in text
+
+
+@pytest.mark.parametrize("words", [("--policy", "deit"), ("--smoothing", 0.2)])
+def test_numbers_have_no_label_smoothing(run, images, tmp_path, words):
+    data = images("data", ["red"]) / "red"
+    lines = "\n".join(f"{i}.png,{i}.5" for i in range(8))
+    (tmp_path / "t.csv").write_text(f"file,label\n{lines}\n")
+    code, _, error = run("train", data, "--targets", tmp_path / "t.csv", *words)
+    assert (code, f"{words[0]}: the targets are numbers" in error) == (2, True), error
 
 
 def test_two_processes_make_one_run(tmp_path):

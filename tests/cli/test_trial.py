@@ -14,7 +14,7 @@ from batchmix.cli.lab.defaults import choose, command
 from batchmix.cli.lab.engine import loop, models, optimizer, score
 from batchmix.cli.lab.engine.model_names import check_model, timm_models
 from batchmix.cli.lab.loading.feed import Feed
-from batchmix.cli.lab.outcome import Outcome, Trial
+from batchmix.cli.lab.outcome import METRICS, Outcome, Trial
 from batchmix.cli.lab.rows import Data, Rows, Task
 from batchmix.cli.lab.saved.export import load_model
 from batchmix.cli.lab.training import Training
@@ -159,7 +159,7 @@ def _entry(word):
 @pytest.mark.parametrize(
     ("arm", "noise", "data", "says"),
     [
-        ("smooth:0.1", 0.0, numbers(), "'smooth:0.1' smooths labels; the targets are numbers"),
+        ("smooth:0.1", 0.0, numbers(), "the targets are numbers, and 'smooth:0.1' smooths labels"),
         ("rsb-a2", 0.0, numbers(), "has a loss for labels"),
         ("none", 0.2, numbers(), "--label-noise: got 0.2 for targets of the kind 'numbers'"),
         ("none", 0.2, labels(), "--label-noise"),
@@ -322,6 +322,12 @@ def test_defaults_by_data_and_the_command_that_repeats_them():
     assert (choose(numbers(), {}).model, choose(numbers(), {}).augment) == ("resnet20", "light")
     assert choose(sounds("wave"), {}).model == "m5"
     assert choose(sounds("mel"), {}).augment == "none"
+    learnt = choose(numbers(), {"model": "convnet"})  # SGD 0.1 makes squared errors without bounds
+    assert (learnt.optimizer, learnt.lr, numbers().task.kind) == ("adamw", 1e-3, "numbers")
+    other = choose(DIGITS, {"optimizer": "adamw"}), choose(numbers(), {"optimizer": "sgd"})
+    assert [(one.lr, one.weight_decay) for one in other] == [(1e-3, 0.05), (0.01, 5e-4)]
+    assert choose(DIGITS, {"optimizer": "adamw", "lr": 0.5}).lr == 0.5
+    assert METRICS["rmse"].words(7e37) == "7.000e+37"
     large = replace(numbers(), shape=(300, 200, 3))
     assert choose(large, {}).image_size == 64
     vit = choose(large, {"model": "timm:vit_tiny_patch16_224", "epochs": 100})

@@ -22,7 +22,8 @@ Targets = Annotated[
     Option(help="CSV of targets: a column 'file', then labels or numbers.", rich_help_panel=_DATA),
 ]
 Sound = Annotated[
-    str | None, Option(help="WAV files as 'mel' (log-mel) or 'wave'.", rich_help_panel=_DATA)
+    Literal["mel", "wave"] | None,
+    Option(help="WAV files as 'mel' (log-mel, default) or 'wave'.", rich_help_panel=_DATA),
 ]
 Seconds = Annotated[
     float | None, Option(help="Length of every sound. Default: the median.", rich_help_panel=_DATA)
@@ -41,7 +42,10 @@ ImageSize = Annotated[
 
 Model = Annotated[
     str | None,
-    Option(help="mlp, convnet, resnet20, m5 or timm:NAME.", rich_help_panel=_TRAINING),
+    Option(
+        help="mlp, convnet, resnet20, m5 or timm:NAME. Default: by the data.",
+        rich_help_panel=_TRAINING,
+    ),
 ]
 Pretrained = Annotated[
     bool, Option("--pretrained", help="Begin with timm's weights.", rich_help_panel=_TRAINING)
@@ -51,13 +55,20 @@ Finetune = Annotated[
     Option("--finetune", help="The head alone first, then all.", rich_help_panel=_TRAINING),
 ]
 Epochs = Annotated[
-    int | None, Option(min=1, help="digits: 150, else 30.", rich_help_panel=_TRAINING)
+    int | None,
+    Option(min=1, help="Default: by the rows, 150 down to 5.", rich_help_panel=_TRAINING),
 ]
 BatchSize = Annotated[
-    int | None, Option(min=1, help="Rows per step and device.", rich_help_panel=_TRAINING)
+    int | None,
+    Option(
+        min=1,
+        help="Rows per step and device. Default: 64; 128 for many rows.",
+        rich_help_panel=_TRAINING,
+    ),
 ]
 Accumulate = Annotated[
-    int | None, Option(min=1, help="Passes that make up a step.", rich_help_panel=_TRAINING)
+    int | None,
+    Option(min=1, help="Passes that make up a step. Default: 1.", rich_help_panel=_TRAINING),
 ]
 OptimizerName = Annotated[
     Optimizer | None,
@@ -75,7 +86,9 @@ WeightDecay = Annotated[
 ]
 Ema = Annotated[
     float | None,
-    Option(min=0, max=1, help="Decay of averaged weights; 0: none.", rich_help_panel=_TRAINING),
+    Option(
+        min=0, max=1, help="Decay of averaged weights. Default: 0, none.", rich_help_panel=_TRAINING
+    ),
 ]
 AugmentName = Annotated[
     Augment | None,
@@ -86,16 +99,17 @@ AugmentName = Annotated[
     ),
 ]
 MixOnName = Annotated[
-    MixOn | None, Option("--mix-on", help="Where rows are mixed.", rich_help_panel=_TRAINING)
+    MixOn | None,
+    Option("--mix-on", help="Where rows are mixed. Default: device.", rich_help_panel=_TRAINING),
 ]
 Precision = Annotated[
-    str | None, Option(help="32-true, bf16-mixed or 16-mixed.", rich_help_panel=_TRAINING)
+    str | None, Option(help="32-true (default), bf16-mixed or 16-mixed.", rich_help_panel=_TRAINING)
 ]
 Compile = Annotated[bool, Option("--compile", help="torch.compile.", rich_help_panel=_TRAINING)]
 
 Workers = Annotated[
     int | None,
-    Option(min=0, help="Processes that decode, per training.", rich_help_panel=_MACHINE),
+    Option(min=0, help="Processes that decode, per training; 0: none.", rich_help_panel=_MACHINE),
 ]
 Accelerator = Annotated[
     Literal["auto", "cpu", "cuda", "gpu", "mps"] | None,

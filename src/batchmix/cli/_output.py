@@ -54,17 +54,17 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def check_folder(out: Path) -> None:
+def check_folder(out: Path, option: str = "--out") -> None:
     """Refuse a folder that cannot be written, before training; nothing is left in it."""
     there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     try:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise mix_error(
-            f"--out {out}",
+            f"{option} {out}",
             f"{there} cannot be written to ({error.strerror}).",
             "The results are written into this folder.",
-            "Choose a folder of your own with --out.",
+            f"Choose a folder of your own with {option}.",
         ) from None
 
 

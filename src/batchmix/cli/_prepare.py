@@ -47,7 +47,8 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
             "It says how WAV files are read.",
             "Leave it out.",
         )
-    check_task(entries, data.task.kind)
+    words = "--policy" if options.get("policy") else "--smoothing"  # of train
+    check_task(entries, data.task.kind, "--policies" if "policy" not in options else words)
     check_mix_on(entries, options["mix_on"])
     limit_train = defaults.limit_of(data, options["limit_train"])
     training = defaults.choose(data, given(options), limit_train)

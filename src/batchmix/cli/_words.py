@@ -111,9 +111,10 @@ def check_task(entries: Sequence[Entry], kind: Kind, where: str = "--policies") 
             what = "smooths labels" if entry.smoothing else "has a loss for labels"
             raise mix_error(
                 where,
-                f"{entry.name!r} {what}; the targets are numbers.",
+                "the targets are numbers"
+                + (f", and {entry.name!r} {what}." if where != "--smoothing" else "."),
                 "Numbers are blended, and the squared error is minimised.",
-                "Write for example 'none mixup:1 cutmix:1'.",
+                "Leave it out; mix for example by mixup:1 or cutmix:1.",
             )
 
 

@@ -12,7 +12,9 @@ from typer import Argument, Option
 from batchmix._errors import mix_error
 from batchmix.cli._options import Accelerator, SkipBad
 from batchmix.cli._output import AsJson, Quiet, check_folder, write
+from batchmix.cli._prepare import check_accelerator
 from batchmix.cli._progress import Progress
+from batchmix.cli.lab.outcome import limit_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +47,7 @@ def predict(
         str | None, Option(metavar="USER/NAME", help="Upload the model, with these figures.")
     ] = None,
     batch_size: Annotated[int, Option(min=1, help="Rows at a time.")] = 64,
-    workers: Annotated[int, Option(min=0, help="Processes that decode.")] = 2,
+    workers: Annotated[int, Option(min=0, max=512, help="Processes that decode.")] = 2,
     accelerator: Accelerator = None,
     skip_bad: SkipBad = False,
     quiet: Quiet = False,
@@ -57,6 +59,8 @@ def predict(
     """
     if as_csv and as_json:
         raise mix_error("--csv", "got --json too.", "There is one output.", "Leave one out.")
+    if accelerator:
+        check_accelerator(accelerator)
     from batchmix.cli.lab.saved.config import read_config
 
     saved = read_config(model)
@@ -108,6 +112,8 @@ def _begin(saved: Saved, chosen: Chosen) -> str:
                 f"; probabilities are calibrated by the temperature {saved.temperature:.2f}, "
                 "fitted on rows held out in training"
             )
+            if why := limit_of(saved.temperature):
+                calibrated = f"; calibrated by the temperature {saved.temperature:.2f}: {why}"
     return f"{len(chosen.rows):,} rows{where}, {saved.training.model}{calibrated}"
 
 
@@ -123,7 +129,12 @@ def _check_confusion(confusion: Path | None, saved: Saved, chosen: Chosen) -> No
             "It needs the class of every file: the name of its folder, or --targets.",
             "Pass class folders, a CSV, or leave it out.",
         )
-    check_folder(confusion.parent)
+    if confusion.is_dir():
+        raise mix_error(
+            f"--confusion {confusion}", "it is a folder.", "It is the PNG that is written.",
+            f"Write for example --confusion {confusion / 'confusion.png'}.",
+        )  # fmt: skip
+    check_folder(confusion.parent, "--confusion")
 
 
 def _print(

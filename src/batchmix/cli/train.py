@@ -19,7 +19,7 @@ from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json
-from batchmix.cli._prepare import Prepared, choose
+from batchmix.cli._prepare import Prepared, check_rows, choose
 from batchmix.cli._processes import Processes, processes
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped, noted, stoppable
@@ -125,6 +125,7 @@ def train(
     check_folder(out)
     ranks, entry = processes(devices), _entry(options)
     chosen = choose(options, [entry])
+    check_rows(chosen.data, [seed], chosen.limit_train)
     first = ranks.rank == 0
     try:
         with Progress(quiet or not first) as progress, _folder(out) if first else nullcontext():

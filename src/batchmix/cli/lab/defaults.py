@@ -22,6 +22,11 @@ SMALL = 64  # px: larger images are scaled down for the small models
 _TIMM_SIDE = 224  # px that timm's models see
 _EPOCHS = ((1_000, 150), (10_000, 60), (100_000, 30), (math.inf, 15))  # by training rows below
 _PRETRAINED_EPOCHS = ((1_000, 30), (10_000, 15), (math.inf, 5))
+# of the optimizer that is not the default of the data: their rates are no rates of each other
+_OTHERWISE: Mapping[str, dict[str, float]] = {
+    "adamw": {"lr": 1e-3, "weight_decay": 0.05},
+    "sgd": {"lr": 0.01, "weight_decay": 5e-4},
+}
 _ATTENTION = ("vit", "deit", "beit", "swin", "eva", "cait", "xcit", "maxvit", "mixer", "convnext")
 _PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 _MOST_SIDE = 4096  # px
@@ -38,6 +43,9 @@ def choose(data: Data, given: Mapping[str, Any], limit_train: int | None = None)
     found: dict[str, Any] = (
         {"model": model} | _size(data, model) | _schedule(data, model, rows, pretrained)
     )
+    optimizer = given.get("optimizer")
+    if optimizer and optimizer != found.get("optimizer", "sgd"):
+        found |= _OTHERWISE[optimizer]
     training = Training(**(found | given))
     if "warmup" not in given:  # by default it fits into the epochs, however few
         training = replace(training, warmup=min(training.warmup, training.epochs / 10))
@@ -119,14 +127,14 @@ def _schedule(data: Data, model: str, rows: int, pretrained: bool) -> dict[str, 
         return {"epochs": 150, "batch_size": 64, "lr": 0.1}
     batch_size = 64 if rows < 10_000 or model.startswith(TIMM) else 128
     found: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "workers": workers(data)}
-    if model == "mlp" or model == "convnet":
-        return found | {"lr": 0.1}
     attention = model.startswith(TIMM) and any(part in model for part in _ATTENTION)
     if pretrained or attention:
         decay = {"optimizer": "adamw", "weight_decay": 0.05, "warmup": 5.0}
         return found | decay | {"lr": 1e-4 if pretrained else 5e-4}
-    if data.form == "wave":
+    if data.form == "wave" or data.task.kind == "numbers":  # squared errors blow up at 0.1
         return found | {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-4}
+    if model == "mlp" or model == "convnet":
+        return found | {"lr": 0.1}
     return found | {"lr": 0.1, "weight_decay": 5e-4, "warmup": 1.0}
 
 

@@ -23,7 +23,8 @@ class Metric:
 
     def words(self, value: float) -> str:
         """A value as it is shown."""
-        return f"{value * self.scale:.{self.decimals}f} {self.unit}".rstrip()
+        form = "f" if abs(value) < 1e6 else "e"  # of a run that diverges, 40 digits say nothing
+        return f"{value * self.scale:.{self.decimals}{form}} {self.unit}".rstrip()
 
 
 METRICS: dict[str, Metric] = {
@@ -48,6 +49,15 @@ _HEADLINE: dict[Kind, str] = {"classes": "accuracy", "labels": "map", "numbers":
 def headline(kind: Kind) -> str:
     """The metric by which arms are compared and an epoch is chosen on held-out rows."""
     return _HEADLINE[kind]
+
+
+def limit_of(temperature: float) -> str:
+    """What it means that the temperature is at an end of its range, where it is."""
+    if temperature > 99.99:
+        return "the logits of the held-out rows tell nothing of their labels"
+    if temperature < 0.010001:
+        return "every held-out row is right, so that nothing limits how sure it is"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ class Task:
         return len(self.names)
 
 
+UNLABELLED = Task("classes", ("unlabelled",))  # of a folder of files without class folders
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Some rows of a data set. Nothing is decoded before `read`, which works in any process.

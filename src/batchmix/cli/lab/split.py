@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from batchmix._errors import MixError, mix_error
 from batchmix.cli._output import shown
 from batchmix.cli.lab.data.images import Header
-from batchmix.cli.lab.rows import Data, Rows
+from batchmix.cli.lab.rows import UNLABELLED, Data, Rows
 
 _TRAIN = 0.6  # of rows that come in one part
 _CHUNK = 32  # rows that a thread checks in turn
@@ -66,6 +66,13 @@ def train_count(rows: int, others: bool, limit_train: int | None) -> int:
 def _check(data: Data, splits: Splits) -> None:
     """Something to learn, and rows for every use."""
     classes = len(data.task.names)
+    if data.task == UNLABELLED:
+        raise mix_error(
+            f"DATA {shown(data.name)}",
+            f"it holds {len(data.train)} files and no class folders.",
+            "Files without labels can be previewed, not learnt.",
+            "Pass --targets FILE.csv, or a folder that holds train/CLASS/* or CLASS/*.",
+        )
     if data.task.kind == "classes" and classes < 2:
         raise mix_error(
             f"DATA {shown(data.name)}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchmix.cli._output import shown
-from batchmix.cli.lab.outcome import METRICS
+from batchmix.cli.lab.outcome import METRICS, limit_of
 from batchmix.cli.lab.run.logs import written
 from batchmix.cli.lab.run.state import CHECKPOINT
 
@@ -25,6 +25,12 @@ def trained(result: Mapping[str, Any], out: Path, logs: Sequence[str]) -> Iterat
         if name in best:
             figures = (metric.words(one[name]) for one in (best, last))
             yield f"{metric.heading:<20}" + "".join(f"{figure:>20}" for figure in figures)
+    yield ""
+    for temperature in sorted({one.get("temperature", 1.0) for one in (best, last)}):
+        if why := limit_of(temperature):
+            yield f"temperature {temperature:.2f}: {why}"
+    rows = result["rows"]
+    yield f"rows: {rows['train']:,} train, {rows['held_out']:,} held out, {rows['test']:,} test"
     yield ""
     for file in (*_KEPT, *written(logs)):
         yield shown(out / file)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from batchmix._errors import MixError
 from batchmix.cli._output import shown
 from batchmix.cli.lab.data.names import bad_file, reason
+from batchmix.cli.lab.rows import UNLABELLED
 
 IMAGES = {"bmp", "gif", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"}
 SOUNDS = {"wav"}
@@ -159,7 +160,7 @@ def _flat(files: _Files, ignored: Counter[str]) -> Found:
     ignored["files of other kinds"] += sum(len(f) for m, f in files.items() if m != media)
     names, sizes = zip(*files[media])
     listing = Listing(list(names), list(sizes), np.zeros(len(names), np.int64))
-    return Found(media, ("unlabelled",), {"train": listing}, +ignored)
+    return Found(media, UNLABELLED.names, {"train": listing}, +ignored)
 
 
 def _listing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Images:
         return check_image(self._path(i), self._path(i), pixels)
 
     def _path(self, i: int) -> str:
-        return f"{self.root}/{self.names[i]}"
+        return str(Path(self.root, self.names[i]))
 
 
 def read_image(file: str | IO[bytes], where: str) -> NDArray[np.uint8]:

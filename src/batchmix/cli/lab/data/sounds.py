@@ -100,7 +100,7 @@ class Sounds:
         return found
 
     def _path(self, i: int) -> str:
-        return f"{self.root}/{self.names[i]}"
+        return str(Path(self.root, self.names[i]))
 
 
 def form_of(root: str, names: Sequence[str], seconds: float | None) -> tuple[Form, tuple[str, ...]]:
@@ -118,7 +118,7 @@ def form_of(root: str, names: Sequence[str], seconds: float | None) -> tuple[For
     wrong: MixError | None = None
     for name in names[::step]:
         try:
-            found = read_header(f"{root}/{name}")
+            found = read_header(str(Path(root, name)))
         except MixError as error:
             wrong = wrong or error
             continue

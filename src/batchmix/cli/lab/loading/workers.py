@@ -48,12 +48,14 @@ class Workers:
     def read(self, places: Sequence[Any]) -> Iterator[Any]:
         """source[place] of each place, in order."""
         self._order.places = places
-        if self._loader is None:
-            self._loader = self._open()
-            _LIVE.add(self)
-            # a child of multiprocessing does not come to atexit; 100: before queues close, at 10
-            Finalize(self, _end, args=(self._loader,), exitpriority=100)
         with ended(), warnings.catch_warnings():
+            # how many there are is for the user to say
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
+            if self._loader is None:
+                self._loader = self._open()
+                _LIVE.add(self)
+                # a child of multiprocessing comes not to atexit; 100: before queues close, at 10
+                Finalize(self, _end, args=(self._loader,), exitpriority=100)
             # workers use none of the threads and locks that a fork leaves behind
             warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
             batches = iter(self._loader)

@@ -90,7 +90,7 @@ def result_of(out: Path) -> dict[str, Any] | None:
         found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
+    return found if isinstance(found, dict) and {"last", "best", "rows"} <= found.keys() else None
 
 
 def read_state(path: Path) -> RunState:

@@ -164,7 +164,7 @@ def _files(words: Sequence[str], saved: Saved) -> tuple[list[str], str]:
     notes: list[str] = []
     for word in _listed(words):
         path = Path(word)
-        if path.is_dir():
+        if word and path.is_dir():  # the path of "" is the current folder
             top, note = _test_part(path)
             notes += [note] if note else []
             inside = [name for name in _below(top) if media_of(name) == media]
@@ -186,7 +186,7 @@ def _listed(words: Sequence[str]) -> Iterator[str]:
     """The words, and in place of - the lines of standard input."""
     for word in words:
         if word == "-":
-            yield from (os.fsdecode(line) for line in sys.stdin.buffer.read().splitlines())
+            yield from map(os.fsdecode, filter(None, sys.stdin.buffer.read().splitlines()))
         else:
             yield word
 
