@@ -296,7 +296,8 @@ def test_the_names_of_timms_models_are_read_from_its_files():
 @pytest.mark.parametrize("epochs", [1, 5, 10, 100])
 @pytest.mark.parametrize(("model", "most"), [(None, 1.0), ("timm:vit_tiny_patch16_224", 5.0)])
 def test_a_warm_up_by_default_fits_into_the_epochs(model, most, epochs):
-    assert choose(numbers(), {"model": model, "epochs": epochs}).warmup == min(most, epochs / 10)
+    images = replace(numbers(), task=Task("classes", ("cat", "dog")))
+    assert choose(images, {"model": model, "epochs": epochs}).warmup == min(most, epochs / 10)
     with pytest.raises(bm.MixError, match="--warmup: got 2 of 1 epochs"):
         choose(numbers(), {"model": model, "epochs": 1, "warmup": 2.0})
 
