@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import offline
 from batchmix.cli.explore import open_sources
 
 pytest.importorskip("gradio", reason="NO GRADIO: pip install 'batchmix[explore]'")
@@ -393,3 +395,20 @@ def test_no_variable_opens_the_page_to_others(data, monkeypatch):
         assert b"evil.example" not in body
         status = ask(where.removeprefix("http://"), path="/gradio_api/file=/etc/passwd")[0]
         assert status == 404
+
+
+def test_the_command_asks_no_other_host_for_anything(tmp_path):
+    command = [sys.executable, "-m", "batchmix", "explore", "--no-browser"]
+    given = {"env": offline.environment(tmp_path), "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **given) as running:
+        try:
+            (address,) = re.findall(r"^http://(\S+)", running.stdout.readline())
+            assert ask(address)[0] == 200
+            assert moved(address, "digits")[0] == 200
+        finally:
+            running.send_signal(signal.SIGINT)
+            code = running.wait(60)
+    processes, asked = offline.told(tmp_path)
+    assert code == 0
+    assert processes >= 1
+    assert asked == []
