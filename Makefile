@@ -39,7 +39,7 @@ test-hosts: .venv-hosts/installed .venv-datarax/installed .venv-bench/installed
 	printf '%s\n' $(HOST_FILES) | xargs -P 2 -I FILE sh -c '$(HOSTS) FILE || { echo FAILED: FILE; exit 255; }'
 	KERAS_BACKEND=jax $(HOSTS) tests/hosts/test_keras.py
 	KERAS_BACKEND=torch $(HOSTS) tests/hosts/test_keras.py
-	$(HOSTS) tests/explore/browser
+	$(HOSTS) tests/explore tests/explore/browser
 	.venv-datarax/bin/python -m pytest tests/datarax
 	.venv-bench/bin/python -m pytest tests/composer
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from batchmix.cli.explore import _app, open_sources
+from batchmix.cli.explore import _app, _server, open_sources
 
 HERE = Path(__file__).parent / "figures"
 VIEWS = {
@@ -20,9 +20,8 @@ VIEWS = {
 }
 
 if __name__ == "__main__":
-    page = _app.make_page(open_sources([]))
-    address = _app.launch(page, port=None, browser=False)
-    with sync_playwright() as playwright:
+    page = _app.app(_app.make_page(open_sources([])))
+    with _server.served(page) as address, sync_playwright() as playwright:
         program = os.environ.get("BATCHMIX_CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name, (scheme, query) in VIEWS.items():
@@ -34,4 +33,3 @@ if __name__ == "__main__":
             tab.screenshot(path=HERE / name)
             print(HERE / name)
         browser.close()
-    page.close(verbose=False)

@@ -67,16 +67,17 @@ def test_a_finding_is_exit_code_1_and_can_be_replayed(run, code, tmp_path):
     path = tmp_path / "out" / "label-error-odd-batch.npz"
     assert str(path) in files
 
-    done, again, _ = run("audit", "--replay", path)
-    assert done == 1
+    done, again, error = run("audit", f"{code}:Mix", *words[:2], "--replay", path)
+    assert (done, error) == (1, "")
     (first,) = [line for line in out.splitlines() if "odd batch" in line and ".npz" not in line]
     (second,) = [line for line in again.splitlines() if "odd batch" in line]
     assert first == second
     assert "even batch" not in again
 
-    done, fixed, _ = run("audit", f"{code}:Mix", "--replay", path)  # without the shift
+    done, fixed, error = run("audit", f"{code}:Mix", "--replay", path)  # without the shift
     assert done == 0
     assert "nothing found" in fixed
+    assert error == f'{path} was written with the --args {{"shift": 1}}, and this is {{}}\n'
 
 
 def test_what_an_earlier_audit_found_does_not_stay(run, code, tmp_path):
@@ -132,7 +133,8 @@ def test_timm_by_its_module_name(run, tmp_path):
     assert done == 1
     assert (tmp_path / "out" / "label-error-video.npz").exists()
     assert "draws from numpy.random" in out
-    assert run("audit", "--replay", tmp_path / "out" / "label-error-video.npz")[0] == 1
+    words = ["--args", json.dumps(args), "--replay", tmp_path / "out" / "label-error-video.npz"]
+    assert run("audit", "timm.data.mixup:Mixup", *words)[0] == 1  # of torch, as the file says
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_timm_by_its_module_name(run, tmp_path):
         ("{code}:Mix", ["--accept", "nothing"], "The checks are"),
         ("{code}:Mix", ["--framework", "mxnet"], "--framework"),
         ("{code}:Mix", ["--replay", "nowhere.npz"], "nowhere.npz"),
-        (None, ["--replay", "nowhere.npz"], "nowhere.npz"),
+        (None, ["--replay", "nowhere.npz"], "no file says what is run"),
         ("{code}:Mix", ["--args", "[" * 100000], "--args"),
         ("{code}:Ends", [], "ends the program (exit code 0)"),
         (None, [], "Type for example: batchmix audit timm.data:Mixup"),

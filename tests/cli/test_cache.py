@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from batchmix.cli.lab.loading.cache import cached
+from batchmix.cli.lab.loading.cache import cached, forget
 from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.rows import Data, Task
 from made_rows import TRAINING, equal, held, image_files, passes
@@ -96,3 +96,17 @@ def test_what_is_not_small_is_not_cached(files, tmp_path, monkeypatch):
     assert cached(data, TRAINING, tmp_path / "cache") is data  # shapes may differ
     full = data_of(held())
     assert cached(full, TRAINING, tmp_path / "cache") is full
+
+
+def test_only_rows_are_forgotten(tmp_path):
+    """--out may be a folder with a cache of somebody else's."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("rows-0123.npy", ".rows-0123.npy.55", "mine.npy"):
+        (cache / name).touch()
+    forget(cache)
+    assert [path.name for path in cache.iterdir()] == ["mine.npy"]
+    (cache / "mine.npy").unlink()
+    forget(cache)
+    assert not cache.exists()
+    forget(cache)

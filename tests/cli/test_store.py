@@ -212,6 +212,17 @@ def test_a_second_run_is_refused_by_name(tmp_path, holder):
         locked(tmp_path / "out").__enter__()
 
 
+def test_a_lock_that_leads_elsewhere_is_not_written_to(tmp_path):
+    """A folder of results from somebody else, in which .lock is a link to a file of the user's."""
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").symlink_to(mine)
+    with pytest.raises(OSError, match=r"\.lock"):
+        locked(tmp_path / "out").__enter__()
+    assert mine.read_text() == "precious"
+
+
 def test_a_system_without_fcntl(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with pytest.raises(MixError, match="this system has no fcntl"):

@@ -59,7 +59,7 @@ def audit(
       max_unmixed: share of rows, 0..1, that may be returned unchanged.
       accept: names of checks whose findings are known and do not count in `Audit.found`.
       replay: a file that `Audit.save` wrote: runs only that check on that kind of batch, with the
-        options that are stored there instead of those above.
+        options that are stored there instead of those above. Nothing in it is run.
 
     Returns:
       An `Audit`: a `Finding` per check with verdict "ok", "found", "not applicable" (nothing to

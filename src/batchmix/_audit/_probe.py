@@ -47,7 +47,7 @@ class Probe:
             except (TypeError, AttributeError):
                 raise Absent(f"no dtype {kind.dtype} here") from None
         ids = np.arange(kind.batch)
-        hot = np.eye(self.classes, dtype=np.float32)[ids]
+        hot = np.eye(kind.batch, self.classes, dtype=np.float32)
         parts = {"image": images, "label": self._array(hot if self.labels == "onehot" else ids)}
         if "mask" in self.keys:
             parts["mask"] = self._array(kind.mask())

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._audit._kinds import BatchKind
-from batchmix._errors import mix_error
 
 Verdict = Literal["ok", "found", "not applicable", "could not run"]
 FORMAT = 2  # of saved calls
@@ -99,21 +98,3 @@ class Audit:
 def file_of(folder: str | Path, check: str) -> Path:
     """Where `Audit.save` writes the worst call of a check."""
     return Path(folder) / f"{check.replace(',', '').replace(' ', '-')}.npz"
-
-
-def load(path: str | Path) -> dict[str, Any]:
-    """What `Audit.save` wrote about a call."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            about: dict[str, Any] = json.loads(str(file["about"]))
-        if about["format"] != FORMAT:
-            raise ValueError(f"format {about['format']}")
-    except FileNotFoundError:
-        raise
-    except Exception as problem:  # zip, key, JSON and pickle errors all mean the same thing
-        raise mix_error(
-            "audit()", f"cannot read {str(path)!r} as a saved call ({problem}).",
-            f"It is an npz file of format {FORMAT}, without pickled objects.",
-            "Pass a file that Audit.save, or batchmix audit --out, wrote.",
-        ) from None  # fmt: skip
-    return about

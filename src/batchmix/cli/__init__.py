@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _report() -> NoReturn:
     """The traceback of what must not happen, and what to do with it."""
-    traceback.print_exc()
+    print(*map(shown, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
     _stop("this is a mistake of batchmix: please report the lines above.", _BUG)
 
 

@@ -48,8 +48,10 @@ def _hold(path: Path) -> TextIO:
             "A run locks its folder with it, so that no second one writes there.",
             "Run compare, train and tune on Linux, macOS or WSL.",
         ) from None
+    # a link could lead to a file that is not to be written to
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     while True:
-        file = path.open("a+")
+        file = os.fdopen(os.open(path, flags, 0o666), "a+")
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 from batchmix._errors import mix_error
@@ -72,7 +71,7 @@ def _search(
     result.found = Found(metric, (), search.seeds, len(part.data.val or ()))
     engine = _with_optuna if options["engine"] == "optuna" else _with_ray
     engine(result.found, search, part, folder, options, progress)
-    rmtree(folder / "cache", ignore_errors=True)
+    _forget(folder)
 
 
 def _with_optuna(
@@ -158,7 +157,14 @@ def _measure(
         gpus_per_trial=options["gpus_per_trial"],
         tell=progress.trials(result.tally),
     )
-    rmtree(out / "cache", ignore_errors=True)
+    _forget(out)
+
+
+def _forget(out: Path) -> None:
+    """The decoded rows are not needed any more."""
+    from batchmix.cli.lab.loading.cache import forget
+
+    forget(out / "cache")
 
 
 def best_of(found: Found) -> Candidate:

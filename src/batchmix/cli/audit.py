@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from typer import Argument, Option
 
@@ -33,7 +33,9 @@ def audit(
         Argument(help="module:callable or file.py:callable; a class is made with --args first."),
     ] = None,
     args: Annotated[str, Option(help="Its keyword arguments, as JSON.")] = "{}",
-    framework: Annotated[Framework, Option(help="Whose arrays it takes.")] = "numpy",
+    framework: Annotated[
+        Framework | None, Option(help="Whose arrays it takes. [default: numpy, or the file's]")
+    ] = None,
     call: Annotated[
         Literal["xy", "pair", "dict", "rows"],
         Option(help="xy: fn(x, y); pair: fn((x, y)); dict: fn({...}); rows: a collate_fn."),
@@ -59,7 +61,7 @@ def audit(
         "batchmix-audit"
     ),
     replay: Annotated[
-        Path | None, Option(help="A file from --out: repeat that check on that kind of batch.")
+        Path | None, Option(help="A file from --out: repeat its check on its kind of batch.")
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -68,12 +70,15 @@ def audit(
 
     Exit code 0: nothing found. 1: something found. 2: it could not be run.
     """
+    if target is None:
+        raise mix_error(
+            "audit", "got no target.", "It is module:callable, and no file says what is run.",
+            _EXAMPLE,
+        )  # fmt: skip
+    made_with = _json("--args", args)
+    noted = {} if replay is None else _noted(replay)
+    framework = framework or noted.get("framework") or "numpy"
     notes: dict[str, Any] = {"target": target, "args": args, "framework": framework}
-    if replay is not None:
-        notes |= {name: value for name, value in _notes(replay).items() if target is None}
-    if notes["target"] is None:
-        raise mix_error("audit", "got no target.", "It is module:callable.", _EXAMPLE)
-    made_with = _json("--args", notes["args"])
     options: dict[str, Any] = {
         "call": call, "keys": _json("--keys", keys) if keys else None, "labels": labels,
         "weight": weight, "classes": classes, "layout": layout, "batch": batch_size,
@@ -88,21 +93,23 @@ def audit(
     # what the code prints is no part of the document
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
-            fn = build(notes["target"], made_with)
-            array = _maker(notes["framework"])
+            fn = build(target, made_with)
+            array = _maker(framework)
             found = bm.audit(fn, array=array, accept=accept or (), replay=replay, **options)
         except SystemExit as stop:  # else its code would be taken for that of the audit
             raise mix_error(
-                "audit", f"{notes['target']} ends the program (exit code {stop.code}).",
+                "audit", f"{target} ends the program (exit code {stop.code}).",
                 "It is imported and called here.", "Audit a function that returns.",
             ) from None  # fmt: skip
     files = {} if replay else found.save(out, **notes)
     for finding in found if replay is None else ():  # what an earlier audit found is gone
         if finding.name not in files:
             file_of(out, finding.name).unlink(missing_ok=True)
-    title = f"{notes['target']} {notes['args'] if notes['args'] != '{}' else ''}".rstrip()
+    if not quiet:
+        _tell_differences(replay, noted, notes)
+    title = f"{target} {args if args != '{}' else ''}".rstrip()
     if as_json:
-        print_json({"target": notes["target"], **document(found, files)})
+        print_json({"target": target, **document(found, files)})
     else:
         print_findings(title, found, quiet)
         for path in files.values():
@@ -112,7 +119,7 @@ def audit(
 
 def _check(options: dict[str, Any], accept: Sequence[str], out: Path) -> None:
     """Refuse what cannot be run before the code is imported."""
-    from batchmix._audit._judge import check_options
+    from batchmix._audit._options import check_options
 
     check_options(options | {"keys": options["keys"] or {"image": "", "label": ""}}, accept)
     check_folder(out)
@@ -145,7 +152,7 @@ def _module(name: str) -> Any:
     """A module by its name or its file."""
     if not name.endswith(".py"):
         if "" not in sys.path:
-            sys.path.insert(0, "")  # the current folder, as for python -m
+            sys.path.append("")  # the current folder; what lies there replaces nothing installed
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(Path(name).stem, name)
     if spec is None or spec.loader is None or not Path(name).is_file():
@@ -173,17 +180,32 @@ def _maker(framework: str) -> Callable[[Any], Any] | None:
     return maker
 
 
-def _notes(replay: Path) -> dict[str, Any]:
-    """How the mixing code was made and called when the file was written."""
-    from batchmix._audit._report import load
+def _noted(replay: Path) -> dict[str, Any]:
+    """What was audited when the file was written, to be compared with: nothing of it is run."""
+    from batchmix._audit._case import read_case
 
     try:
-        notes: dict[str, Any] = load(replay)["notes"]
+        notes = read_case(replay).notes
     except OSError as error:
         raise mix_error(
             "--replay", f"{replay}: {error.strerror}.", "It is a file from --out.", "Look there."
         ) from None
-    return notes
+    known = {name: str(notes[name]) for name in ("target", "args", "framework") if name in notes}
+    if known.get("framework", "numpy") not in get_args(Framework):
+        raise mix_error(
+            "--replay", f"{replay} is of the framework {known['framework']!r}.",
+            f"It is one of {', '.join(get_args(Framework))}.", "Pass a file from --out.",
+        )  # fmt: skip
+    return known
+
+
+def _tell_differences(replay: Path | None, was: dict[str, Any], now: dict[str, Any]) -> None:
+    """What is audited may have changed since, and that is said."""
+    for name in was:
+        if was[name] != now[name]:
+            word = name if name == "target" else f"--{name}"
+            line = f"{replay} was written with the {word} {was[name]}, and this is {now[name]}"
+            print(shown(line), file=sys.stderr)
 
 
 def _json(option: str, text: str) -> dict[str, Any]:

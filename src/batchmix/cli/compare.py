@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from shutil import rmtree
 from typing import Annotated, Any, NamedTuple
 
 from typer import Option
@@ -114,7 +113,9 @@ def compare(
             result = _train(trials, chosen, options, progress)
             code = _show(result, command, options)
             if not result.stopped:
-                rmtree(out / "cache", ignore_errors=True)
+                from batchmix.cli.lab.loading.cache import forget
+
+                forget(out / "cache")
     except Stopped as stopped:
         print(f"batchmix: stopped; the same command goes on in {shown(out)}", file=sys.stderr)
         code = stopped.code
@@ -204,7 +205,7 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     if paths and not options["as_json"]:
         more = [out / "logs"] if options["log"] else []
         more += [out / "model"] if options["keep_best"] else []
-        print("", *paths, *more, sep="\n")
+        print("", *map(shown, [*paths, *more]), sep="\n")
     for trial, why in failed.items():
         print(f"batchmix: {shown(f'{trial} failed: {why}')}", file=sys.stderr)
     if result.stopped or failed:

@@ -11,7 +11,7 @@ from typer import Argument, Option
 
 from batchmix._errors import mix_error
 from batchmix.cli._options import Accelerator, SkipBad
-from batchmix.cli._output import AsJson, Quiet, check_folder, write
+from batchmix.cli._output import AsJson, Quiet, check_folder, shown, write
 from batchmix.cli._prepare import check_accelerator
 from batchmix.cli._progress import Progress
 from batchmix.cli.lab.outcome import limit_of
@@ -96,7 +96,7 @@ def predict(
         if as_csv and not quiet:
             print(*told(saved, summary), sep="\n", file=sys.stderr)
         if confusion:
-            print(confusion, file=sys.stdout if form == "table" else sys.stderr)
+            print(shown(confusion), file=sys.stdout if form == "table" else sys.stderr)
     if push_to_hub is not None:
         print(push(model, push_to_hub, saved, metrics), file=sys.stderr if files else sys.stdout)
 

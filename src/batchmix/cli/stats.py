@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from batchmix._errors import mix_error
 from batchmix.cli._mixing import PAIRINGS, Pairs
-from batchmix.cli._output import MOST_SEED, AsJson, Quiet, check_folder, print_json, write
+from batchmix.cli._output import MOST_SEED, AsJson, Quiet, check_folder, print_json, shown, write
 from batchmix.cli._words import KNOWN, parse
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def stats(
         print_json(how | {"policies": counted, "files": [out / "stats.png"]})
     else:
         _print(title, found, quiet)
-        print(out / "stats.png")
+        print(shown(out / "stats.png"))
 
 
 def _numbers(found: Stats) -> dict[str, Any]:

@@ -153,8 +153,8 @@ def _show(result: Result, chosen: Prepared, options: Mapping[str, Any], again: s
         if fresh and report:
             console.print(f"\n{luck(found, fresh, len(report.outcomes))}", **plain)
         if found.best and not result.stopped:
-            console.print(f"\nTrain with it:\n{train}\n", **plain)
-            print(*paths, sep="\n")
+            console.print(f"\nTrain with it:\n{shown(train)}\n", **plain)
+            print(*map(shown, paths), sep="\n")
     return _last_words(result, out)
 
 

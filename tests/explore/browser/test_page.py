@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 import batchmix as bm
-from batchmix.cli.explore import _app, open_sources
+from batchmix.cli.explore import _app, _server, open_sources
 
 CHROMIUM = os.environ.get("BATCHMIX_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -62,11 +62,11 @@ def address(folder):
         return connect(self, to)
 
     socket.socket.connect = watched
-    page = _app.make_page(open_sources([str(folder)]))
+    page = _app.app(_app.make_page(open_sources([str(folder)])))
     try:
-        yield _app.launch(page, port=None, browser=False)
+        with _server.served(page) as where:
+            yield where
     finally:
-        page.close(verbose=False)
         socket.socket.connect = connect
     assert not outside
 
@@ -85,7 +85,7 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium, address):
-    """Open the page as another user; what it asks other hosts for is an error."""
+    """Open the page as another user; what it asks other hosts for, or may not do, is an error."""
     contexts, strange = [], []
 
     def go(query=""):
@@ -99,6 +99,10 @@ def visit(chromium, address):
             lambda r: (
                 None if r.url.startswith((address, "data:", "blob:")) else strange.append(r.url)
             ),
+        )
+        page.on(
+            "console",
+            lambda m: strange.append(m.text) if "Content Security Policy" in m.text else None,
         )
         page.goto(f"{address}/{query}")
         page.wait_for_selector("#cards .card, #cards .wrong")

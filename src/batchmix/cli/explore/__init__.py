@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import threading
+import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -29,16 +33,21 @@ def explore(
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
     ] = None,
+    host: Annotated[
+        str | None,
+        Option(help="Serve at this address, 0.0.0.0 for all, to those who have the printed token."),
+    ] = None,
     browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Move the settings of a mix and see images, boxes, labels and lam change, on a page.
 
-    The page is served to this machine only (127.0.0.1), shows no other data than the folders given,
-    and needs no network.
+    The page is served to this machine only (127.0.0.1) unless --host says otherwise, shows no other
+    data than the folders given, and needs no network.
     """
+    _check_host(host)
     sources = open_sources(data or [], image_size, seconds)
     try:
-        from batchmix.cli.explore import _app
+        from batchmix.cli.explore import _app, _server
     except ModuleNotFoundError as missing:
         if missing.name != "gradio":
             raise
@@ -48,9 +57,12 @@ def explore(
             "The page is made with it.",
             "pip install 'batchmix[explore]'",
         ) from None
-    page = _app.make_page(sources)
-    print(f"{_app.launch(page, port, browser)}   (Ctrl-C ends it)", flush=True)
-    page.block_thread()
+    with _server.served(_app.app(_app.make_page(sources)), port, host) as address:
+        print(f"{address}   (Ctrl-C ends it)", flush=True)
+        if browser and host is None:  # a token in a command line could be read by others here
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 def open_sources(
@@ -95,3 +107,14 @@ def _check_inside(top: Path, data: Data) -> None:
                 "The page shows files inside the folders given, and no others.",
                 "Copy the file into the folder, or give the one that holds all files.",
             )
+
+
+def _check_host(host: str | None) -> None:
+    """An address, not a name: nobody is asked what it means."""
+    try:
+        ipaddress.ip_address("0.0.0.0" if host is None else host)
+    except ValueError:
+        raise mix_error(
+            "--host", f"got {host!r}.", "It is an address of this machine.",
+            "0.0.0.0 is all of them; leave it out to serve this machine alone.",
+        ) from None  # fmt: skip

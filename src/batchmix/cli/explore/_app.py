@@ -12,8 +12,10 @@ from typing import Any
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when Gradio is imported
 
 import gradio as gr
+from fastapi import FastAPI
 
-from batchmix._errors import MixError, mix_error
+from batchmix._errors import MixError
+from batchmix.cli._output import shown
 from batchmix.cli._words import FORMS
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import CHOICES, RANGES, View
@@ -58,6 +60,7 @@ _THEME = gr.themes.Soft(
     block_title_text_weight="500",
 )
 _CSS = Path(__file__).with_name("style.css").read_text()
+_QUEUE = 64  # moves that wait
 
 
 def make_page(sources: Mapping[str, Source]) -> gr.Blocks:
@@ -146,27 +149,31 @@ def _numbers(view: View) -> list[Any]:
 
 def _refused(error: MixError) -> list[Any]:
     """Show the message in place of the cards, and nothing to copy; the address is kept."""
-    message = f'<div class="wrong" role="alert">{escape(str(error))}</div>'
+    message = f'<div class="wrong" role="alert">{escape(shown(" ".join(str(error).split())))}</div>'
     return [message, "", *[gr.update(value="", visible=False)] * 3]
 
 
-def launch(page: gr.Blocks, port: int | None, browser: bool) -> str:
-    """Serve the page to this machine, in a thread of its own, and say where."""
-    try:
-        _, address, _ = page.launch(
-            server_name="127.0.0.1",
-            server_port=port,
-            inbrowser=browser,
-            prevent_thread_lock=True,
-            quiet=True,
-            theme=_THEME,
-            css=_CSS,
-            ssr_mode=False,
-            footer_links=[],
-        )
-    except OSError as error:
-        raise mix_error(
-            "--port", f"no page can be served ({error}).", "A port serves one page at a time.",
-            "Leave --port out to take a free one.",
-        ) from None  # fmt: skip
-    return str(address).rstrip("/")
+def app(page: gr.Blocks) -> Any:
+    """The page as an ASGI application, with nothing that Gradio would add by itself.
+
+    Each argument that is left out, Gradio takes from the environment.
+    """
+    page.queue(max_size=_QUEUE, api_open=False)
+    outer = FastAPI(openapi_url=None)
+    return gr.mount_gradio_app(
+        outer,
+        page,
+        "/",
+        theme=_THEME,
+        css=_CSS,
+        allowed_paths=[],
+        footer_links=[],
+        max_file_size=0,
+        run_history=False,
+        ssr_mode=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        pwa=False,
+        show_error=False,
+        root_path="",
+    )

@@ -77,7 +77,12 @@ def page(report: Report) -> bytes:
             f'src="data:image/png;base64,{content}"></figure>'
         )
     made = ", ".join(f"{name} {number}" for name, number in versions().items())
-    settings = json.dumps(dict(report.config), indent=1, ensure_ascii=False, default=str)
+    settings = "\n".join(
+        map(
+            shown,
+            json.dumps(dict(report.config), indent=1, ensure_ascii=False, default=str).split("\n"),
+        )
+    )
     parts.append(
         f"<h2>The same again</h2><pre>{escape(shown(report.command))}</pre>"
         f"<p>{escape(made)}. All numbers are in report.json.</p>"

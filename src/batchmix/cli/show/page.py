@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from batchmix.cli._output import shown
 from batchmix.cli.show.shown import Shown
 from batchmix.cli.show.sounds import player
 
@@ -62,7 +63,8 @@ def page(
         f"<title>{escape(title)}</title>\n<style>{STYLE}{_PLAYERS}</style>\n</head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n<p>Made by batchmix preview; nothing was trained.</p>\n"
         + "\n".join([parts[0], _players(sounds), *parts[1:]])
-        + f"\n<p>The same figures again:</p>\n<pre>{escape(command)}</pre>\n</body>\n</html>\n"
+        + f"\n<p>The same figures again:</p>\n<pre>{escape(shown(command))}</pre>\n"
+        "</body>\n</html>\n"
     )
     return text.encode()
 
@@ -75,7 +77,7 @@ def _players(sounds: Sequence[Shown]) -> str:
     end = int(_SECONDS * rate)
     heads = "".join(f"<th>{escape(name)}</th>" for name in ("", "row", *(s.name for s in sounds)))
     lines = "".join(
-        f"<tr><th>{escape(batch.name(i))}</th>"
+        f"<tr><th>{escape(shown(batch.name(i)))}</th>"
         + "".join(
             f"<td>{player(x[i, :end], rate)}</td>" for x in [batch.x] + [s.mixed for s in sounds]
         )

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +89,14 @@ def cached(
         for (name, part), offset in zip(parts.items(), offsets)
     }
     return replace(data, shape=first.shape, **moved)
+
+
+def forget(folder: Path) -> None:
+    """Remove the rows that are kept in `folder`, and the folder if nothing else is in it."""
+    with suppress(OSError):
+        for path in (*folder.glob("rows-*.npy"), *folder.glob(".rows-*.npy.*")):
+            path.unlink()
+        folder.rmdir()
 
 
 def _readable(rows: Rows, data: Data, used: Collection[str] | None) -> NDArray[np.int64]:
