@@ -18,6 +18,7 @@ from batchmix.cli.lab.data.names import bad_file, reason
 
 LONGEST = 10.0  # seconds of a clip whose length is not given
 MOST_CELLS = 64_000_000
+_LOUDEST = 2**32  # of floats; 1 is usual, 2^31 where integers were copied. Spectra are squares
 _SAMPLE = 1000  # files whose headers tell the median length
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _RULE = "WAV files of 8, 16, 24 or 32-bit integers, or of floats, are read."
@@ -212,9 +213,10 @@ def _samples(path: str, header: WaveHeader, cells: int) -> NDArray[Any]:
         clip = raw.view(header.code)
     if header.code == "<i4":
         clip = clip / np.float64(2**31)
+    if header.dtype == "float32" and not (np.abs(clip) <= _LOUDEST).all():
+        rule = f"Samples are finite, and at most {_LOUDEST}."
+        raise bad_file(path, "a sample is NaN, infinite or larger than any sound.", rule)
     clip = clip.astype(header.dtype)
-    if header.dtype == "float32" and not np.isfinite(clip).all():
-        raise bad_file(path, "a sample is NaN or infinite.", "Samples are finite.")
     return clip.reshape(cells, header.channels)
 
 
