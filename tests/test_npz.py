@@ -1,10 +1,7 @@
 """Saved plans that anybody may have written: bounded memory, and one error that names the file."""
 
 import io
-import json
 import re
-import subprocess
-import sys
 import zipfile
 from itertools import pairwise
 
@@ -12,8 +9,8 @@ import numpy as np
 import pytest
 
 import batchmix as bm
+from limited import MB, read
 
-MB = 2**20
 GOOD = {
     "format": np.array(1), "axes": np.array("HW"), "size": np.array([2, 3]),
     "partner": np.array([1, 0], np.int32), "box": np.full((2, 2, 2), [0, 2], np.int32),
@@ -137,29 +134,9 @@ CASES = {  # what is said of it: the file
     "File is not a zip file": lambda: with_()[:-30],
 }
 
-CHILD = """
-import json, resource, sys, time
-import numpy, batchmix
-resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
-for path in sys.argv[1:]:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    try:
-        said = repr(batchmix.Plan.load(path))
-    except batchmix.MixError as error:
-        said = str(error)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps([said, grown * 1024]))
-"""
-
 
 def loaded(*paths):
-    """What the loader says of files in a process of its own, and by how much its memory grew."""
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *map(str, paths)], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return read("batchmix.Plan.load(path)", paths)
 
 
 def test_no_file_takes_more_than_its_size_and_a_constant(tmp_path):

@@ -12,10 +12,12 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._json import parse_json, read_json
 from batchmix.cli.lab.rows import Data
 
 CHECKPOINT = "checkpoint.safetensors"
 _FORMAT = 1
+_HEADER = 64 * 2**20  # bytes; 200,000 epochs
 _FREE = "workers"  # no figure depends on it
 _STATED = ("accelerator", "versions")  # may change, and that is said
 
@@ -87,7 +89,7 @@ def begin(out: Path, config: dict[str, Any], data: Data) -> tuple[RunState, list
 def result_of(out: Path) -> dict[str, Any] | None:
     """That of a run that is over; None where it has to be made again."""
     try:
-        found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
+        found = read_json(out / "result.json")  # the last thing that a run writes
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
@@ -97,10 +99,8 @@ def read_state(path: Path) -> RunState:
     """The header of a checkpoint. Whatever is wrong with it is one MixError."""
     try:
         with safe_open(path, "numpy") as file:
-            found = json.loads((file.metadata() or {}).get("batchmix", ""))
+            found = parse_json((file.metadata() or {}).get("batchmix", ""), _HEADER)
         return _checked(found)
-    except RecursionError:
-        raise refused(path, "its header is nested too deeply") from None
     except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise refused(path, str(error)) from None
 
