@@ -37,7 +37,9 @@ RUN = _run()
 
 def _written(epoch):
     best = Best(0, (0.5, -1.0), dict(RUN.module.state_dict())) if epoch else None
-    history = [{"epoch": i, "held_out": 0.5, "loss": 1.0} for i in range(epoch)]
+    history = [
+        {"epoch": i, "step": i, "lr": 0.1, "held_out": 0.5, "loss": 1.0} for i in range(epoch)
+    ]
     config = {"epochs": 3, "model": "mlp", "lr": 0.1}
     state = RunState(config, {"names": ["a"]}, epoch, 0 if epoch else 1, history)
     state.finished = epoch == 3

@@ -78,7 +78,10 @@ def load_run(path: Path, run: Run) -> tuple[RunState, Best | None, Tensor]:
             )
     _load(run, found)
     if state.scaler:
-        run.fabric.strategy.precision.load_state_dict(state.scaler)
+        try:
+            run.fabric.strategy.precision.load_state_dict(state.scaler)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise refused(path, f"'scaler' lacks {error}") from None
     best = None
     if state.best is not None:
         rank = (float(state.best["rank"][0]), float(state.best["rank"][1]))

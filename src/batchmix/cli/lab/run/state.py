@@ -17,6 +17,7 @@ from batchmix.cli.lab.rows import Data
 
 CHECKPOINT = "checkpoint.safetensors"
 _FORMAT = 1
+_LINE = {"epoch", "step", "lr", "loss", "held_out"}  # of the history, at least
 _HEADER = 64 * 2**20  # bytes; 200,000 epochs
 _FREE = "workers"  # no figure depends on it
 _STATED = ("accelerator", "versions")  # may change, and that is said
@@ -131,8 +132,10 @@ def _checked(found: Any) -> RunState:
         if type(value) is not int or type(most) is not int or not 0 <= value <= most:
             raise ValueError(f"'{name}' is {value!r} of {most!r}")
     whole = isinstance(state.history, list) and len(state.history) == state.epoch
-    if not whole or not all(map(_numbers, state.history)):
+    if not whole or not all(_is_line(i, line) for i, line in enumerate(state.history)):
         raise ValueError(f"'history' does not have numbers for each of {state.epoch} epochs")
+    if not _numbers(state.scaler):
+        raise ValueError("'scaler' does not have numbers")
     if (state.best is not None) != (state.epoch > 0) or not _is_best(state.best, state.epoch):
         raise ValueError(f"'best' is {state.best!r} after {state.epoch} epochs")
     if type(state.finished) is not bool or state.finished != (state.epoch == epochs):
@@ -144,6 +147,11 @@ def _numbers(found: Any) -> bool:
     return isinstance(found, dict) and all(
         type(value) in (int, float) and math.isfinite(value) for value in found.values()
     )
+
+
+def _is_line(epoch: int, found: Any) -> bool:
+    """Whether it has the figures of the epoch."""
+    return _numbers(found) and found.get("epoch") == epoch and found.keys() >= _LINE
 
 
 def _is_best(best: Any, epochs: int) -> bool:
