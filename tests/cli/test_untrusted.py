@@ -154,6 +154,12 @@ def test_no_config_takes_more_than_a_multiple_of_what_may_be_read(tmp_path):
 def test_a_result_that_is_none_is_made_again(tmp_path):
     from batchmix.cli.lab.run.state import result_of
 
-    for content in (b"", b"[1]", b"[" * 200_000, b'{"last": 1}', b'{"last": NaN, "best": {}}'):
+    good = {"last": {"epoch": 1, "accuracy": 0.5}, "best": {"epoch": 0, "accuracy": 1}}
+    (tmp_path / "result.json").write_text(json.dumps(good))
+    assert result_of(tmp_path) == good
+    wrong = [{"last": 5, "best": 5}, good | {"best": {}}, good | {"last": {"epoch": 1}}]
+    wrong.append(good | {"best": {"epoch": 0, "accuracy": "high"}})
+    texts = [json.dumps(one).encode() for one in wrong]
+    for content in (b"", b"[1]", b"[" * 200_000, b'{"last": NaN, "best": {}}', *texts):
         (tmp_path / "result.json").write_bytes(content)
         assert result_of(tmp_path) is None

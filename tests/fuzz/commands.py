@@ -12,7 +12,10 @@ import sys
 from batchmix import cli
 from fuzz.refusals import FOLDER
 
-ABSENT = ("torch", "matplotlib", "gradio", "sklearn", "timm", "optuna", "ray", "datasets", "joblib")
+ABSENT = (
+    "torch", "matplotlib", "gradio", "sklearn", "timm", "optuna", "ray", "datasets", "joblib",
+    "huggingface_hub",
+)  # fmt: skip
 LINES = (
     "train digits --epochs 2 --limit-train 100 --policy mixup:0.8,prob=0.5 --seed 3 --out x",
     "train rows --targets t.csv --image-size 32 --optimizer adamw --lr 0.1 --ema 0.9 --devices 1",

@@ -77,8 +77,8 @@ def fuzz(name, seconds):
     atheris.Setup(
         [
             sys.argv[0], str(corpus), f"-max_total_time={seconds}", f"-max_len={longest}",
-            f"-artifact_prefix={WORK}/{name}-", "-timeout=20", "-rss_limit_mb=4096",
-            "-print_final_stats=1", "-verbosity=0", "-use_value_profile=1",
+            f"-artifact_prefix={WORK}/{name}-", "-timeout=60", "-report_slow_units=30",
+            "-rss_limit_mb=4096", "-print_final_stats=1", "-verbosity=0", "-use_value_profile=1",
         ],
         one,
     )  # fmt: skip

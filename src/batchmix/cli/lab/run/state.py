@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from batchmix._errors import MixError, mix_error
 from batchmix.cli._json import parse_json, read_json
+from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.rows import Data
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -93,7 +94,7 @@ def result_of(out: Path) -> dict[str, Any] | None:
         found = read_json(out / "result.json")  # the last thing that a run writes
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"last", "best"} <= found.keys() else None
+    return found if _is_result(found) else None
 
 
 def read_state(path: Path) -> RunState:
@@ -141,6 +142,20 @@ def _checked(found: Any) -> RunState:
     if type(state.finished) is not bool or state.finished != (state.epoch == epochs):
         raise ValueError(f"'finished' is {state.finished!r} after {state.epoch} epochs")
     return state
+
+
+def _is_result(found: Any) -> bool:
+    """Whether it has the figures that are shown of it."""
+    if not isinstance(found, dict):
+        return False
+    parts: list[Any] = [found.get("last"), found.get("best")]
+    if not all(isinstance(part, dict) and type(part.get("epoch")) is int for part in parts):
+        return False
+    return all(
+        (name in parts[0]) == (name in parts[1])
+        and all(type(part.get(name, 0)) in (int, float) for part in parts)
+        for name in METRICS
+    )
 
 
 def _numbers(found: Any) -> bool:
