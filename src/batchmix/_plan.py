@@ -198,6 +198,8 @@ class Plan:
     def load(cls, path: str | Path) -> Plan:
         """Read a plan that `save` wrote; it is checked like any other.
 
+        Whoever wrote it: memory is at most 8 bytes for each byte of the file, and 64 MB.
+
         Raises:
           MixError: the file is not a saved plan, or of a newer format.
           FileNotFoundError: there is no such file.
