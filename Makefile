@@ -17,7 +17,7 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts check types sanitize bench bench-front-door docs figures golden constraints clean
+.PHONY: compare test test-hosts check types fuzz sanitize bench bench-front-door docs figures golden constraints clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
@@ -49,6 +49,13 @@ check: $(VENV)/test
 
 types: $(VENV)/test
 	$(BIN)/mypy
+
+# what reads text and files, guided by coverage: make fuzz SECONDS=600 TARGETS="plans sounds"
+SECONDS ?= 60
+TARGETS ?=
+fuzz: $(VENV)/test
+	$(PIP) atheris==3.0.0
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
 # the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, on everything that reaches it,
 # and its threads under ThreadSanitizer

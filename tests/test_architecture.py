@@ -21,7 +21,8 @@ FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets"
 LAYERS = {
     "_errors": [],
     "_columns": ["_errors"],
-    "_plan": ["_errors", "_columns"],
+    "_npz": [],
+    "_plan": ["_errors", "_columns", "_npz"],
     "_tree": ["_errors"],
     "pairing": ["_errors"],
     "policies": ["_errors", "_columns", "_plan", "policies"],

@@ -130,6 +130,12 @@ def owned(name: str, value: Any) -> NDArray[Any]:
     return array.astype(dtype, order="C")  # the kernel reads them as they lie
 
 
+def entry_shape(name: str, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Of what the column `name` has for a row."""
+    shapes = {"number": (), "region": (len(size), 2), "grid": size}
+    return shapes[COLUMNS[name].entry]
+
+
 def check(columns: Columns, axes: str, size: tuple[int, ...]) -> None:
     """Shapes, then ranges: what passes here can be indexed with, without looking again."""
     if columns["partner"].ndim != 1:
@@ -138,9 +144,8 @@ def check(columns: Columns, axes: str, size: tuple[int, ...]) -> None:
             "Give each row the number of its partner, such as [1, 0] for two rows.",
         )  # fmt: skip
     rows = len(columns["partner"])
-    entries = {"number": (), "region": (len(size), 2), "grid": size}
     for name, value in columns.items():
-        shape = (rows, *entries[COLUMNS[name].entry])
+        shape = (rows, *entry_shape(name, size))
         if value.shape != shape:
             raise refused(
                 f"`{name}` has shape {value.shape}.",
@@ -206,6 +211,8 @@ def _masked(
 ) -> NDArray[np.float64]:
     """[B]: mean of the mask inside the box, over all cells of the grid."""
     rows = len(box)
+    if not rows:  # then an axis may be longer than the memory
+        return np.ones(0)
     inside = np.ones((rows, *size), bool)
     for axis, n in enumerate(size):
         at = np.arange(n)

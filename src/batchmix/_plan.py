@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._columns import COLUMNS, check, checked_grid, executed, owned
-from batchmix._errors import MixError, mix_error
+from batchmix._columns import COLUMNS, check, checked_grid, entry_shape, executed, owned
+from batchmix._errors import mix_error
+from batchmix._npz import Arrays, open_npz
 
 _ABSENT = dict.fromkeys(COLUMNS)
 FORMAT = 1  # of saved plans; a change in what a column means is a new number
+_MOST_AXES = 1000  # of a saved plan
 
 
 class Key(NamedTuple):
@@ -196,26 +198,45 @@ class Plan:
     def load(cls, path: str | Path) -> Plan:
         """Read a plan that `save` wrote; it is checked like any other.
 
+        Whoever wrote it: memory is at most 8 bytes for each byte of the file, and 64 MB.
+
         Raises:
           MixError: the file is not a saved plan, or of a newer format.
           FileNotFoundError: there is no such file.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays: dict[str, Any] = dict(file)
-            version = int(arrays.pop("format"))
-            axes, size = str(arrays.pop("axes")), tuple(arrays.pop("size").tolist())
-            if version != FORMAT:
-                raise ValueError(f"format {version}")
-            return cls(axes=axes, size=size, **arrays)
+            with open_npz(path) as file:
+                return cls(**_read(file))
         except FileNotFoundError:
             raise
-        except Exception as problem:  # zip, key, type and pickle errors all mean the same thing
-            if isinstance(problem, MixError):
-                raise
+        except Exception as problem:  # zip, value and memory errors all mean the same thing
+            said = " ".join(str(problem).partition("\n")[0].split())[:200]
+            said = said if said.isprintable() else ascii(said)
             raise mix_error(
-                "Plan.load()",
-                f"cannot read {str(path)!r} as a plan ({problem}).",
+                "Plan.load()", f"cannot read {str(path)!r} as a plan ({said.rstrip('.')}).",
                 f"A plan is an npz file of format {FORMAT}, without pickled objects.",
                 "Write it with plan.save(path), by a version of batchmix no newer than this one.",
-            ) from None
+            ) from None  # fmt: skip
+
+
+def _read(file: Arrays) -> dict[str, Any]:
+    """The arguments of a saved plan; shapes and dtypes are those that its size asks for."""
+    version = file.read("format", "i", ()).item()
+    if version != FORMAT:
+        raise ValueError(f"format {version}")
+    given = {name: column for name, column in COLUMNS.items() if not column.derived}
+    foreign = set(file.names) - {"format", "axes", "size", *given}
+    if foreign:
+        raise ValueError(f"it has a foreign array {min(foreign)[:80]!r}")
+    axes = str(file.read("axes", "U", ()))
+    if len(axes) > _MOST_AXES:
+        raise ValueError(f"it has {len(axes)} axes")
+    size = checked_grid(axes, file.read("size", "i", (len(axes),)).tolist())
+    found: dict[str, Any] = {"axes": axes, "size": size}
+    rows = None
+    for name, column in given.items():
+        if name in file.names or name in ("partner", "box", "opacity"):
+            shape = (rows, *entry_shape(name, size))
+            found[name] = file.read(name, np.dtype(column.dtype).str[1:], shape)
+            rows = len(found["partner"])
+    return found

@@ -117,6 +117,7 @@ CONFIGS = {
     "large": lambda text: b" " * (2**24 + 1),
     "another's": lambda text: b'{"architecture": "resnet18", "num_classes": 3}',
 }
+TRAINING = {"model": "mlp", "epochs": 3, "batch_size": 1, "lr": 1}
 FIELDS = {
     "format": ("batchmix", "format", 2),
     "task": ("batchmix", "task", "words"),
@@ -137,7 +138,14 @@ FIELDS = {
     "std": ("pretrained_cfg", "std", [0.5, 0.5, 0]),
     "no training": ("batchmix", "training", None),
     "a training without a model": ("batchmix", "training", {"epochs": 1}),
-    "epochs": ("batchmix", "training", {"model": "mlp", "epochs": "3", "batch_size": 1, "lr": 1}),
+    "epochs": ("batchmix", "training", TRAINING | {"epochs": "3"}),
+    "negative epochs": ("batchmix", "training", TRAINING | {"epochs": -5}),
+    "epochs that are none": ("batchmix", "training", TRAINING | {"epochs": True}),
+    "absurd epochs": ("batchmix", "training", TRAINING | {"epochs": 10**30}),
+    "no rows in a batch": ("batchmix", "training", TRAINING | {"batch_size": 0}),
+    "infinite rate": ("batchmix", "training", TRAINING | {"lr": float("inf")}),
+    "augment": ("batchmix", "training", TRAINING | {"augment": "\x1b[2J"}),
+    "optimizer": ("batchmix", "training", TRAINING | {"optimizer": ["sgd"]}),
 }
 
 
@@ -164,6 +172,14 @@ def test_a_config_with_a_wrong_field(tmp_path, name):
     _edit(tmp_path / "config.json", change)
     with pytest.raises(MixError, match="MODEL"):
         load_model(tmp_path)
+
+
+def test_names_in_a_file_cannot_move_a_cursor(tmp_path):
+    kept(tmp_path, "mlp")
+    names = ["\x1b]0;title\x07", "\ud800", "a\nb"]
+    _edit(tmp_path / "config.json", lambda config: config.update(label_names=names))
+    _, saved = load_model(tmp_path)
+    assert saved.task.names == ("\\x1b]0;title\\x07", "\\ud800", "a\\nb")
 
 
 @pytest.mark.parametrize("model", ["hf-hub:x/y", "timm:hf-hub:x/y", "timm:../x", "os.system", ""])

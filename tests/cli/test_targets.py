@@ -121,6 +121,9 @@ LONG = "x" * 200_000
 WRONG = {
     "nothing": ("", "line 1: the columns are []"),
     "no file column": ("name,label\n0.png,a\n", "line 1: the columns are ['name', 'label']"),
+    "a line without end": ("file,label\n" + "," * 2**21, "line 2 is longer than 1048576 char"),
+    "a row without end": ("file,label\n" + '"\n",' * 2**19, "is longer than 1048576 characters"),
+    "a novel in the first line": ("a" * 10**5 + ",b\n", "line 1: the columns are"),
     "no target": ("file,split\n0.png,train\n", "line 1: the columns are"),
     "a column twice": ("file,label,label\n0.png,a,b\n", "line 1: the columns are"),
     "a column without a name": ("file,label,\n0.png,a,\n", "line 1: the columns are"),

@@ -18,6 +18,8 @@ from batchmix.cli.lab.data.names import bad_file, reason
 
 LONGEST = 10.0  # seconds of a clip whose length is not given
 MOST_CELLS = 64_000_000
+_LOUDEST = 2**32  # of floats; 1 is usual, 2^31 where integers were copied. Spectra are squares
+_CHUNKS = 1000  # of a file, up to its samples; most have 2
 _SAMPLE = 1000  # files whose headers tell the median length
 _INTEGER, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _RULE = "WAV files of 8, 16, 24 or 32-bit integers, or of floats, are read."
@@ -161,7 +163,7 @@ def _parse(file: IO[bytes], size: int) -> WaveHeader:
     if size < 12 or struct.unpack("<4s4x4s", file.read(12)) != (b"RIFF", b"WAVE"):
         raise ValueError("it does not begin as a WAV file")
     form: tuple[int, ...] | None = None
-    while True:
+    for _ in range(_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
             raise ValueError("it ends before its samples")
@@ -174,6 +176,8 @@ def _parse(file: IO[bytes], size: int) -> WaveHeader:
         elif name == b"data":
             break
         file.seek(start + length + length % 2)
+    else:
+        raise ValueError(f"its samples do not come within {_CHUNKS} chunks")
     if form is None:
         raise ValueError("its samples come before their form")
     kind, channels, rate, _, block, bits = form
@@ -212,9 +216,10 @@ def _samples(path: str, header: WaveHeader, cells: int) -> NDArray[Any]:
         clip = raw.view(header.code)
     if header.code == "<i4":
         clip = clip / np.float64(2**31)
+    if header.dtype == "float32" and not (np.abs(clip) <= _LOUDEST).all():
+        rule = f"Samples are finite, and at most {_LOUDEST}."
+        raise bad_file(path, "a sample is NaN or infinite, or larger than any sound.", rule)
     clip = clip.astype(header.dtype)
-    if header.dtype == "float32" and not np.isfinite(clip).all():
-        raise bad_file(path, "a sample is NaN or infinite.", "Samples are finite.")
     return clip.reshape(cells, header.channels)
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import csv
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from batchmix.cli.lab.rows import Task
 
 _LARGEST = 2**30  # bytes
 _CELLS = 2**28  # of targets
+_ROW = 2**20  # characters
 _COLUMNS = "The first line names the columns: file, targets, and split if there is one."
 
 
@@ -33,6 +34,30 @@ class Table(NamedTuple):
     media: Media
     task: Task
     parts: dict[str, Listing]
+
+
+class _Rows:
+    """The cells of a CSV, row by row. A long row, which may be of many lines, is not read whole."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file, self._left = file, _ROW
+        self._cells = csv.reader(iter(self._line, ""), strict=True)
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for row in self._cells:
+            self._left = _ROW
+            yield row
+
+    @property
+    def line_num(self) -> int:
+        return self._cells.line_num
+
+    def _line(self) -> str:
+        line = self._file.readline(self._left + 1)
+        self._left -= len(line)
+        if self._left < 0:
+            raise csv.Error(f"line {self.line_num + 1} is longer than {_ROW} characters")
+        return line
 
 
 class _Line(NamedTuple):
@@ -51,7 +76,7 @@ def read_targets(root: str, path: Path) -> Table:
                 str(path), "it is no file, or larger than 1 GiB.", _COLUMNS, "Pass a CSV."
             )
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            columns, lines = _lines(root, path, csv.reader(file, strict=True))
+            columns, lines = _lines(root, path, _Rows(file))
     except (OSError, csv.Error) as error:
         raise bad_file(str(path), f"it cannot be read ({reason(error)}).", _COLUMNS) from None
     media = media_of(lines[0].file)
@@ -73,19 +98,20 @@ def read_targets(root: str, path: Path) -> Table:
     return Table(media, task, parts)
 
 
-def _lines(root: str, path: Path, cells: Any) -> tuple[list[str], list[_Line]]:
+def _lines(root: str, path: Path, cells: _Rows) -> tuple[list[str], list[_Line]]:
     """The names of the target columns, and the lines."""
-    header = [name.strip() for name in next(cells, [])]
+    rows = iter(cells)
+    header = [name.strip() for name in next(rows, [])]
     columns = [name for name in header if name not in ("file", "split")]
     named = header.count("file") == 1 and all(header) and len(set(header)) == len(header)
     if not named or not columns or ("label" in columns and len(columns) > 1):
         raise bad_file(
-            f"{path} line 1", f"the columns are {header[:20]!r}.", _COLUMNS,
+            f"{path} line 1", f"the columns are {[name[:40] for name in header[:20]]!r}.", _COLUMNS,
             "Begin with file,label or file,label,split; or with file and names of numbers.",
         )  # fmt: skip
     lines: list[_Line] = []
     seen: dict[str, int] = {}
-    for row in cells:
+    for row in rows:
         if not row:
             continue
         line = _Line(cells.line_num, "", 0, "train", [])

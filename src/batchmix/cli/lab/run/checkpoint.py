@@ -55,17 +55,21 @@ def load_run(path: Path, run: Run) -> tuple[RunState, Best | None, Tensor]:
     Every tensor must have a name, dtype and shape that the run has, and none may be missing.
     """
     state = read_state(path)
+    expected = dict(_expected(run, state))
     try:
         with safe_open(path, "pt") as file:
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+            for name in sorted(expected.keys() ^ set(file.keys())):
+                what = "lacks" if name in expected else "has a foreign tensor"
+                raise refused(path, f"it {what} {name[:200]!r}")
+            found = {name: file.get_tensor(name) for name in expected}
+    except (
+        OSError,
+        SafetensorError,
+        AttributeError,
+    ) as error:  # the last for dtypes of newer torch
         raise refused(path, str(error)) from None
-    expected = dict(_expected(run, state))
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found or name not in expected:
-            what = "lacks" if name not in found else "has a foreign tensor"
-            raise refused(path, f"it {what} {name!r}")
-        own, theirs = expected[name], found[name]
+    for name, own in expected.items():
+        theirs = found[name]
         if (own.dtype, own.shape) != (theirs.dtype, theirs.shape):
             raise refused(
                 path,
@@ -74,7 +78,10 @@ def load_run(path: Path, run: Run) -> tuple[RunState, Best | None, Tensor]:
             )
     _load(run, found)
     if state.scaler:
-        run.fabric.strategy.precision.load_state_dict(state.scaler)
+        try:
+            run.fabric.strategy.precision.load_state_dict(state.scaler)
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise refused(path, f"'scaler' lacks {error}") from None
     best = None
     if state.best is not None:
         rank = (float(state.best["rank"][0]), float(state.best["rank"][1]))

@@ -12,10 +12,14 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._json import parse_json, read_json
+from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.rows import Data
 
 CHECKPOINT = "checkpoint.safetensors"
 _FORMAT = 1
+_LINE = {"epoch", "step", "lr", "loss", "held_out"}  # of the history, at least
+_HEADER = 64 * 2**20  # bytes; 200,000 epochs
 _FREE = "workers"  # no figure depends on it
 _STATED = ("accelerator", "versions")  # may change, and that is said
 
@@ -87,20 +91,18 @@ def begin(out: Path, config: dict[str, Any], data: Data) -> tuple[RunState, list
 def result_of(out: Path) -> dict[str, Any] | None:
     """That of a run that is over; None where it has to be made again."""
     try:
-        found = json.loads((out / "result.json").read_bytes())  # the last thing that a run writes
+        found = read_json(out / "result.json")  # the last thing that a run writes
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"last", "best", "rows"} <= found.keys() else None
+    return found if _is_result(found) else None
 
 
 def read_state(path: Path) -> RunState:
     """The header of a checkpoint. Whatever is wrong with it is one MixError."""
     try:
         with safe_open(path, "numpy") as file:
-            found = json.loads((file.metadata() or {}).get("batchmix", ""))
+            found = parse_json((file.metadata() or {}).get("batchmix", ""), _HEADER)
         return _checked(found)
-    except RecursionError:
-        raise refused(path, "its header is nested too deeply") from None
     except (OSError, SafetensorError, ValueError, TypeError) as error:
         raise refused(path, str(error)) from None
 
@@ -131,8 +133,10 @@ def _checked(found: Any) -> RunState:
         if type(value) is not int or type(most) is not int or not 0 <= value <= most:
             raise ValueError(f"'{name}' is {value!r} of {most!r}")
     whole = isinstance(state.history, list) and len(state.history) == state.epoch
-    if not whole or not all(map(_numbers, state.history)):
+    if not whole or not all(_is_line(i, line) for i, line in enumerate(state.history)):
         raise ValueError(f"'history' does not have numbers for each of {state.epoch} epochs")
+    if not _numbers(state.scaler):
+        raise ValueError("'scaler' does not have numbers")
     if (state.best is not None) != (state.epoch > 0) or not _is_best(state.best, state.epoch):
         raise ValueError(f"'best' is {state.best!r} after {state.epoch} epochs")
     if type(state.finished) is not bool or state.finished != (state.epoch == epochs):
@@ -140,10 +144,32 @@ def _checked(found: Any) -> RunState:
     return state
 
 
+def _is_result(found: Any) -> bool:
+    """Whether it has the figures that are shown of it."""
+    rows = found.get("rows") if isinstance(found, dict) else None
+    if not isinstance(rows, dict):
+        return False
+    if any(type(rows.get(part)) is not int for part in ("train", "held_out", "test")):
+        return False
+    parts: list[Any] = [found.get("last"), found.get("best")]
+    if not all(isinstance(part, dict) and type(part.get("epoch")) is int for part in parts):
+        return False
+    return all(
+        (name in parts[0]) == (name in parts[1])
+        and all(type(part.get(name, 0)) in (int, float) for part in parts)
+        for name in METRICS
+    )
+
+
 def _numbers(found: Any) -> bool:
     return isinstance(found, dict) and all(
         type(value) in (int, float) and math.isfinite(value) for value in found.values()
     )
+
+
+def _is_line(epoch: int, found: Any) -> bool:
+    """Whether it has the figures of the epoch."""
+    return _numbers(found) and found.get("epoch") == epoch and found.keys() >= _LINE
 
 
 def _is_best(best: Any, epochs: int) -> bool:

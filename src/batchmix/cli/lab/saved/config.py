@@ -6,7 +6,6 @@ Everything is checked when it is read, before anything is built.
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import re
@@ -19,15 +18,22 @@ import numpy
 
 import batchmix
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._json import read_json
+from batchmix.cli._output import MOST_SEED, shown
 from batchmix.cli.lab.engine.model_names import check_model
 from batchmix.cli.lab.rows import Form, Kind, Task
-from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.training import Augment, MixOn, Optimizer, Training
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _FORMAT = 1
-_BYTES = 16 * 2**20  # of a config; that of ImageNet-21k has less than 2
 _CELLS = 2**26  # of a row
 _TIMM = "timm:"
+_COUNTS = ("epochs", "batch_size", "accumulate", "image_size")
+_CHOICES = {
+    "augment": get_args(Augment),
+    "optimizer": get_args(Optimizer),
+    "mix_on": get_args(MixOn),
+}
 _NAME = re.compile(r"(timm:)?\w+(\.[\w-]+)?", re.ASCII)
 _SMALL, _CENTRE = 64, 0.875  # as rows are evaluated: see augment
 
@@ -87,16 +93,9 @@ def read_config(folder: Path) -> Saved:
     """The config of a folder. Whatever is wrong with it is one MixError."""
     path = folder / CONFIG
     try:
-        with path.open("rb") as file:
-            content = file.read(_BYTES + 1)
+        return _read(read_json(path))
     except OSError as error:
         raise refused(path, f"{error.strerror}") from None
-    if len(content) > _BYTES:
-        raise refused(path, "it is larger than 16 MiB")
-    try:
-        return _read(json.loads(content))
-    except RecursionError:
-        raise refused(path, "it is nested too deeply") from None
     except ValueError as error:  # a MixError is one
         raise refused(path, " ".join(str(error).split()).rstrip(".")) from None
 
@@ -142,9 +141,9 @@ def _read(config: Any) -> Saved:
     check_model(training.model, form=form)
     if training.model.removeprefix(_TIMM).partition(".")[0] != config.get("architecture"):
         raise ValueError(f"it has the models {config.get('architecture')!r}, {training.model!r}")
-    versions = {str(key): str(value) for key, value in _get(own, "versions", dict).items()}
+    versions = {shown(key): shown(value) for key, value in _get(own, "versions", dict).items()}
     return Saved(
-        training, Task(kind, names), form, shape, mean, std, temperature,
+        training, Task(kind, tuple(map(shown, names))), form, shape, mean, std, temperature,
         rate, versions,
     )  # fmt: skip
 
@@ -181,10 +180,15 @@ def _training(found: dict[str, Any]) -> Training:
     kinds = {key: type(one.default) for key, one in known.items()}
     kinds |= {"model": str, "epochs": int, "batch_size": int, "lr": float, "image_size": int}
     for key, value in found.items():
-        kind = kinds.get(key)
-        fits = isinstance(value, (kind, int) if kind is float else kind) if kind else True
+        fits = key not in kinds or type(value) in (
+            (float, int) if kinds[key] is float else (kinds[key],)
+        )
+        if type(value) in (int, float):
+            fits = fits and (1 if key in _COUNTS else 0) <= value <= MOST_SEED
+        if key in _CHOICES:
+            fits = value in _CHOICES[key]
         if not (fits or (key == "image_size" and value is None)):
-            raise ValueError(f"'training' has {key} = {value!r}")
+            raise ValueError(f"'training' has {key} = {repr(value)[:80]}")
     missing = {"model", "epochs", "batch_size", "lr"} - set(found)
     if missing:
         raise ValueError(f"'training' lacks {min(missing)!r}")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from batchmix._errors import MixError
 from batchmix.cli._output import write
 from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Form, Task
@@ -67,7 +68,11 @@ def load_model(folder: Path) -> tuple[nn.Module, Saved]:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             model = _built(saved, shapes, path)
             tensors = {name: file.get_tensor(name) for name in shapes}
-    except (OSError, SafetensorError) as error:
+    except (
+        OSError,
+        SafetensorError,
+        AttributeError,
+    ) as error:  # the last for dtypes of newer torch
         raise refused(path, f"it cannot be read ({error})") from None
     for name, value in model.state_dict().items():
         found = tensors[name]
@@ -83,9 +88,14 @@ def _built(saved: Saved, shapes: Mapping[str, tuple[int, ...]], path: Path) -> n
     """The network that the config names, whose tensors must have the names and shapes found."""
     if saved.task.outputs not in {shape[0] for shape in shapes.values() if shape}:
         raise refused(path, f"no tensor is for {saved.task.outputs} outputs")
-    if not saved.training.model.startswith("timm:"):
-        with torch.device("meta"):  # so that no size in a file can fill the memory
-            _check(_network(saved, path).state_dict(), shapes, path)
+    try:
+        with torch.device("meta"):  # so that no size and no name in a file can fill the memory
+            blank = _network(saved, path)
+    except MixError:
+        if not saved.training.model.startswith("timm:"):
+            raise  # some models of older timm cannot be built without memory
+    else:
+        _check(blank.state_dict(), shapes, path)
     model = _network(saved, path)
     _check(model.state_dict(), shapes, path)
     return model

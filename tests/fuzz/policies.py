@@ -1,0 +1,20 @@
+"""Policies as text: what is accepted can be drawn from."""
+
+import batchmix as bm
+from batchmix.cli._words import _EXAMPLES, parse
+from fuzz.refusals import refused
+
+
+def seeds():
+    words = [*_EXAMPLES.values(), "mixup:0.8,prob=0.5,off=90,smooth=0.1 none", "cutmix:1e-300"]
+    return [word.encode() for word in words]
+
+
+def one(data):
+    text = data.decode("utf-8", "surrogateescape")
+    entries = []
+    with refused():
+        entries = parse(text)
+    for entry in entries:
+        plan = bm.draw(entry.policy, bm.Key(0, 1, 2), 4, {"H": 6, "W": 5}, pairing=entry.pairing)
+        assert ((plan.lam >= 0) & (plan.lam <= 1)).all()
