@@ -1,4 +1,7 @@
-"""Names of files, folders and classes that a stranger chose: escaped wherever they are shown."""
+"""Names of files, folders and classes that a stranger chose: escaped wherever they are shown.
+
+All commands run with the network forbidden, trials and loader workers too: nothing may ask for it.
+"""
 
 import json
 import os
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import offline
 from batchmix.cli._output import shown
 
 TITLE, RED, OVERRIDE = "\x1b]0;title\x07", "\x1b[31m", "\u202e"
@@ -53,15 +57,18 @@ def folder(tmp_path):
     return top
 
 
-def called(tmp_path, *commands, color=False):
+def called(tmp_path, *commands):
     """What was printed, as text, and the exit codes, of commands in one process."""
     (tmp_path / "program.py").write_text(PROGRAM)
     words = [[str(word) for word in argv] for argv in commands]
-    env = os.environ | {"COLUMNS": "100"} | ({"FORCE_COLOR": "1"} if color else {})
+    env = offline.environment(tmp_path) | {"COLUMNS": "100"}
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py", json.dumps(words)],
         env=env, cwd=tmp_path, capture_output=True, timeout=580,
     )  # fmt: skip
+    processes, asked = offline.told(tmp_path)
+    assert processes >= 1
+    assert asked == []
     out, error = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
     codes = [int(line.split()[1]) for line in error.splitlines() if line.startswith("code ")]
     return codes, out + error
@@ -100,9 +107,9 @@ def test_commands_on_a_folder_with_such_names(tmp_path, folder):
         tmp_path,
         ["preview", folder, "--rows", 6, "--out", tmp_path / f"one {RED}"],
         ["preview", folder, "--json", "--out", "two"],
-        ["train", folder, "--model", "mlp", "--epochs", 1, "--out", f"run {RED}"],
+        ["train", folder, "--model", "mlp", "--epochs", 1, "--workers", 1, "--out", f"run {RED}"],
         ["predict", f"run {RED}", folder, "--top-k", 3, "--confusion", f"{TITLE}c.png"],
-        ["predict", f"run {RED}", folder, "--csv"],
+        ["predict", f"run {RED}", folder, "--csv", "--workers", 1],
         ["predict", f"run {RED}", folder, "--json", *train[2:]],
     )
     check_text(text)
