@@ -2,7 +2,7 @@
 
     python tests/matrix.py                  what has no row in docs/supported-versions.json yet
     python tests/matrix.py --again          everything anew
-    python tests/matrix.py 3.12 jax         only rows with these words in their names
+    python tests/matrix.py '3.12 jax' 3.13  only rows with the words of one of these in their names
     python tests/matrix.py --page           only docs/supported-versions.md
     python tests/matrix.py --at PYTHON jax  a row for an interpreter that has all it needs
 
@@ -11,6 +11,7 @@ by uv from the bounds of pyproject.toml, and removed. PyTorch is taken as a CPU 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build/matrix"
+SOURCE = WORK / "sdist/source"
 ROWS, PAGE = ROOT / "docs/supported-versions.json", ROOT / "docs/supported-versions.md"
 UV = Path(sys.executable).with_name("uv")
 PYTHONS = ("3.11", "3.12", "3.13", "3.14", "3.13t", "3.14t")
@@ -29,16 +31,28 @@ CASES = {
     "oldest": ("--resolution=lowest-direct", "--torch-backend=cpu"),
     "newest": ("--resolution=highest", "--torch-backend=cpu"),
     "pinned": ("--resolution=lowest-direct", "--constraint=constraints-cpu.txt"),
+    "checked": ("--resolution=highest", "--constraint=constraints-cpu.txt"),
 }
-EXTRAS = {"numpy": (), "torch": ("torch",), "jax": ("jax",), "tensorflow": ("tensorflow", "keras")}
+EXTRAS = {
+    "numpy": (),
+    "torch": ("torch",),
+    "jax": ("jax",),
+    "tensorflow": ("tensorflow", "keras"),
+    "types": ("torch", "jax"),
+}
+# PyTorch is pinned, and checked with, on the Python of its wheel
+SPECIAL = {("torch", "pinned"), ("types", "checked")}
+CHECKERS = ("mypy", "pyright")
 TOOLS = ("pytest", "hypothesis", "scipy", "ml-dtypes", "setuptools")
-SHOWN = ("numpy", "torch", "jax", "tensorflow", "tensorflow-cpu", "keras")
+SHOWN = ("numpy", "torch", "jax", "tensorflow", "tensorflow-cpu", "keras", *CHECKERS)
 CONTRACT = "mix labels losses_metrics stack mixer inplace boxes"
 TESTS = {
     "numpy": f"plan policies kernel equality {CONTRACT}",
     "torch": f"plan policies kernel equality torch {CONTRACT}",
-    "jax": CONTRACT,  # equality compiles hundreds of programs: with the versions of `make test` only
+    # equality compiles hundreds of programs: `make test` has it
+    "jax": CONTRACT,
     "tensorflow": CONTRACT,
+    "types": "typed_program",
 }
 MORE = {
     "jax": ["tests/jax", "src/batchmix/adapters/jax.py"],
@@ -78,20 +92,22 @@ def uv(*words, env=None):
     return done.stdout
 
 
-def source():
-    """The unpacked sdist, where the tests run."""
-    if not (WORK / "sdist").exists():
-        uv("build", "--sdist", "--out-dir", WORK)
-        shutil.unpack_archive(next(WORK.glob("*.tar.gz")), WORK / "unpacked")
-        next((WORK / "unpacked").iterdir()).rename(WORK / "sdist")
-    return WORK / "sdist"
+def unpacked():
+    """The sdist of now, unpacked: where the tests run."""
+    shutil.rmtree(WORK / "sdist", ignore_errors=True)
+    uv("build", "--sdist", "--out-dir", WORK / "sdist")
+    shutil.unpack_archive(next((WORK / "sdist").glob("*.tar.gz")), WORK / "sdist")
+    next((WORK / "sdist").glob("batchmix-*/")).rename(SOURCE)
 
 
 def wheel(python):
     """A wheel of the sdist: one for all interpreters with a GIL, else one of its own."""
-    folder = WORK / ("wheel" + python[4:] * (python[-1] == "t"))
+    digest = hashlib.sha256((SOURCE / "setup.py").read_bytes())
+    for path in sorted([*SOURCE.rglob("native/*"), *SOURCE.rglob("src/**/*.py")]):
+        digest.update(path.read_bytes())
+    folder = WORK / f"wheel{python[4:] if python[-1] == 't' else ''}-{digest.hexdigest()[:12]}"
     if not folder.exists():
-        uv("build", "--wheel", "--python", python, "--out-dir", folder, source())
+        uv("build", "--wheel", "--python", python, "--out-dir", folder, SOURCE)
     return next(folder.glob("*.whl"))
 
 
@@ -113,7 +129,7 @@ def install(python, framework, case):
     uv(*pip, *CASES[case], *requirements(framework))
     found = WORK / "found.txt"
     found.write_text(uv("pip", "freeze", "--python", inside))
-    uv(*pip, "--constraint", found, *TOOLS)
+    uv(*pip, "--constraint", found, *TOOLS, *(CHECKERS if framework == "types" else ()))
     uv(*pip, "--no-deps", wheel(python))
     return inside
 
@@ -128,7 +144,7 @@ def tested(python, framework, case):
     machine, version, has = json.loads(told.stdout)
     done = subprocess.run(
         [python, "-m", "pytest", "-p", "no:cacheprovider", "--tb=short", "-rf", *files],
-        cwd=source(),
+        cwd=SOURCE,
         env=os.environ | QUIET | {"BATCHMIX_TEST_BACKENDS": framework},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -168,32 +184,35 @@ the oldest NumPy), installs the package from its sdist, and runs the core tests 
 tree: plans, policies, pairings, mixing, labels, losses, the kernel. What is not installed is not
 tested, and why is said. The command line is tested with the versions of `constraints.txt` only.
 
-| Python | machine | framework | versions | core tests |
-| --- | --- | --- | --- | --- |
+| Python | machine | framework | case | versions | core tests |
+| --- | --- | --- | --- | --- | --- |
 """
 
 
 def page(rows):
     """The table, from the rows alone."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bounds = [b for framework in EXTRAS for b in requirements(framework) if framework != "cpu"]
-    lines = []
+    bounds = [b for framework in EXTRAS for b in requirements(framework)]
+    lines = {}  # one for all that is not there for one reason
     for name, one in rows.items():
         python, framework, case = name.split()
         has = ", ".join(" ".join(pair) for pair in one["versions"].items())
+        if not has and "interpreter" in one["result"]:
+            framework, case = "all", ""
         result = one["result"] + (f" ({one['tests']})" if "tests" in one else "")
-        cells = one.get("python", python), one.get("machine", ""), framework, has or case, result
-        lines.append(f"| {' | '.join(cells)} |\n")
+        cells = one.get("python", python), one.get("machine", ""), framework, case, has, result
+        lines[f"| {' | '.join(cells)} |\n"] = None
     bounds = ", ".join(f"`{bound}`" for bound in dict.fromkeys(bounds))
     PAGE.write_text(HEAD.format(python=project["requires-python"], bounds=bounds) + "".join(lines))
 
 
 def names():
-    """All combinations; a pinned PyTorch has wheels for the Python that it was pinned for only."""
+    """All combinations."""
     for python in PYTHONS:
         for framework in EXTRAS:
             for case in CASES:
-                if case != "pinned" or framework == "torch":
+                plain = framework != "types" and case in ("oldest", "newest")
+                if plain or (python == "3.11" and (framework, case) in SPECIAL):
                     yield f"{python} {framework} {case}"
 
 
@@ -202,17 +221,19 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("words", nargs="*", help="only rows with all of these words")
+    parser.add_argument("rows", nargs="*", default=[""], help="words in the names of rows")
     parser.add_argument("--again", action="store_true", help="also what has a row")
     parser.add_argument("--page", action="store_true", help="write the page only")
     parser.add_argument("--at", metavar="PYTHON", help="an interpreter that has all it needs")
     args = parser.parse_args()
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     WORK.mkdir(parents=True, exist_ok=True)
-    wanted = [n for n in names() if set(args.words) <= set(n.split())]
+    wanted = [n for said in args.rows for n in names() if set(said.split()) <= set(n.split())]
+    if not args.page:
+        unpacked()
     if args.at:
-        found = tested(args.at, args.words[0], "installed")
-        wanted = [f"{found['python']}-{found['machine']} {args.words[0]} installed"]
+        found = tested(args.at, args.rows[0], "installed")
+        wanted = [f"{found['python']}-{found['machine']} {args.rows[0]} installed"]
     for name in [] if args.page else wanted:
         if name in rows and not (args.again or args.at):
             continue

@@ -1,9 +1,9 @@
 """Builds the sdist and wheels, and tries them outside the source tree: what a release would hold.
 
-    python tests/wheels.py            the sdist, and the wheel of this machine in an empty environment
-    python tests/wheels.py TARGET     a wheel cross-built by zig: "aarch64-gnu", "x86_64-musl", ...
+    python tests/wheels.py           the sdist; the wheel of this machine in an empty environment
+    python tests/wheels.py TARGET    a wheel cross-built by zig: "aarch64-gnu", "x86_64-musl", ...
 
-Results are in build/wheels. Where there is a compiler there is a kernel; none in a wheel is an error.
+They are in build/wheels. A wheel without the kernel is an error.
 """
 
 import os
@@ -46,7 +46,8 @@ def here():
     """Build, look, install in an empty environment, import, a doctest, the command."""
     run(BIN / "uv", "build", "--out-dir", OUT, ROOT)
     (sdist,), (wheel,) = OUT.glob("*.tar.gz"), OUT.glob("*.whl")
-    holds(tarfile.open(sdist).getnames(), SDIST)
+    with tarfile.open(sdist) as archive:
+        holds(archive.getnames(), SDIST)
     holds(zipfile.ZipFile(wheel).namelist(), WHEEL)
     run(BIN / "twine", "check", "--strict", sdist, wheel)
     run(BIN / "abi3audit", "--strict", wheel)
@@ -67,14 +68,13 @@ def across(target):
     abi, tag = LIBC[libc]
     zig = f"{sys.executable} -m ziglang {{}} -target {machine}-linux-{abi}"
     build = ROOT / "build" / target
+    compilers = {"CC": zig.format("cc"), "CXX": zig.format("c++")}
+    tags = ["--plat-name", f"{tag}_{machine}", "--bdist-dir", build / "wheel", "--dist-dir", OUT]
     run(
-        sys.executable, "setup.py", "-q", "build", "--build-base", build,
-        "bdist_wheel", "--bdist-dir", build / "wheel", "--plat-name", f"{tag}_{machine}", "--dist-dir", OUT,
+        *(sys.executable, "setup.py", "-q", "build", "--build-base", build, "bdist_wheel", *tags),
         cwd=ROOT,
-        env=os.environ | {
-            "CC": zig.format("cc"), "CXX": zig.format("c++"), "_PYTHON_HOST_PLATFORM": f"linux-{machine}",
-        },
-    )  # fmt: skip
+        env=os.environ | compilers | {"_PYTHON_HOST_PLATFORM": f"linux-{machine}"},
+    )
     (wheel,) = OUT.glob(f"*{tag}_{machine}.whl")
     holds(zipfile.ZipFile(wheel).namelist(), WHEEL)
     run(BIN / "abi3audit", "--strict", wheel)
