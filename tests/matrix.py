@@ -55,7 +55,7 @@ TESTS = {
     "types": "typed_program",
 }
 MORE = {
-    "jax": ["tests/jax", "src/batchmix/adapters/jax.py"],
+    "jax": ["tests/jax/test_draw.py", "tests/jax/test_sharding.py", "src/batchmix/adapters/jax.py"],
     "tensorflow": ["tests/hosts/test_tensorflow.py", "tests/hosts/test_keras.py"],
 }
 # of uv, by what its message says; whatever else stops an installation stops this script
@@ -138,6 +138,8 @@ def tested(python, framework, case):
     """What the core tests of one framework say under an interpreter, and what it has."""
     files = [f"tests/test_{name}.py" for name in TESTS[framework].split()]
     files += MORE.get(framework, [])
+    # an old framework is warned of what newer Pythons will drop: that is not ours
+    files += ["-W", "default::DeprecationWarning"] * (case == "oldest")
     probe = "import json, platform, importlib.metadata as m; print(json.dumps([platform.machine(), "
     probe += "platform.python_version(), {d.name.lower(): d.version for d in m.distributions()}]))"
     told = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=True)

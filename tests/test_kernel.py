@@ -69,7 +69,9 @@ def mixed(x, other, plan, layout, bits):
             blend = theirs
         else:
             w = a.astype(compute)
-            blend = x[i].astype(compute) * (1 - w) + theirs.astype(compute) * w
+            blend = (
+                x[i].astype(compute) * np.subtract(1, w, dtype=compute) + theirs.astype(compute) * w
+            )
             blend = (np.rint(blend) if x.dtype.kind in "iu" else blend).astype(x.dtype)
         out[i] = np.where(a == 0, x[i], np.where(a == 1, theirs, blend))
     return out
