@@ -126,10 +126,10 @@ wheels: .venv-tools/installed
 
 # what the environments hold, as CycloneDX and as a table of licences, into build/; a licence that does
 # not fit Apache-2.0 is refused. EXEMPT: AGPL, of an adapter's tests: nobody who uses batchmix gets it;
-# namex states its licence (Apache-2.0) in a file only
+# namex states its licence (Apache-2.0) in a file only. .venv-bench is out: Composer's parts state none
 FIT = Apache;BSD;CNRI-Python;ISC;MIT;MPL;Mozilla;PSF;Python Software Foundation
 EXEMPT = batchmix namex ultralytics ultralytics-platform ultralytics-thop
-HELD = $(wildcard $(VENV) .venv-hosts .venv-bench .venv-datarax)
+HELD = $(wildcard $(VENV) .venv-hosts .venv-datarax)
 sbom: .venv-tools/installed $(VENV)/test
 	mkdir -p build
 	set -e; for venv in $(HELD); do \
