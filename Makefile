@@ -17,7 +17,8 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts check types fuzz sanitize bench bench-front-door docs figures golden constraints clean
+.PHONY: compare test test-hosts check types fuzz sanitize bench bench-front-door docs figures golden constraints hashes \
+matrix wheels sbom verified clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
@@ -120,8 +121,51 @@ constraints: $(VENV)/test .venv-hosts/installed .venv-bench/installed
 	| grep -vi -e '^batchmix' -f benchmarks/composer.txt | sed 's/+cpu$$//' | sort -fu >> constraints.new
 	mv constraints.new constraints.txt
 
+# the core tests on the oldest and newest versions that can be installed: the table of a docs page
+matrix: .venv-tools/installed
+	$(TOOLS)/python tests/matrix.py $(ARGS)
+
+# sdist and wheel as a release would have them, tried in an empty environment; CROSS="aarch64-gnu
+# aarch64-musl x86_64-musl" builds those too
+wheels: .venv-tools/installed
+	$(TOOLS)/python tests/wheels.py
+	for target in $(CROSS); do $(TOOLS)/python tests/wheels.py $$target || exit 1; done
+
+# what the environments hold, as CycloneDX and as a table of licences, into build/; a licence that does
+# not fit Apache-2.0 is refused. EXEMPT: AGPL, of an adapter's tests: nobody who uses batchmix gets it;
+# namex states its licence (Apache-2.0) in a file only. .venv-bench is out: Composer's parts state none
+FIT = Apache;BSD;CNRI-Python;ISC;MIT;MPL;Mozilla;PSF;Python Software Foundation
+EXEMPT = batchmix namex ultralytics ultralytics-platform ultralytics-thop
+HELD = $(wildcard $(VENV) .venv-hosts .venv-datarax)
+sbom: .venv-tools/installed $(VENV)/test
+	mkdir -p build
+	set -e; for venv in $(HELD); do \
+	$(TOOLS)/cyclonedx-py environment --of JSON -o build/sbom-$$venv.json $$venv/bin/python; \
+	$(TOOLS)/pip-licenses --python=$$venv/bin/python --from=mixed --partial-match --allow-only='$(FIT)' \
+	--ignore-packages $(EXEMPT) --format=markdown --output-file=build/licences-$$venv.md; done
+
+# the command line's environment from files whose hashes are pinned. PyTorch is not among them: its CPU
+# and CUDA builds are different files of one version
+verified: requirements-cli.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --require-hashes --no-deps -r requirements-cli.txt
+	$(PIP) -e '.[cli]'
+
+# anew after constraints.txt or the tools changed; for the Python and the system that they were made on
+HASHES = $(TOOLS)/uv pip compile --quiet --generate-hashes --no-annotate --no-header pyproject.toml
+hashes: .venv-tools/installed
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(HASHES) --extra cli -c constraints.txt -c constraints-cpu.txt \
+	--no-emit-package torch -o requirements-cli.txt
+	$(HASHES) --universal --group tools -o requirements-tools.txt
+
+TOOLS = .venv-tools/bin
+.venv-tools/installed: requirements-tools.txt
+	$(PYTHON) -m venv .venv-tools
+	$(TOOLS)/python -m pip install --quiet --require-hashes --no-deps -r requirements-tools.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-hosts .venv-datarax .venv-bench site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-tools .venv-hosts .venv-datarax .venv-bench site .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "batchmix needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -2,14 +2,14 @@
 
 import os
 import pathlib
-import platform
 import sys
 import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-X86 = platform.machine().lower() in ("x86_64", "amd64") and sys.platform != "win32"
+# of the machine that is built for: a cross build says so in _PYTHON_HOST_PLATFORM
+X86 = sysconfig.get_platform().endswith("-x86_64")
 SETS = {"baseline": []}
 if X86:
     SETS["avx2"] = ["-mavx2", "-mf16c"]

@@ -38,7 +38,7 @@ HEADINGS = [
     "Source",
 ]
 # the examples of api.md are the docstrings', which run as doctests; the others have commands only
-NO_BLOCKS = {"api.md", "predict.md", "train.md"}
+NO_BLOCKS = {"api.md", "predict.md", "supported-versions.md", "train.md"}
 COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
 
 

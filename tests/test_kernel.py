@@ -69,7 +69,9 @@ def mixed(x, other, plan, layout, bits):
             blend = theirs
         else:
             w = a.astype(compute)
-            blend = x[i].astype(compute) * (1 - w) + theirs.astype(compute) * w
+            blend = (
+                x[i].astype(compute) * np.subtract(1, w, dtype=compute) + theirs.astype(compute) * w
+            )
             blend = (np.rint(blend) if x.dtype.kind in "iu" else blend).astype(x.dtype)
         out[i] = np.where(a == 0, x[i], np.where(a == 1, theirs, blend))
     return out
@@ -435,18 +437,36 @@ def test_an_install_without_a_compiler_succeeds(tmp_path):
     assert not list(tmp_path.rglob("*.so"))
 
 
+def set_up(monkeypatch):
+    """What setup.py asks setuptools for."""
+    setuptools = pytest.importorskip("setuptools")
+    asked = {}
+    monkeypatch.chdir(REPO)
+    monkeypatch.setattr(setuptools, "setup", lambda **given: asked.update(given))
+    runpy.run_path("setup.py")
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("target", "x86"),
+    [("linux-x86_64", True), ("linux-aarch64", False), ("macosx-11.0-arm64", False),
+     ("macosx-10.9-universal2", False), ("macosx-10.13-x86_64", True), ("win-amd64", False)],
+)  # fmt: skip
+def test_instruction_sets_are_those_of_the_machine_built_for(monkeypatch, target, x86):
+    """A cross build for ARM must not ask its compiler for AVX."""
+    monkeypatch.setattr(sysconfig, "get_platform", lambda: target)
+    (extension,) = set_up(monkeypatch)["ext_modules"]
+    assert ("BATCHMIX_X86" in dict(extension.define_macros)) is x86
+
+
 @pytest.mark.parametrize("free", [False, True])
 def test_free_threaded_pythons_have_an_extension_of_their_own(monkeypatch, free):
     """They have no limited API; asked for all the same, the build fails."""
-    import setuptools
-
-    asked, real = {}, sysconfig.get_config_var
-    monkeypatch.chdir(REPO)
-    monkeypatch.setattr(setuptools, "setup", lambda **given: asked.update(given))
+    real = sysconfig.get_config_var
     monkeypatch.setattr(
         sysconfig, "get_config_var", lambda name: free if name == "Py_GIL_DISABLED" else real(name)
     )
-    runpy.run_path("setup.py")
+    asked = set_up(monkeypatch)
     (extension,) = asked["ext_modules"]
     assert extension.py_limited_api is not free
     assert ("Py_LIMITED_API" in dict(extension.define_macros)) is not free

@@ -116,7 +116,7 @@ def memory(x: Any) -> Memory:
 def view(x: Any) -> Any:
     """The memory of a tensor, as a NumPy array; of dtypes that NumPy lacks, the bits."""
     x = x.detach()
-    known = hasattr(np, str(x.dtype).removeprefix("torch."))
+    known = str(x.dtype).removeprefix("torch.") in np.sctypeDict  # np.bool warns before NumPy 2
     return (x if known else x.view(BITS[x.dtype])).numpy()
 
 
