@@ -111,8 +111,10 @@ def _check_inside(top: Path, data: Data) -> None:
 
 def _check_host(host: str | None) -> None:
     """An address, not a name: nobody is asked what it means."""
+    if host is None:
+        return
     try:
-        ipaddress.ip_address("0.0.0.0" if host is None else host)
+        ipaddress.ip_address(host)
     except ValueError:
         raise mix_error(
             "--host", f"got {host!r}.", "It is an address of this machine.",
