@@ -23,9 +23,10 @@ FILES = [
     "result.json",
 ]
 OPTIONS = (
-    "train digits --limit-train 99 --epochs 3 --batch-size 14 --accelerator cpu --policy mixup:1 "
-    "--mix-on workers --workers 1 --save-minutes 0"
-).split()
+    *("train", "digits", "--limit-train", "99", "--epochs", "3", "--batch-size", "14"),
+    *("--accelerator", "cpu", "--policy", "mixup:1", "--mix-on", "workers", "--workers", "1"),
+    *("--save-minutes", "0"),
+)
 # batchmix with little patience, and a fault in one process after some step
 START = """
 import hashlib, json, os, signal, sys, time

@@ -7,6 +7,7 @@ while Fabric is imported, torchmetrics is as if it were not installed.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ try:
 finally:
     if _absent:
         del sys.modules["torchmetrics"]
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each process
 
 
 def open_fabric(**options: Any) -> Fabric:
