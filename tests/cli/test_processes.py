@@ -121,7 +121,7 @@ def test_a_process_that_is_lost_ends_the_others_and_the_command_goes_on(start, w
         ((1, 4, signal.SIGSTOP), 2, "process 1 gave no sign of life for 6 s; this one ends too"),
         ((0, 5, signal.SIGSTOP), -9, "process 0 gave no sign of life for 9 s; this one ends too"),
         ((1, 6, signal.SIGKILL), 2, "process 1 was ended by SIGKILL (out of memory?)"),
-        ((1, 7, "memory"), 2, "there is not enough memory. Lower --batch-size"),
+        ((0, 7, "memory"), 2, "there is not enough memory. Lower --batch-size"),
     ):
         found, error = trained(start, out, fault)
         assert (found, says in error, "Traceback" in error) == (code, True, False), (fault, error)

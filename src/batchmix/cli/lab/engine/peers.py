@@ -70,11 +70,14 @@ class Peers:
         if self._beat is not None and kind is None:
             self._done.set()
             self._beat.join()
-        elif self._beat is not None and kind is not None and issubclass(kind, RuntimeError):
+        broken = kind is not None and issubclass(kind, RuntimeError)
+        if self._beat is not None and broken:
             self._beat.join(_GRACE)  # it ends this process if another one is lost
-            if "gloo" in str(error) or issubclass(kind, distributed.DistError):
-                raise _late(str(error)) from None
         self._over.set()
+        if self._beat is not None:  # left in a barrier, it would abort this process at its exit
+            self._beat.join(_GRACE)
+        if broken and ("gloo" in str(error) or isinstance(error, distributed.DistError)):
+            raise _late(str(error)) from None
 
     def _watch(self) -> None:
         """Look after those that this process has started, and the one that has started it."""
@@ -107,14 +110,14 @@ class Peers:
                 distributed.all_reduce(done, group=group)
             except RuntimeError as error:
                 silent = time.monotonic() - began >= limit
-                self._lose(_who(str(error), rank, limit if silent else 0))
+                self._lose(_who(str(error), rank, limit if silent else 0), silent)
                 return
-            if int(done) == self._fabric.world_size:
+            if int(done) == self._fabric.world_size or self._over.is_set():
                 return
             if rank:  # the first waits for the others, and so sees at once that one is gone
                 time.sleep(_BEAT)
 
-    def _lose(self, what: str) -> None:
+    def _lose(self, what: str, silent: bool = False) -> None:
         """End this process and all that it has started: nothing that waits can be woken."""
         if self._over.wait(_BEAT):  # it ends for a reason of its own
             return
@@ -129,7 +132,7 @@ class Peers:
             worker.kill()
         for process in self._started.values():
             process.kill()
-        if _FIRST in os.environ and self._parent and os.getppid() == self._parent:
+        if silent and _FIRST in os.environ and self._parent and os.getppid() == self._parent:
             with suppress(OSError):
                 os.kill(self._parent, signal.SIGKILL)
         os._exit(_LOST)
