@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -468,25 +467,6 @@ def test_numbers_have_no_label_smoothing(run, images, tmp_path, words):
     (tmp_path / "t.csv").write_text(f"file,label\n{lines}\n")
     code, _, error = run("train", data, "--targets", tmp_path / "t.csv", *words)
     assert (code, f"{words[0]}: the targets are numbers" in error) == (2, True), error
-
-
-def test_two_processes_make_one_run(tmp_path):
-    options = (*SMALL, "--mixup", 1, "--epochs", 2)
-    start = [sys.executable, "-m", "batchmix", *map(str, options)]
-    done = subprocess.run(
-        [*start, "--devices", "2", "--out", str(tmp_path / "one")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("epoch 2/2") == 1
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    torchrun += ["--master-addr", "127.0.0.1", "--master-port", port, *start[1:]]
-    done = subprocess.run(
-        [*torchrun, "--out", str(tmp_path / "two")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert_same(tmp_path / "one", tmp_path / "two")
 
 
 def test_the_launcher_says_how_many_processes_there_are(monkeypatch):

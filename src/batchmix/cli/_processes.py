@@ -21,6 +21,8 @@ def processes(devices: int | None) -> Processes:
     launched = "RANK" in os.environ or "LOCAL_RANK" in os.environ
     world = _number("WORLD_SIZE", 1) if launched else 1
     rank = _number("RANK", _number("LOCAL_RANK", 0)) if launched else 0
+    if max(world, devices or 1) > 1:  # torch's own lines about a lost process, beside ours
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     if world == 1:
         return Processes(devices or 1, 1, rank)
     here = _number("LOCAL_WORLD_SIZE", devices or world)

@@ -180,8 +180,9 @@ def _run(
             data, training, entry, limit_train, out, ranks.devices, ranks.nodes, options["log"],
             options["save_minutes"],
         )  # fmt: skip
-    fabric = open_job(job)  # outside, so that SIGTERM ends a process that waits for the others
-    with noted() as stop:
+    # outside, so that SIGTERM ends a process that waits for the others
+    fabric, peers = open_job(job, progress)
+    with noted() as stop, peers:
         result = go_on(fabric, job, state, stop, progress)
     if isinstance(result, str):
         progress.close()

@@ -7,21 +7,28 @@ while Fabric is imported, torchmetrics is as if it were not installed.
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
+
+import torch
 
 from batchmix._errors import mix_error
 
-__all__ = ["Fabric", "TensorBoardLogger", "open_fabric"]
+__all__ = ["DDPStrategy", "Fabric", "TensorBoardLogger", "enough_memory", "open_fabric"]
 
 if _absent := "torchmetrics" not in sys.modules:
     sys.modules["torchmetrics"] = cast(Any, None)
 try:
     from lightning_fabric import Fabric
     from lightning_fabric.loggers import TensorBoardLogger
+    from lightning_fabric.strategies import DDPStrategy
 finally:
     if _absent:
         del sys.modules["torchmetrics"]
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of each process
 
 
 def open_fabric(**options: Any) -> Fabric:
@@ -35,3 +42,15 @@ def open_fabric(**options: Any) -> Fabric:
             "The machine must have what is asked for.",
             "Try --accelerator cpu --devices 1.",
         ) from None
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Memory that is not there is a MemoryError, on the host as on a device."""
+    try:
+        yield
+    except RuntimeError as error:
+        lacking = "can't allocate memory" in str(error)  # the host's has no class of its own
+        if not lacking and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise MemoryError("Lower --batch-size, --workers or --image-size.") from None

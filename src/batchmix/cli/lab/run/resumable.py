@@ -18,8 +18,9 @@ from batchmix.cli._stop import Noted
 from batchmix.cli._words import Entry
 from batchmix.cli.lab.engine import loop
 from batchmix.cli.lab.engine.evaluation import Best, Parts, Watch, keep_model, last_and_best
-from batchmix.cli.lab.engine.fabric import Fabric, open_fabric
+from batchmix.cli.lab.engine.fabric import DDPStrategy, Fabric, enough_memory, open_fabric
 from batchmix.cli.lab.engine.optimizer import rate
+from batchmix.cli.lab.engine.peers import PATIENCE, Peers
 from batchmix.cli.lab.loading.feed import Feed
 from batchmix.cli.lab.loading.workers import ended
 from batchmix.cli.lab.outcome import METRICS, headline
@@ -50,20 +51,22 @@ class Interrupted(Exception):
     """The run was asked to end and has been saved."""
 
 
-def open_job(job: Job) -> Fabric:
+def open_job(job: Job, progress: Progress) -> tuple[Fabric, Peers]:
     """The processes of a run, started. What follows runs in each of them."""
     fabric = open_fabric(
         accelerator=job.training.accelerator,
         devices=job.devices,
         num_nodes=job.nodes,
-        strategy="ddp" if job.devices * job.nodes > 1 else "auto",
+        strategy=DDPStrategy(timeout=PATIENCE) if job.devices * job.nodes > 1 else "auto",
         precision=job.training.precision,
     )
-    fabric.launch()
-    return fabric
+    peers = Peers(fabric, progress.close)
+    peers.launch()
+    return fabric, peers
 
 
 @ended()
+@enough_memory()
 def go_on(
     fabric: Fabric, job: Job, state: RunState, stop: Noted, progress: Progress
 ) -> dict[str, Any] | str | None:
