@@ -17,7 +17,7 @@ from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
 from batchmix.cli._prepare import Prepared, check_rows, choose, read
 from batchmix.cli._progress import Progress
-from batchmix.cli._stop import Stopped, stoppable
+from batchmix.cli._stop import Stopped
 from batchmix.cli._tally import FAILED, Tally, named
 from batchmix.cli._words import KNOWN, parse, with_reference
 from batchmix.cli.lab.outcome import Trial
@@ -109,7 +109,7 @@ def compare(
     command = _command(options, chosen)
     progress = Progress(quiet)
     try:
-        with stoppable(), locked(out), progress:
+        with locked(out), progress:
             progress.say(command)
             result = _train(trials, chosen, options, progress)
             code = _show(result, command, options)

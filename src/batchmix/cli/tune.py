@@ -19,7 +19,7 @@ from batchmix.cli._lock import locked
 from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown, write
 from batchmix.cli._prepare import Prepared, check_rows, choose
 from batchmix.cli._progress import Progress
-from batchmix.cli._stop import Stopped, stoppable
+from batchmix.cli._stop import Stopped
 from batchmix.cli._tally import FAILED, named
 from batchmix.cli._tuning import Result, search_and_measure
 from batchmix.cli.lab.defaults import command
@@ -113,7 +113,7 @@ def tune(
     again = command("tune", chosen.data.name, chosen.training, **_others(options, chosen))
     progress = Progress(quiet)
     try:
-        with stoppable(), locked(out), progress:
+        with locked(out), progress:
             progress.say(again)
             result = search_and_measure(chosen, options, progress)
             code = _show(result, chosen, options, again)

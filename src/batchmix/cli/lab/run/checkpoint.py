@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import write
+from batchmix.cli._output import sync, write
 from batchmix.cli.lab.engine.evaluation import Best
 from batchmix.cli.lab.engine.loop import Run
 from batchmix.cli.lab.run.state import RunState, read_state, refused
@@ -37,6 +37,7 @@ def save_run(path: Path, run: Run, totals: Tensor, best: Best | None, state: Run
         if new.read_bytes() != content:
             raise OSError(None, "what was read back differs", str(new))
         new.replace(path)
+        sync(path.parent)
     except OSError as error:
         kept = f"{path} is whole" if path.exists() else "there is no checkpoint yet"
         raise mix_error(

@@ -86,6 +86,8 @@ class Pool:
         self._waiting.clear()
         for one in list(self._running):
             self._end(one)
+        if self._log:
+            drop_if_empty(self._log)
 
     def submit(self, trial: Trial, keep: Path | None = None) -> None:
         """Run it when a process is free; `keep` is a folder for its model."""
@@ -170,6 +172,13 @@ class Pool:
             one.process.kill()
         one.process.join()
         one.pipe.close()
+
+
+def drop_if_empty(log: Path) -> None:
+    """A log in which no process has written is none."""
+    with suppress(FileNotFoundError):
+        if not log.stat().st_size:
+            log.unlink()
 
 
 def _ended(exitcode: int | None) -> str:
