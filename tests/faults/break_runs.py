@@ -23,7 +23,6 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +42,8 @@ COMMANDS = {
 EXACT = (".safetensors", "config.json", "result.json", "metrics.jsonl", "trial.json")
 VARYING = {"seconds", "command"}  # in JSON
 CALLS = ("fsync", "mkdir", "rename", "replace", "rmdir", "truncate", "unlink")
+# calls that do not fail so
+SPARED = {"full": {"rmdir", "truncate", "unlink"}, "readonly": set[str](), "files": {*CALLS}}
 LONGEST = 300.0  # seconds of a command, which is then said to hang
 
 
@@ -108,11 +109,12 @@ def _watch(out: Path, moment: str, fault: str) -> list[str]:
     own, seen = os.getpid(), list[str]()
     number, where = (int(moment[:-1]), moment[-1]) if moment else (0, "")
 
-    def happens(name: str, at: str) -> None:
+    def happens(name: str, what: object, at: str) -> None:
         if os.getpid() != own or where != at or not number:
             return
-        if fault in ERRORS and len(seen) >= number:
-            raise OSError(ERRORS[fault], os.strerror(ERRORS[fault]))
+        if fault in ERRORS and len(seen) >= number and name not in SPARED[fault]:
+            named = [] if isinstance(what, int) else [str(what)]
+            raise OSError(ERRORS[fault], os.strerror(ERRORS[fault]), *named)
         if fault in SIGNALS and len(seen) == number:
             os.kill(own, SIGNALS[fault])
 
@@ -128,9 +130,9 @@ def _watch(out: Path, moment: str, fault: str) -> list[str]:
                     with contextlib.suppress(OSError):  # a folder
                         os.ftruncate(what, size - random.Random(number).randrange(1, 64))
                 os.kill(own, signal.SIGKILL)
-            happens(name, "-")
+            happens(name, what, "-")
             found = real(what, *args, **options)
-            happens(name, "+")
+            happens(name, what, "+")
             return found
 
         return call
@@ -140,7 +142,7 @@ def _watch(out: Path, moment: str, fault: str) -> list[str]:
             writes = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
             if writes and args[0].startswith(str(out)):
                 seen.append("open")
-                happens("open", "-")
+                happens("open", args[0], where)
 
     for name in CALLS:
         setattr(os, name, patched(name))

@@ -6,6 +6,7 @@ One file, so that it is replaced by a single rename: after a crash the last chec
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def save_run(path: Path, run: Run, totals: Tensor, best: Best | None, state: Run
             "Make room; the same command goes on.",
         ) from None
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink()
 
 
 def load_run(path: Path, run: Run) -> tuple[RunState, Best | None, Tensor]:
