@@ -246,3 +246,31 @@ def test_ctrl_c_does_not_reach_the_server_while_it_imports(monkeypatch):
     pools.warm()
     assert found == [signal.SIG_IGN]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+HALF = """
+import os, sys, time
+from multiprocessing import forkserver
+from batchmix.cli.lab.trials import pool as pools
+pools.ENGINE = "standin"
+pools.warm()
+for content in (b"", b"\\x80\\x04\\x95\\xff\\x00\\x00\\x00\\x00\\x00\\x00\\x00]"):
+    reading, writing = forkserver.connect_to_new_process([])
+    os.write(writing, content)
+    os.close(writing)
+    while os.read(reading, 8):
+        pass
+print("over")
+"""
+
+
+def test_a_process_that_hears_half_of_what_it_shall_do_says_nothing():
+    """As where its parent is killed while it starts it."""
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", HALF],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert (done.stdout, done.stderr) == ("over\n", "")

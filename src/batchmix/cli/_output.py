@@ -10,8 +10,8 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,6 +90,20 @@ def write(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def kept(out: Path, what: str) -> Iterator[None]:
+    """Where a file of `out` cannot be written, the line says `what` is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise mix_error(
+            f"--out {out}",
+            f"{error.filename} cannot be written ({error.strerror}).",
+            what,
+            "Make room; the same command goes on.",
+        ) from None
 
 
 def sync(folder: Path) -> None:

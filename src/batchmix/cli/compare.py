@@ -14,7 +14,7 @@ from typer import Option
 from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
-from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
+from batchmix.cli._output import AsJson, Quiet, check_folder, kept, print_json, shown
 from batchmix.cli._prepare import Prepared, check_rows, choose, read
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped
@@ -196,7 +196,10 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     report = report_of(
         tally, result.prepared, command, on=options["on"], picture=not result.stopped
     )
-    paths = [] if result.stopped else write_report(out, report)  # standard output may be closed
+    count, paths = f"{len(outcomes)} of {len(tally.trials)} trials are kept in {shown(out)}", []
+    if not result.stopped:  # before anything is printed: standard output may be closed
+        with kept(out, f"{count}."):
+            paths = write_report(out, report)
     if options["as_json"]:
         print_json(as_json(report))
     elif outcomes:
@@ -208,8 +211,7 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     for trial, why in failed.items():
         print(f"batchmix: {shown(f'{trial} failed: {why}')}", file=sys.stderr)
     if result.stopped or failed:
-        kept = f"{len(outcomes)} of {len(tally.trials)} trials are kept in {shown(out)}"
-        print(f"batchmix: {kept}; the same command goes on.", file=sys.stderr)
+        print(f"batchmix: {count}; the same command goes on.", file=sys.stderr)
     return result.stopped or (FAILED if failed else 0)
 
 

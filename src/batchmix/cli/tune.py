@@ -16,7 +16,7 @@ from typer import Option
 from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
-from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown, write
+from batchmix.cli._output import AsJson, Quiet, check_folder, kept, print_json, shown, write
 from batchmix.cli._prepare import Prepared, check_rows, choose
 from batchmix.cli._progress import Progress
 from batchmix.cli._stop import Stopped
@@ -139,8 +139,9 @@ def _show(result: Result, chosen: Prepared, options: Mapping[str, Any], again: s
         document["gain"] = fresh.as_json()
     paths = [out / "tune.json"]
     if found and not result.stopped:
-        write(paths[0], (json.dumps(document, indent=1) + "\n").encode())
-        paths += write_report(out, report) if report else []
+        with kept(out, f"All trials are kept in {shown(out)}."):
+            write(paths[0], (json.dumps(document, indent=1) + "\n").encode())
+            paths += write_report(out, report) if report else []
     if options["as_json"]:
         print_json(document | {"report": as_json(report) if report else None})
     elif found:

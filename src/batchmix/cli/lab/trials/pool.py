@@ -20,6 +20,7 @@ from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.child import ENGINE, Work, child
 
+_SERVER = "batchmix.cli.lab.trials.server"
 _ENVIRONMENT = {  # of the server and the processes that it makes
     "PYTHONSAFEPATH": "1",  # nothing is imported from the working directory
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave their core to other trials
@@ -196,7 +197,7 @@ def _context() -> Any:
 
 def warm() -> None:
     """Start the server, which imports the engine while this process goes on."""
-    _context().set_forkserver_preload([ENGINE])
+    _context().set_forkserver_preload([_SERVER, ENGINE])
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT | {k: v for k, v in before.items() if v is not None})
     main = threading.current_thread() is threading.main_thread()
