@@ -60,6 +60,7 @@ class Ended(NamedTuple):
 def run(command: str, out: Path, moment: str = "", fault: str = "kill") -> Ended:
     """A command in a process of its own, broken at a moment."""
     said, counted, began = out.with_suffix(".err"), out.with_suffix(".calls"), time.monotonic()
+    said.touch()
     pid = os.fork()
     if not pid:
         _child([*COMMANDS[command], "--out", str(out)], said, counted, moment, fault)

@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("break_runs.py")
     [
         # a checkpoint half written, written and not renamed, renamed and its folder not synced; the
         # store of trials with half a line; a search after its first candidate
-        ("kill", ["train:121~:60-:61+", "compare:9~", "tune:20-"]),
+        ("kill", ["train:121~:60-:20+", "compare:9~", "tune:20-"]),
         ("full", ["train:120-", "train:190-"]),
     ],
 )
