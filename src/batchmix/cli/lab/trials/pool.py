@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from batchmix._errors import mix_error
 from batchmix.cli._stop import held
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
@@ -104,8 +105,16 @@ class Pool:
             yield from self._stop()
             while self._waiting and len(self._running) < self.jobs:
                 trial, keep, first = self._waiting.popleft()
-                with held():  # half started, a process would write a traceback
-                    self._running.append(self._start(trial, keep, first))
+                try:
+                    with held():  # half started, a process would write a traceback
+                        self._running.append(self._start(trial, keep, first))
+                except OSError as error:
+                    raise mix_error(
+                        "trials",
+                        f"no process can be started ({error.strerror}).",
+                        "Each trial has a process; trials that are over are kept.",
+                        "Raise the limit (ulimit -n, ulimit -u); the same command goes on.",
+                    ) from None
                 if first:
                     yield Event(trial, "started")
             ends = {one.process.sentinel: one for one in self._running}
