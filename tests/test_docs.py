@@ -113,7 +113,7 @@ def _commands() -> dict[str, list[str]]:
     """Every command of the command line with its options."""
     from typer.main import get_command
 
-    from batchmix.cli import app
+    from batchmix.cli._commands import app
 
     group: Any = get_command(app)
     options = {word: [o for p in one.params for o in (*p.opts, *p.secondary_opts)]

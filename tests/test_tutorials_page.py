@@ -7,7 +7,7 @@ import re
 import pytest
 import typer.main
 
-from batchmix.cli import app
+from batchmix.cli._commands import app
 from pages import DOCS, ROOT
 
 PAGE = (DOCS / "tutorials.md").read_text()

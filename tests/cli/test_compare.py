@@ -1,6 +1,7 @@
 """`batchmix compare`, run for real on tiny settings."""
 
 import csv
+import errno
 import json
 import os
 import shlex
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 import standin
+from batchmix.cli import compare as commands
+from batchmix.cli._stop import Stopped
 from batchmix.cli.lab.trials import comparison
 
-commands = sys.modules["batchmix.cli.compare"]  # the package has a function of its name
 SMALL = ("--epochs", 2, "--limit-train", 100)
 
 
@@ -272,6 +274,48 @@ def test_a_reader_that_has_gone_away_does_not_cost_the_report(tmp_path):
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert report(tmp_path)["trials"]["finished"] == 1
+
+
+def test_a_full_disk_at_the_report_says_what_is_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "run", partial(comparison.run, work=standin.run_trial))
+    options = ("compare", "digits", *SMALL, "--policies", "none", "--label-noise", 0)
+    options += ("--seeds", 2, "--jobs", 1, "--out", tmp_path)
+    real = os.fsync
+
+    def full(number):
+        if "report.json" in os.readlink(f"/proc/self/fd/{number}"):  # noqa: PTH115
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        code, text, told = run(*options)
+    assert (code, text) == (2, "")
+    line = told.splitlines()[-1]
+    assert f"{tmp_path / 'report.json'} cannot be written (No space left on device)." in line
+    assert f"2 of 2 trials are kept in {tmp_path}." in line
+    assert "the same command goes on" in line
+    code, _, told = run(*options)
+    assert (code, "training: 2 of 2 trials" in told) == (0, True)
+
+
+def test_an_empty_log_of_a_run_that_was_stopped_or_killed_goes(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "run", partial(comparison.run, work=standin.run_trial))
+    options = ("compare", "digits", *SMALL, "--policies", "none", "--label-noise", 0)
+    options += ("--seeds", 1, "--jobs", 1, "--out", tmp_path)
+
+    def stopped(*_):
+        raise Stopped(signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison.Store, "add", stopped)
+        code, _, told = run(*options)
+    assert (code, "0 of 1 trials are kept" in told) == (143, True)
+    assert not (tmp_path / "trials.log").exists()
+    assert run(*options)[0] == 0
+    (tmp_path / "trials.log").touch()  # what SIGKILL leaves, and no trial is left to do
+    assert run(*options)[0] == 0
+    assert not (tmp_path / "trials.log").exists()
 
 
 def test_where_all_fails_it_says_why(run, tmp_path, monkeypatch):

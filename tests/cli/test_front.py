@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ import pytest
 from typer.main import get_command
 
 import batchmix as bm
-from batchmix.cli import _output, app, main
+from batchmix.cli import _output, main
+from batchmix.cli._commands import app
+from batchmix.cli._lock import locked
 from batchmix.cli._output import print_json, shown, write
 
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
@@ -164,21 +167,73 @@ def test_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):
         lambda one: (synced.append(str(Path(f"/proc/self/fd/{one}").readlink())), real(one)),
     )
     write(tmp_path / "a.json", b"1")
-    assert synced == [str(tmp_path / f".a.json.{os.getpid()}"), str(tmp_path)]
+    assert synced == [str(tmp_path / f".a.json.{os.getpid()}.part"), str(tmp_path)]
 
 
 def test_part_files_of_dead_processes_are_removed(tmp_path):
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
     dead, old = int(done.stdout), time.time() - 3600
-    kept = [f".a.json.{os.getppid()}", ".a.json.new", f".b.json.{dead}", "a.json"]
-    for name in [*kept, f".a.json.{dead}"]:
+    kept = [f".a.json.{os.getppid()}.part", ".a.json.new.part", f".a.json.{dead}", "a.json"]
+    for name in [*kept, f".a.json.{dead}.part", f".b.json.{dead}.part"]:
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (old, old))
     write(tmp_path / "a.json", b"1")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
-    (tmp_path / f".a.json.{dead}").touch()  # just now: perhaps of another machine
+    new = tmp_path / f".a.json.{dead}.part"
+    new.touch()  # just now: perhaps of another machine
     write(tmp_path / "a.json", b"2")
-    assert (tmp_path / f".a.json.{dead}").exists()
+    assert new.exists()
+    with locked(tmp_path):  # by which no other machine writes here
+        assert not new.exists()
+
+
+def test_a_table_that_nobody_reads_is_one_line_and_not_a_finding(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "batchmix", "stats", "mixup:1", "--out", str(tmp_path)],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    said = "batchmix: standard output was closed before the end.\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+SIGNALLED = """
+import signal, sys
+
+class Arrives:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            sys.meta_path.remove(self)
+            signal.raise_signal(int(sys.argv[2]))
+
+import batchmix.cli
+sys.meta_path.insert(0, Arrives())
+batchmix.cli.main(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("module", ["typer", "batchmix.cli.train", "torch.nn"])
+def test_a_signal_while_modules_are_imported_is_one_line(tmp_path, module, number, code):
+    command = ["train", "digits", "--epochs", "1", "--out", str(tmp_path / "out"), "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, module, str(int(number)), *command],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("batchmix: stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_command_is_imported_before_signals_are_answered():
+    code = "import sys, batchmix.cli; sys.exit('typer' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # what has to be refused before anything heavy is imported, for each command

@@ -1,5 +1,6 @@
 """`lab.pool`: trials in processes that may die, and that never outlive the one that asked."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import standin
+from batchmix import MixError
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.trials import pool as pools
 from batchmix.cli.lab.trials.comparison import best_of, keep_best, run
@@ -246,3 +248,40 @@ def test_ctrl_c_does_not_reach_the_server_while_it_imports(monkeypatch):
     pools.warm()
     assert found == [signal.SIG_IGN]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_limit_of_open_files_is_one_line(monkeypatch):
+    def full(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Pool, "_start", full)
+    with pytest.raises(MixError, match=r"no process can be started \(Too many open files\)"):
+        run_all(standin.run_trial, trials(1), jobs=1)
+
+
+HALF = """
+import os, sys, time
+from multiprocessing import forkserver
+from batchmix.cli.lab.trials import pool as pools
+pools.ENGINE = "standin"
+pools.warm()
+for content in (b"", b"\\x80\\x04\\x95\\xff\\x00\\x00\\x00\\x00\\x00\\x00\\x00]"):
+    reading, writing = forkserver.connect_to_new_process([])
+    os.write(writing, content)
+    os.close(writing)
+    while os.read(reading, 8):
+        pass
+print("over")
+"""
+
+
+def test_a_process_that_hears_half_of_what_it_shall_do_says_nothing():
+    """As where its parent is killed while it starts it."""
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", HALF],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert (done.stdout, done.stderr) == ("over\n", "")

@@ -188,7 +188,7 @@ def test_other_versions_are_said(run, tmp_path, monkeypatch):
     options = (*RUN, "--out", tmp_path)
     assert run(*options)[0] == 0
     (tmp_path / "result.json").unlink()  # the last thing that a run writes
-    monkeypatch.setattr(sys.modules["batchmix.cli.train"], "_versions", lambda: {"torch": "9"})
+    monkeypatch.setattr("batchmix.cli.train._versions", lambda: {"torch": "9"})
     code, _, error = run(*options)
     assert code == 0
     assert "versions: " in error
@@ -335,6 +335,14 @@ def test_a_checkpoint_is_read_back_before_the_old_one_goes(run, tmp_path, monkey
     assert code == 2
     assert "what was read back differs" in error
     assert files(tmp_path) == ["metrics.jsonl"]
+
+
+def test_what_a_killed_write_left_is_gone_after_the_next_run(run, tmp_path):
+    left = [".checkpoint-new.safetensors.1.part", ".model.safetensors.1.part"]
+    for name in (*left, "checkpoint-new.safetensors"):
+        (tmp_path / name).write_bytes(b"half")
+    assert run(*RUN, "--out", tmp_path)[0] == 0
+    assert files(tmp_path) == FILES
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(run, images, tmp_path):

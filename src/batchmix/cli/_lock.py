@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from batchmix._errors import mix_error
+from batchmix.cli._output import sweep
 
 
 @contextmanager
@@ -25,6 +26,7 @@ def locked(out: Path) -> Iterator[None]:
     path = out / ".lock"
     try:
         with _hold(path) as file:
+            sweep(out, alone=True)
             try:
                 yield
             finally:

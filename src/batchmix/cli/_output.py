@@ -10,8 +10,8 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ AsJson = Annotated[bool, Option("--json", help="One JSON document and nothing el
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Results alone: no progress, no notes.")]
 MOST_SEED = 2**63 - 1  # what every generator takes
 MOST_PIXELS = 4096  # of a side
+_PART = ".part"  # .NAME.PID.part is written, then renamed
 _STALE = 60.0  # seconds after which a part file of a dead process is litter
 
 
@@ -71,9 +72,9 @@ def check_folder(out: Path, option: str = "--out") -> None:
 def write(path: Path, content: bytes) -> None:
     """Write beside `path` and rename: a reader never sees half a file, nor does a power cut.
 
-    An OSError names the file; part files that a killed process left behind are removed.
+    An OSError names the file; part files that killed processes left behind are removed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -81,8 +82,8 @@ def write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-        _sync(path.parent)
-        _sweep(path)
+        sync(path.parent)
+        sweep(path.parent)
     except OSError as error:  # a full disk does not say which file did not fit
         error.filename = str(path)
         raise
@@ -91,8 +92,22 @@ def write(path: Path, content: bytes) -> None:
             part.unlink()
 
 
-def _sync(folder: Path) -> None:
-    """The new name is on the disk too, where folders can be opened."""
+@contextmanager
+def kept(out: Path, what: str) -> Iterator[None]:
+    """Where a file of `out` cannot be written, the line says `what` is kept."""
+    try:
+        yield
+    except OSError as error:
+        raise mix_error(
+            f"--out {out}",
+            f"{error.filename} cannot be written ({error.strerror}).",
+            what,
+            "Make room; the same command goes on.",
+        ) from None
+
+
+def sync(folder: Path) -> None:
+    """New names are on the disk too, where folders can be opened."""
     with suppress(OSError):
         opened = os.open(folder, os.O_RDONLY)
         try:
@@ -101,15 +116,17 @@ def _sync(folder: Path) -> None:
             os.close(opened)
 
 
-def _sweep(path: Path) -> None:
-    """Remove old part files of `path` whose process is gone; a new one may be another machine's."""
-    start = f".{path.name}."
-    for part in path.parent.iterdir():
-        pid = part.name.removeprefix(start)
-        if part.name.startswith(start) and pid.isdecimal() and not _alive(int(pid)):
-            with suppress(OSError):
-                if time.time() - part.stat().st_mtime > _STALE:
-                    part.unlink()
+def sweep(folder: Path, *, alone: bool = False) -> None:
+    """Remove part files that killed processes left behind.
+
+    All where this process writes `alone`; else old ones, as a new one may be another machine's.
+    """
+    for part in folder.glob(f".*{_PART}"):
+        pid = part.name.removesuffix(_PART).rpartition(".")[2]
+        with suppress(OSError):
+            old = time.time() - part.stat().st_mtime > _STALE
+            if pid.isdecimal() and (alone or (old and not _alive(int(pid)))):
+                part.unlink()
 
 
 def _alive(pid: int) -> bool:

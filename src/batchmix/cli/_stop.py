@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 
-class Stopped(KeyboardInterrupt):
-    """Raised where the main thread is when the first signal comes."""
+class Stopped(BaseException):
+    """Raised where the main thread is when the first signal comes.
+
+    No KeyboardInterrupt, of which others make an exit code of their own.
+    """
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -20,6 +23,9 @@ class Stopped(KeyboardInterrupt):
 @contextmanager
 def stoppable() -> Iterator[None]:
     """SIGINT and SIGTERM raise `Stopped` once; the second ends this process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals do not come here
+        return
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def stop(number: int, _: object) -> NoReturn:
@@ -33,6 +39,16 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def fatal() -> Iterator[None]:
+    """SIGTERM ends this process where it is: one that waits for others answers nothing else."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Noted:

@@ -45,7 +45,7 @@ def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: P
     try:
         _search(result, chosen, options, progress)
         _measure(result, chosen, options, progress)
-    except KeyboardInterrupt as signal:  # `Stopped`, or what Ray Tune makes of it
+    except (Stopped, KeyboardInterrupt) as signal:  # the latter is what Ray Tune makes of it
         result.stopped = signal.code if isinstance(signal, Stopped) else 130
     progress.close()
     return result
@@ -101,8 +101,6 @@ def _with_optuna(
             tries.run()
         finally:
             found.candidates, found.importances = tries.candidates(), importances(study)
-    if log.exists() and not log.stat().st_size:
-        log.unlink()
 
 
 def _with_ray(

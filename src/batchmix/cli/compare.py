@@ -13,10 +13,10 @@ from typer import Option
 from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
-from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
+from batchmix.cli._output import AsJson, Quiet, check_folder, kept, print_json, shown
 from batchmix.cli._prepare import Prepared, check_rows, choose, read
 from batchmix.cli._progress import Progress
-from batchmix.cli._stop import Stopped, stoppable
+from batchmix.cli._stop import Stopped
 from batchmix.cli._tally import FAILED, Tally, named
 from batchmix.cli._words import KNOWN, parse, with_reference
 from batchmix.cli.lab.outcome import Trial
@@ -108,7 +108,7 @@ def compare(
     command = _command(options, chosen)
     progress = Progress(quiet)
     try:
-        with stoppable(), locked(out), progress:
+        with locked(out), progress:
             progress.say(command)
             result = _train(trials, chosen, options, progress)
             code = _show(result, command, options)
@@ -197,7 +197,10 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     report = report_of(
         tally, result.prepared, command, on=options["on"], picture=not result.stopped
     )
-    paths = [] if result.stopped else write_report(out, report)  # standard output may be closed
+    count, paths = f"{len(outcomes)} of {len(tally.trials)} trials are kept in {shown(out)}", []
+    if not result.stopped:  # before anything is printed: standard output may be closed
+        with kept(out, f"{count}."):
+            paths = write_report(out, report)
     if options["as_json"]:
         print_json(as_json(report))
     elif outcomes:
@@ -209,8 +212,7 @@ def _show(result: _Result, command: str, options: Mapping[str, Any]) -> int:
     for trial, why in failed.items():
         print(f"batchmix: {shown(f'{trial} failed: {why}')}", file=sys.stderr)
     if result.stopped or failed:
-        kept = f"{len(outcomes)} of {len(tally.trials)} trials are kept in {shown(out)}"
-        print(f"batchmix: {kept}; the same command goes on.", file=sys.stderr)
+        print(f"batchmix: {count}; the same command goes on.", file=sys.stderr)
     return result.stopped or (FAILED if failed else 0)
 
 

@@ -22,7 +22,7 @@ from batchmix.cli._output import AsJson, Quiet, check_folder, print_json
 from batchmix.cli._prepare import Prepared, check_rows, choose
 from batchmix.cli._processes import Processes, processes
 from batchmix.cli._progress import Progress
-from batchmix.cli._stop import Stopped, noted, stoppable
+from batchmix.cli._stop import Stopped, fatal, noted
 from batchmix.cli._words import Entry, check_smoothing, parse, policy_of_options
 from batchmix.cli.lab.defaults import command
 from batchmix.cli.lab.defaults import workers as workers_of
@@ -159,29 +159,28 @@ def _run(
     (data, training, limit_train), out = chosen, options["out"]
     if options["workers"] is None:  # one run has the cores to itself, whatever it runs on
         training = replace(training, workers=workers_of(data))
-    with stoppable():
-        if entry.name == "train" and data.task.kind == "classes" and options["smoothing"] is None:
-            entry = replace(entry, smoothing=_SMOOTHING)
-        config = asdict(training) | {name: options[name] for name in _MIXED}
-        config |= {"limit_train": limit_train, "devices": ranks.devices * ranks.nodes}
-        state, changed = begin(out, config | {"versions": _versions()}, data)
-        done = result_of(out) if state.finished else None
-        if done is not None:
-            progress.say(f"the run in {out} is finished; another one needs another --out")
-            return 0, done
-        progress.say(_command(options, training, limit_train))
-        for line in changed:
-            progress.say(line)
-        data = _read(data, training.seed, limit_train, options["skip_bad"], progress)
+    if entry.name == "train" and data.task.kind == "classes" and options["smoothing"] is None:
+        entry = replace(entry, smoothing=_SMOOTHING)
+    config = asdict(training) | {name: options[name] for name in _MIXED}
+    config |= {"limit_train": limit_train, "devices": ranks.devices * ranks.nodes}
+    state, changed = begin(out, config | {"versions": _versions()}, data)
+    done = result_of(out) if state.finished else None
+    if done is not None:
+        progress.say(f"the run in {out} is finished; another one needs another --out")
+        return 0, done
+    progress.say(_command(options, training, limit_train))
+    for line in changed:
+        progress.say(line)
+    data = _read(data, training.seed, limit_train, options["skip_bad"], progress)
 
-        from batchmix.cli.lab.run.resumable import Job, go_on, open_job
+    from batchmix.cli.lab.run.resumable import Job, go_on, open_job
 
-        job = Job(
-            data, training, entry, limit_train, out, ranks.devices, ranks.nodes, options["log"],
-            options["save_minutes"],
-        )  # fmt: skip
-    # outside, so that SIGTERM ends a process that waits for the others
-    fabric, peers = open_job(job, progress)
+    job = Job(
+        data, training, entry, limit_train, out, ranks.devices, ranks.nodes, options["log"],
+        options["save_minutes"],
+    )  # fmt: skip
+    with fatal() if ranks.devices * ranks.nodes > 1 else nullcontext():
+        fabric, peers = open_job(job, progress)
     with noted() as stop, peers:
         result = go_on(fabric, job, state, stop, progress)
     if isinstance(result, str):

@@ -16,10 +16,10 @@ from typer import Option
 from batchmix._errors import mix_error
 from batchmix.cli import _options as given
 from batchmix.cli._lock import locked
-from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown, write
+from batchmix.cli._output import AsJson, Quiet, check_folder, kept, print_json, shown, write
 from batchmix.cli._prepare import Prepared, check_rows, choose
 from batchmix.cli._progress import Progress
-from batchmix.cli._stop import Stopped, stoppable
+from batchmix.cli._stop import Stopped
 from batchmix.cli._tally import FAILED, named
 from batchmix.cli._tuning import Result, search_and_measure
 from batchmix.cli.lab.defaults import command
@@ -113,7 +113,7 @@ def tune(
     again = command("tune", chosen.data.name, chosen.training, **_others(options, chosen))
     progress = Progress(quiet)
     try:
-        with stoppable(), locked(out), progress:
+        with locked(out), progress:
             progress.say(again)
             result = search_and_measure(chosen, options, progress)
             code = _show(result, chosen, options, again)
@@ -139,8 +139,9 @@ def _show(result: Result, chosen: Prepared, options: Mapping[str, Any], again: s
         document["gain"] = fresh.as_json()
     paths = [out / "tune.json"]
     if found and not result.stopped:
-        write(paths[0], (json.dumps(document, indent=1) + "\n").encode())
-        paths += write_report(out, report) if report else []
+        with kept(out, f"All trials are kept in {shown(out)}."):
+            write(paths[0], (json.dumps(document, indent=1) + "\n").encode())
+            paths += write_report(out, report) if report else []
     if options["as_json"]:
         print_json(document | {"report": as_json(report) if report else None})
     elif found:

@@ -6,6 +6,7 @@ One file, so that it is replaced by a single rename: after a crash the last chec
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import write
+from batchmix.cli._output import sync, write
 from batchmix.cli.lab.engine.evaluation import Best
 from batchmix.cli.lab.engine.loop import Run
 from batchmix.cli.lab.run.state import RunState, read_state, refused
@@ -37,6 +38,7 @@ def save_run(path: Path, run: Run, totals: Tensor, best: Best | None, state: Run
         if new.read_bytes() != content:
             raise OSError(None, "what was read back differs", str(new))
         new.replace(path)
+        sync(path.parent)
     except OSError as error:
         kept = f"{path} is whole" if path.exists() else "there is no checkpoint yet"
         raise mix_error(
@@ -46,7 +48,8 @@ def save_run(path: Path, run: Run, totals: Tensor, best: Best | None, state: Run
             "Make room; the same command goes on.",
         ) from None
     finally:
-        new.unlink(missing_ok=True)
+        with suppress(OSError):
+            new.unlink()
 
 
 def load_run(path: Path, run: Run) -> tuple[RunState, Best | None, Tensor]:

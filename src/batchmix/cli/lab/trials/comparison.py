@@ -10,12 +10,12 @@ from statistics import fmean
 from typing import Literal
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import write
+from batchmix.cli._output import sweep, write
 from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
 from batchmix.cli.lab.rows import Data, Kind
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.child import Work
-from batchmix.cli.lab.trials.pool import Event, Pool
+from batchmix.cli.lab.trials.pool import Event, Pool, drop_if_empty
 from batchmix.cli.lab.trials.store import Store
 
 On = Literal["local", "ray"]
@@ -47,6 +47,8 @@ def run(
             store.add(event.value)
         tell(event)
 
+    log = store.path.with_name("trials.log")
+    drop_if_empty(log)  # of a run that was killed
     if todo and on == "ray":
         from batchmix.cli.lab.trials.on_ray import run_on_ray
 
@@ -55,7 +57,6 @@ def run(
         ):
             take(event)
     elif todo:
-        log = store.path.with_name("trials.log")
         with Pool(
             data, training, jobs=jobs, threads=threads, limit_train=limit_train, log=log, work=work
         ) as pool:
@@ -63,7 +64,6 @@ def run(
                 pool.submit(trial)
             for event in pool.events():
                 take(event)
-        _remove_if_empty(log)
     return [store.outcomes[trial] for trial in trials if trial in store.outcomes]
 
 
@@ -105,6 +105,7 @@ def keep_best(
     if note.exists() and note.read_text() == text:
         return trial
     log = folder.with_name("trials.log")
+    sweep(folder, alone=True)
     with Pool(
         data, training, jobs=jobs, threads=threads, limit_train=limit_train, log=log, work=work
     ) as pool:
@@ -117,11 +118,5 @@ def keep_best(
                     "The best model is trained once more to be kept.",
                     "The same command tries it again.",
                 )
-    _remove_if_empty(log)
     write(note, text.encode())
     return trial
-
-
-def _remove_if_empty(log: Path) -> None:
-    if log.exists() and not log.stat().st_size:
-        log.unlink()

@@ -14,12 +14,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from batchmix._errors import mix_error
 from batchmix.cli._stop import held
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.child import ENGINE, Work, child
 
+_SERVER = "batchmix.cli.lab.trials.server"
 _ENVIRONMENT = {  # of the server and the processes that it makes
     "PYTHONSAFEPATH": "1",  # nothing is imported from the working directory
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave their core to other trials
@@ -86,6 +88,8 @@ class Pool:
         self._waiting.clear()
         for one in list(self._running):
             self._end(one)
+        if self._log:
+            drop_if_empty(self._log)
 
     def submit(self, trial: Trial, keep: Path | None = None) -> None:
         """Run it when a process is free; `keep` is a folder for its model."""
@@ -101,8 +105,16 @@ class Pool:
             yield from self._stop()
             while self._waiting and len(self._running) < self.jobs:
                 trial, keep, first = self._waiting.popleft()
-                with held():  # half started, a process would write a traceback
-                    self._running.append(self._start(trial, keep, first))
+                try:
+                    with held():  # half started, a process would write a traceback
+                        self._running.append(self._start(trial, keep, first))
+                except OSError as error:
+                    raise mix_error(
+                        "trials",
+                        f"no process can be started ({error.strerror}).",
+                        "Each trial has a process; trials that are over are kept.",
+                        "Raise the limit (ulimit -n, ulimit -u); the same command goes on.",
+                    ) from None
                 if first:
                     yield Event(trial, "started")
             ends = {one.process.sentinel: one for one in self._running}
@@ -172,6 +184,13 @@ class Pool:
         one.pipe.close()
 
 
+def drop_if_empty(log: Path) -> None:
+    """A log in which no process has written is none."""
+    with suppress(FileNotFoundError):
+        if not log.stat().st_size:
+            log.unlink()
+
+
 def _ended(exitcode: int | None) -> str:
     """Why a process ended, such as 'its process was killed (SIGKILL, often for want of memory)'."""
     if exitcode == -signal.SIGKILL:
@@ -187,7 +206,7 @@ def _context() -> Any:
 
 def warm() -> None:
     """Start the server, which imports the engine while this process goes on."""
-    _context().set_forkserver_preload([ENGINE])
+    _context().set_forkserver_preload([_SERVER, ENGINE])
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT | {k: v for k, v in before.items() if v is not None})
     main = threading.current_thread() is threading.main_thread()

@@ -13,6 +13,7 @@ from typing import Any
 
 import batchmix
 from batchmix._errors import mix_error
+from batchmix.cli._output import sync
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
@@ -78,7 +79,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_bytes(b"")
             self._append(self._config)
-            _sync_folder(self.path.parent)
+            sync(self.path.parent)
             self._config = None
         self._append({"format": FORMAT} | outcome.as_json())
         self.outcomes[outcome.trial] = outcome
@@ -181,12 +182,3 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _option(name: str) -> str:
     return "--" + name.removeprefix("training.").replace("_", "-")
-
-
-def _sync_folder(out: Path) -> None:
-    """A new file's name is on the disk too."""
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
