@@ -123,7 +123,7 @@ def test_without_a_mixing_policy_there_is_no_alpha(tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["--policy", "cutmx:1"], "Did you mean 'cutmix:1'?"),
-        (["--policy", "mixup:0"], "numbers > 0"),
+        (["--policy", "mixup:0"], "numbers are > 0"),
         (["--policy", "switch:1"], "'switch:0.8,1.0'"),
         (["--policies", "mixup:1 mixup:1"], "same policy"),
         (["--rows", "1"], "--rows"),
