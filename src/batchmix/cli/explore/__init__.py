@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import threading
 import webbrowser
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from typer import Argument, Option
 
 from batchmix._errors import mix_error
 from batchmix.cli._output import MOST_PIXELS, shown
+from batchmix.cli._stop import Stopped
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.folders import scan
 from batchmix.cli.lab.rows import Data
@@ -61,8 +62,11 @@ def explore(
         print(f"{address}   (Ctrl-C ends it)", flush=True)
         if browser and host is None:  # a token in a command line could be read by others here
             webbrowser.open(address)
-        with suppress(KeyboardInterrupt):
+        try:
             threading.Event().wait()
+        except Stopped as stopped:
+            if stopped.code != 128 + signal.SIGINT:
+                raise
 
 
 def open_sources(
