@@ -1,6 +1,7 @@
 """Does anything grow? Long runs of what a program calls over and over: memory and open files.
 
     python benchmarks/endurance.py [--share 0.01] [--only draws ...] [--json FILE]
+    .venv-hosts/bin/python benchmarks/endurance.py --hosts      Keras, TensorFlow, Grain, ...
 
 After each part of the work, resident memory and open files are read; a line through the second half
 says how much grows from there to the end. Memory must stay under MOST, and files under two: what
@@ -22,10 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from endured import WORKS, Work
+import endured
+import endured_hosts
 
 MOST = 8.0  # MB that the second half may add: what an allocator does by itself is within it
 PARTS = 40  # of each work
+ALL = endured.WORKS | endured_hosts.WORKS
 
 
 def memory() -> float:
@@ -34,7 +37,7 @@ def memory() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def measure(work: Work, times: int) -> dict[str, Any]:
+def measure(work: endured.Work, times: int) -> dict[str, Any]:
     """Do it so often; what memory and open files did in the second half."""
     began, parts = time.monotonic(), min(PARTS, times)
     held, files = [], []
@@ -63,18 +66,20 @@ def measure(work: Work, times: int) -> dict[str, Any]:
 def options() -> argparse.Namespace:
     words = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     words.add_argument("--share", type=float, default=1.0, help="of the whole work")
-    words.add_argument("--only", choices=WORKS, nargs="+", default=list(WORKS))
+    words.add_argument("--only", choices=ALL, nargs="+", help="these works alone")
+    words.add_argument("--hosts", action="store_true", help="works of other hosts")
     words.add_argument("--json", type=Path, help="where the figures are written")
     return words.parse_args()
 
 
 if __name__ == "__main__":
     given = options()
+    works = given.only or (endured_hosts.WORKS if given.hosts else endured.WORKS)
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     found: dict[str, Any] = {"python": platform.python_version(), "gil": gil, "works": {}}
     grown = []
-    for name in given.only:
-        work, times = WORKS[name]
+    for name in works:
+        work, times = ALL[name]
         one = found["works"][name] = measure(work, max(4, round(times * given.share)))
         print(name, json.dumps(one), flush=True)
         if one["second_half_adds_mb"] > MOST or one["second_half_adds_files"] >= 2:

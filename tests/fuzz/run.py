@@ -11,11 +11,14 @@ its target, it is a test from then on (test_finds.py).
 import argparse
 import hashlib
 import importlib
+import os
 import pathlib
+import re
 import subprocess
 import sys
 import traceback
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = pathlib.Path(__file__).parent
 WORK = HERE.parents[1] / "build" / "fuzz"
@@ -33,17 +36,26 @@ def main():
     if options.inside:
         fuzz(options.targets[0], options.seconds)
     WORK.mkdir(parents=True, exist_ok=True)
-    failed = False
-    for name in options.targets:
-        for old in WORK.glob(f"{name}-*"):
-            old.unlink()
-        print(f"{name}: {options.seconds} s", flush=True)
-        command = [sys.executable, __file__, "--inside", f"--seconds={options.seconds}", name]
-        code = subprocess.run(command).returncode
-        found = sorted(WORK.glob(f"{name}-*"))
-        failed = failed or code != 0 or bool(found)
-        print(f"{name}: exit code {code}, {len(found)} found {[*map(str, found)] or ''}")
-    raise SystemExit(failed)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        held = [*pool.map(lambda name: holds(name, options.seconds), options.targets)]
+    raise SystemExit(not all(held))
+
+
+def holds(name, seconds):
+    """Fuzz one target in a process of its own; whether nothing was found."""
+    for old in WORK.glob(f"{name}-*"):
+        old.unlink()
+    command = [sys.executable, __file__, "--inside", f"--seconds={seconds}", name]
+    run = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    found = sorted(WORK.glob(f"{name}-*"))
+    if run.returncode or found:
+        print(run.stdout, run.stderr, sep="\n")
+    count = re.search(r"number_of_executed_units: (\d+)", run.stderr)
+    print(
+        f"{name}: {seconds} s, {count[1] if count else 'no'} inputs, exit code {run.returncode}, "
+        f"{len(found)} found {[*map(str, found)] or ''}", flush=True,
+    )  # fmt: skip
+    return not run.returncode and not found
 
 
 def fuzz(name, seconds):
