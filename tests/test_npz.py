@@ -122,7 +122,7 @@ CASES = {  # what is said of it: the file
     ),
     "it has no 'box'": lambda: packed({k: v for k, v in GOOD.items() if k != "box"}),
     "it has no 'format'": lambda: packed({}),
-    "differ": _overlapping,
+    "begin at one byte": _overlapping,
     "is encrypted": _encrypted,
     "'format' is compressed by method 14": lambda: with_(zipfile.ZIP_LZMA),
     "cannot read": _zip64,

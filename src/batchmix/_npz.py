@@ -37,6 +37,9 @@ class Arrays:
         twice = [name for name, n in Counter(m.filename for m in members).items() if n > 1]
         if twice:
             raise ValueError(f"it has {twice[0][:80]!r} twice")
+        # refused by zipfile as it reads, after a warning or without, as the Python is
+        if len({member.header_offset for member in members}) < len(members):
+            raise ValueError("two of its members begin at one byte")
         self.names = [member.filename.removesuffix(".npy") for member in members]
         self._archive, self._left = archive, size + _SPARE
 
