@@ -199,6 +199,23 @@ def test_message(case):
     assert (TENSOR == 1).all()
 
 
+def test_what_was_got_is_not_repeated_at_length():
+    for call in (
+        lambda: bm.mix(X, PLAN, "N" + "C" * 10**6),
+        lambda: bm.policies.Switch([MixUp()] * 20_000),
+        lambda: MixUp(10**4000),
+    ):
+        with pytest.raises(bm.MixError) as caught:
+            call()
+        assert "...\n" in str(caught.value)
+        assert len(str(caught.value)) < 1000
+
+
+def test_sizes_have_an_upper_end():
+    with pytest.raises(bm.MixError, match="< 2.31"):
+        bm.draw(MixUp(), bm.Key(0), 4, {"H": 2**31, "W": 8})
+
+
 def test_parts_of_a_named_tuple_have_names():
     got = mixer({"image": Image("NCHW"), "label": Labels(4)}, Sample(X, Y))
     want = mixer({0: Image("NCHW"), 1: Labels(4)}, Sample(X, Y))

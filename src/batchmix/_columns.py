@@ -96,7 +96,7 @@ def _no_size(where: str, axes: tuple[Any, ...], size: tuple[Any, ...]) -> MixErr
     given: Any = dict(zip(axes, size)) if len(set(axes)) == len(size) else (axes, size)
     return mix_error(
         where, f"got size={given!r}.",
-        "It maps each spatial axis, a capital letter but N, to its cells, an integer >= 1.",
+        "It maps each spatial axis, a capital letter but N, to its cells, an integer >= 1, < 2^31.",
         "Pass for example size={'H': 224, 'W': 224}; to Plan axes='HW', size=(224, 224).",
     )  # fmt: skip
 
