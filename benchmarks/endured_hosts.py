@@ -78,7 +78,7 @@ def hugging_face() -> Iterator[Callable[[], object]]:
 
     rows = [{"pixel_values": torch.tensor(x), "labels": y} for x, y in zip(X, Y, strict=True)]
     collate, epochs = MixCollator(POLICY, classes=CLASSES), count()
-    loader = torch.utils.data.DataLoader(rows, 8, num_workers=2, collate_fn=collate)  # type: ignore[arg-type]
+    loader = torch.utils.data.DataLoader(rows, 8, num_workers=2, collate_fn=collate)
 
     def once() -> None:
         collate.set_epoch(next(epochs))
@@ -98,7 +98,7 @@ def lightning() -> Iterator[Callable[[], object]]:
 
     from batchmix.adapters.lightning import MixCallback
 
-    class Module(library.LightningModule):
+    class Module(library.LightningModule):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.head = torch.nn.Linear(X[0].size, CLASSES)
@@ -119,7 +119,7 @@ def lightning() -> Iterator[Callable[[], object]]:
     module = Module()
 
     def once() -> None:
-        trainer.fit_loop.max_epochs += 1  # type: ignore[operator]
+        trainer.fit_loop.max_epochs += 1
         trainer.fit(module, loader)
 
     yield once

@@ -212,7 +212,7 @@ def test_what_was_got_is_not_repeated_at_length():
 
 
 def test_sizes_have_an_upper_end():
-    with pytest.raises(bm.MixError, match="< 2.31"):
+    with pytest.raises(bm.MixError, match=r"< 2\^31"):
         bm.draw(MixUp(), bm.Key(0), 4, {"H": 2**31, "W": 8})
 
 
