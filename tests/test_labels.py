@@ -113,6 +113,15 @@ def test_pairs_of_any_labels(xp, shape):
     assert xp.dtype(lam) == "float32"
 
 
+def test_what_is_handed_out_may_be_written_to(xp):
+    plan = plan_of()
+    before = plan.lam.copy()
+    for weights in (bm.pairs(xp.ids([0] * B), plan)[2], bm.mix_labels(xp.ids([0] * B), plan, 1)):
+        if xp.writes:
+            weights[:] = 7
+    np.testing.assert_array_equal(plan.lam, before)
+
+
 @pytest.mark.parametrize("bad", [-100, -1, 5, 99])
 def test_ids_out_of_range(xp, bad):
     with pytest.raises(bm.MixError, match=rf"label {bad} with classes=5"):

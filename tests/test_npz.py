@@ -106,6 +106,9 @@ CASES = {  # what is said of it: the file
     "'partner' is |V4 (2,), not i4 (any,)": lambda: with_(
         partner=npy(GOOD["partner"], descr=[("x", "<i4")])
     ),
+    'of "i4,\\x1b]0;x\\x07" is not recognized': lambda: with_(
+        partner=npy(GOOD["partner"], descr="i4,\x1b]0;x\a")
+    ),
     "'size' is <f8 (2,), not i (2,)": lambda: with_(size=np.array([2.7, 3.0])),
     "'axes' is |S2 (), not U ()": lambda: with_(axes=np.array(b"HW")),
     "'partner' is <i8 (2,), not i4 (any,)": lambda: with_(partner=np.array([1, 0])),

@@ -135,6 +135,19 @@ def test_schedule_by_epoch_and_step():
     assert (draw(by_step, 64, key=bm.Key(0, 0, 2)).lam < 1).any()
 
 
+def test_off_after_mixes_for_so_many_epochs():
+    policy = Schedule.off_after(MixUp(1.0), epoch=2)
+    mixed = [(draw(policy, 64, key=bm.Key(0, epoch)).lam < 1).any() for epoch in range(4)]
+    assert mixed == [True, True, False, False]
+
+
+def test_stages_may_come_in_any_order():
+    policy = Schedule([(3, None), (0, MixUp(1.0))])
+    assert policy == Schedule({0: MixUp(1.0), 3: None})
+    assert (draw(policy, 64, key=bm.Key(0, 2)).lam < 1).any()
+    assert (draw(policy, 64, key=bm.Key(0, 3)).lam == 1).all()
+
+
 @dataclass(frozen=True)
 class Checker:
     """A user's policy: a mask of every second cell, the partner squeezed into the box."""
