@@ -124,6 +124,9 @@ CASES = {  # what is said of it: the file
         b"partneR", b"partner"
     ),
     "it has no 'box'": lambda: packed({k: v for k, v in GOOD.items() if k != "box"}),
+    "it has no 'partner'": lambda: packed({k: v for k, v in GOOD.items() if k != "partner"}),
+    "it has no 'opacity'": lambda: packed({k: v for k, v in GOOD.items() if k != "opacity"}),
+    "'box' is <i4 (3, 2, 2), not i4 (2, 2, 2)": lambda: with_(box=np.zeros((3, 2, 2), np.int32)),
     "it has no 'format'": lambda: packed({}),
     "differ": _overlapping,
     "is encrypted": _encrypted,
