@@ -1,6 +1,7 @@
 """Every message once: where, what was got, the rule, the fix. And that nothing was written."""
 
 import collections
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from batchmix.cli.stats import stats
 from batchmix.extend import get_at, replaced_at
 from batchmix.fields import Grid, Ids, Image, Labels
 from batchmix.pairing import Reverse, Roll, Within
-from batchmix.policies import CutMix, MixUp, PerPair, Schedule, Sometimes, Switch
+from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
 
 X = np.ones((4, 3, 8, 8), np.float32)
 Y = np.arange(4)
@@ -100,7 +101,7 @@ CASES = {
     "weights": (lambda: Switch([MixUp(), CutMix()], [1]), "Switch", "weights=[1]", "one weight", "[0.5, 0.5]"),
     "weights zero": (lambda: Switch([MixUp(), CutMix()], [0, 0]), "Switch", "[0, 0]", "> 0", "[0.5, 0.5]"),
     "no policies": (lambda: Switch([]), "Switch", "policies=[]", "one weight", "MixUp(0.8)"),
-    "prob": (lambda: Sometimes(MixUp(), 1.5), "Sometimes", "1.5", "0..1", "prob=0.5"),
+    "prob": (lambda: Sometimes(MixUp(), 1.5), "Sometimes", "prob=1.5", "probability that a row is mixed, 0..1", "prob=0.5"),
     "stages": (lambda: Schedule({}), "Schedule", "stages={}", ">= 0", "{0: MixUp"),
     "by": (lambda: Schedule({0: None}, by="day"), "Schedule", "'day'", "'step'", "by='epoch'"),
     "a class": (lambda: bm.draw(MixUp, bm.Key(0), 4, HW), "draw()", "MixUp'>", "a method `sample`", "parentheses"),
@@ -109,6 +110,9 @@ CASES = {
     "roll": (lambda: Roll(1.5), "Roll", "n=1.5", "counts rows", "integer"),
     "one policy": (lambda: Switch(MixUp()), "Switch", "policies=MixUp(", "of 1 to 127 policies", "[0.5, 0.5]"),
     "no policy": (lambda: Sometimes(None, 0.5), "Sometimes", "None", "a method `sample`", "MixUp(0.2)"),
+    "no policy per batch": (lambda: PerBatch(None), "PerBatch", "None", "a method `sample`", "MixUp(0.2)"),
+    "no policy per pair": (lambda: PerPair(None), "PerPair", "None", "a method `sample`", "MixUp(0.2)"),
+    "no policy in a switch": (lambda: Switch([MixUp(), None]), "Switch", "None", "a method `sample`", "MixUp(0.2)"),
     "a list of stages": (lambda: Schedule([1, 2]), "Schedule", "[1, 2]", ">= 0", "{0: MixUp"),
     "a stage": (lambda: Schedule({0: "mixup"}), "Schedule", "'mixup'", "a method `sample`", "MixUp(0.2)"),
     "groups": (lambda: Within(0), "Within", "groups=0", ">= 1", "shards"),
@@ -118,7 +122,7 @@ CASES = {
     "inner out of its group": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Within(2, Halves())), "Within", "for a group of 2 rows", "integers", "`pair`"),
     # mixing
     "wrong size": (lambda: bm.mix(np.ones((4, 3, 9, 8)), PLAN, "NCHW"), "mix()", "(4, 3, 9, 8)", "must match", "size={'H': 9, 'W': 8}"),
-    "axis missing": (lambda: bm.mix(np.ones((4, 3)), PLAN, "NC"), "mix()", "layout 'NC'", "must match", "Draw with"),
+    "axis missing": (lambda: bm.mix(np.ones((4, 3)), PLAN, "NC"), "mix()", "layout 'NC'", "must match", "Draw with size={'H': '?', 'W': '?'}"),
     "wrong batch": (lambda: bm.mix(X[:3], PLAN, "NCHW"), "mix()", "4 rows", "one entry", "batch=len(x)"),
     "layout length": (lambda: bm.mix(X, PLAN, "NHW"), "mix()", "'NHW'", "one letter per axis", "'NCHW'"),
     "layout order": (lambda: bm.mix(X, PLAN, "CNHW"), "mix()", "'CNHW'", "starts with N", "'NCHW'"),
@@ -132,12 +136,16 @@ CASES = {
     "other dtype": (lambda: bm.mix(X, PLAN, "NCHW", other=X.astype("f8")), "mix()", "float64", "alike", "one dtype"),
     "other framework": (lambda: bm.mix(X, PLAN, "NCHW", other=torch.tensor(X)), "mix()", "Tensor", "alike", "convert"),
     "out dtype": (lambda: bm.mix(X, PLAN, "NCHW", out=X.astype("f8")), "mix()", "`out` is a ndarray", "shape and dtype", "out=x"),
-    "out read-only": (lambda: bm.mix(X, PLAN, "NCHW", out=np.broadcast_to(X[:1], X.shape)), "mix()", "read-only", "written", "empty_like"),
+    "out a list": (lambda: bm.mix(X, PLAN, "NCHW", out=[1]), "mix()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
+    "out read-only": (lambda: bm.mix(X, PLAN, "NCHW", out=np.broadcast_to(X[:1], X.shape)), "mix()", "`out` is a ndarray that cannot be written to", "written", "empty_like"),
     "out overlaps": (lambda: bm.mix(BUFFER[:4], PLAN, "NCHW", out=BUFFER[1:5]), "mix()", "shares memory", "of its own", "out=x"),
     "out overlaps, torch": (lambda: bm.mix(TENSOR[:4], PLAN, "NCHW", out=TENSOR[1:5]), "mix()", "shares memory", "of its own", "out=x"),
     "out is other": (lambda: bm.mix(X, PLAN, "NCHW", other=BUFFER[:4], out=BUFFER[:4]), "mix()", "shares memory", "never written", "out=x"),
     "out repeats rows": (lambda: bm.mix(half(0), PLAN, "NCHW", out=half(0)), "mix()", "repeats memory", "written", "separate"),
     "ids size": (lambda: bm.fields.Ids("NHW")(np.ones((4, 9, 8), int), PLAN), "Ids()", "(4, 9, 8)", "must match", "Draw with"),
+    "ids in a list": (lambda: Ids("NHW")([0], PLAN), "Ids()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
+    "ids of another stream": (lambda: Ids("NHW")(X[:, 0], PLAN, other=X[:3, 0]), "Ids()", "`other` is a ndarray of shape (3, 8, 8)", "alike", "longer batch"),
+    "ids written elsewhere": (lambda: Ids("NHW")(X[:, 0], PLAN, out=X[:3, 0]), "Ids()", "`out` is a ndarray of shape (3, 8, 8)", "shape and dtype", "out=x"),
     # labels
     "no classes": (lambda: bm.mix_labels(Y, PLAN), "mix_labels()", "classes=None", "cannot be averaged", "classes=<number"),
     "id too large": (lambda: bm.mix_labels(Y, PLAN, 3), "mix_labels()", "label 3 with classes=3", "0..2", "Raise `classes`"),
@@ -145,15 +153,20 @@ CASES = {
     "ids of two tasks": (lambda: bm.mix_labels(np.full((4, 2), 7), PLAN), "mix_labels()", "(4, 2)", "integers: 0, 1", "pairs"),
     "floats 1-D": (lambda: bm.mix_labels(np.ones(4), PLAN, 5), "mix_labels()", "float64", "ids [B]", "pairs"),
     "masks": (lambda: bm.mix_labels(np.ones((4, 8, 8), int), PLAN, 5), "mix_labels()", "(4, 8, 8)", "ids [B]", "fields.Ids"),
-    "smoothing": (lambda: bm.mix_labels(Y, PLAN, 5, smoothing=1), "mix_labels()", "smoothing=1", "0 <= s < 1", "0.1"),
-    "label rows": (lambda: bm.mix_labels(Y[:3], PLAN, 5), "mix_labels()", "(3,)", "one entry", "len(x)"),
-    "pairs rows": (lambda: bm.pairs(Y[:3], PLAN), "pairs()", "(3,)", "one entry", "len(x)"),
+    "smoothing": (lambda: bm.mix_labels(Y, PLAN, 5, smoothing=1), "mix_labels()", "smoothing=1", "0 <= s < 1", "0.1 is the usual value"),
+    "label rows": (lambda: bm.mix_labels(Y[:3], PLAN, 5), "mix_labels()", "`y` has shape (3,)", "one entry", "len(x)"),
+    "labels in a list": (lambda: bm.mix_labels([0], PLAN, 5), "mix_labels()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
+    "labels of another stream": (lambda: bm.mix_labels(Y, PLAN, 5, other=Y[:3]), "mix_labels()", "`other` is a ndarray of shape (3,)", "alike", "longer batch"),
+    "pairs rows": (lambda: bm.pairs(Y[:3], PLAN), "pairs()", "`y` has shape (3,)", "one entry", "len(x)"),
+    "pairs in a list": (lambda: bm.pairs([0], PLAN), "pairs()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
+    "pairs of another stream": (lambda: bm.pairs(Y, PLAN, other=Y[:3]), "pairs()", "`other` is a ndarray of shape (3,)", "alike", "longer batch"),
     # fields and mixer
     "layout": (lambda: Grid("HW"), "Grid", "'HW'", "starts with N", "'NCHW'"),
+    "classes 2^31": (lambda: Labels(2**31), "Labels", "classes=2147483648", "It counts classes", "Pass an integer such as 10"),
     "layout small": (lambda: Ids("nhw"), "Ids", "'nhw'", "capital", "'NCHW'"),
     "layout letter twice": (lambda: Image("NHHW"), "Image", "'NHHW'", "no letter twice", "'NCHW'"),
     "layout missing": (lambda: Image(), "Image", "layout=''", "starts with N", "'NCHW'"),
-    "classes True": (lambda: Labels(True), "Labels", "classes=True", "counts classes", "10"),
+    "classes True": (lambda: Labels(True), "Labels", "classes=True", "counts classes", "Pass an integer such as 10"),
     "several parts": (lambda: get_at(([X, X], Y), (0, slice(0, 2))), "Mixer", "slice(0, 2", "must be present", "one of these"),
     "rows of an array": (lambda: get_at((X, Y), (0, slice(0, 2))), "Mixer", "in a ndarray", "tuple, list", "(images, labels)"),
     "missing name": (lambda: mixer({"img": Image("NCHW")}, Sample(X, Y)), "Mixer", "it has ['image', 'label']", "must be present", "Did you mean 'image'"),
@@ -193,6 +206,10 @@ def test_message(case):
     assert rule in " ".join(rest)
     assert fix in " ".join(rest)
     assert len(rest) == 1
+    assert first.endswith(".")
+    assert rest[0].endswith((".", "?"))
+    for sentence in re.split(r"(?<=[a-z)])\. ", rest[0]):
+        assert re.match(r"[A-Z`]|axes is |alpha is ", sentence), "a sentence starts with a capital"
     assert caught.value.__cause__ is None
     assert (X == 1).all()
     assert (BUFFER == 1).all()

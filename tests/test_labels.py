@@ -77,7 +77,9 @@ def test_labels_with_a_column_per_class(xp, dtype):
     """One-hot and multi-hot; a label that both rows have stays exactly 1."""
     y = np.array([[1, 1, 0], [0, 1, 0], [1, 1, 1]])
     plan = bm.Plan([1, 2, 0], [], [0.3, 0.6, 1], "", ())
-    soft = xp.numpy(bm.mix_labels(xp.array(y, dtype), plan, 3))
+    soft = bm.mix_labels(xp.array(y, dtype), plan, 3)
+    assert xp.dtype(soft) == "float32"
+    soft = xp.numpy(soft)
     want = (1 - plan.opacity)[:, None] * y + plan.opacity[:, None] * y[plan.partner]
     np.testing.assert_allclose(soft, want, atol=1e-6)
     assert (soft[:, 1] == 1).all()
@@ -113,9 +115,25 @@ def test_pairs_of_any_labels(xp, shape):
     assert xp.dtype(lam) == "float32"
 
 
+def test_what_is_handed_out_may_be_written_to(xp):
+    plan = plan_of()
+    before = plan.lam.copy()
+    for weights in (bm.pairs(xp.ids([0] * B), plan)[2], bm.mix_labels(xp.ids([0] * B), plan, 1)):
+        if xp.writes:
+            weights[:] = 7
+    np.testing.assert_array_equal(plan.lam, before)
+
+
 @pytest.mark.parametrize("bad", [-100, -1, 5, 99])
 def test_ids_out_of_range(xp, bad):
     with pytest.raises(bm.MixError, match=rf"label {bad} with classes=5"):
         bm.mix_labels(xp.ids([0, 1, bad, 3, 4, 0]), plan_of(), C)
     with pytest.raises(bm.MixError, match=rf"label {bad} with classes=5"):
         bm.mix_labels(xp.ids([0] * B), plan_of(), C, other=xp.ids([bad] * B))
+    with pytest.raises(bm.MixError, match=rf"label {bad} with classes=5"):
+        bm.mix_labels(xp.ids([0, 1, bad, 3, 4, 0]), plan_of(), C, other=xp.ids([0] * B))
+
+
+def test_as_many_classes_as_ids_of_32_bits_can_name():
+    empty = bm.mix_labels(np.zeros(0, int), bm.Plan.identity(0), 2**31 - 1)
+    assert empty.shape == (0, 2**31 - 1)

@@ -215,7 +215,7 @@ def test_memory_order_is_kept(route):
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool"])
 def test_ids_are_chosen_never_averaged(xp, route, dtype):
-    mask = np.random.default_rng(0).choice([0.2, 0.9], (2, 6, 6)).astype(np.float32)
+    mask = np.random.default_rng(0).choice([0.2, 0.5, 0.9], (2, 6, 6)).astype(np.float32)
     box = [[[0, 6], [0, 6]], [[1, 5], [2, 6]]]
     x = np.zeros((2, 6, 6), int)
     x[1] = 1
@@ -226,6 +226,14 @@ def test_ids_are_chosen_never_averaged(xp, route, dtype):
         got = mix_ids(xp.array(x, dtype), plan, "NHW")
         assert xp.dtype(got) == dtype
         np.testing.assert_array_equal(xp.numpy(got), oracle_ids(x, plan))
+
+
+def test_ids_of_another_stream(xp, route):
+    plan = bm.Plan([1, 0], [[[0, 2]], [[1, 3]]], [1, 0.75], "T", (3,))
+    x, other = xp.ids([[1, 2, 3], [4, 5, 6]]), xp.ids([[7, 8, 9], [10, 11, 12]])
+    got = mix_ids(x, plan, "NT", other=other)
+    assert xp.numpy(got).tolist() == [[10, 11, 3], [4, 8, 9]]
+    assert_written(xp, lambda out: mix_ids(x, plan, "NT", other=other, out=out), xp.copy(x), got)
 
 
 def oracle_ids(x, plan):

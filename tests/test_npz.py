@@ -86,14 +86,7 @@ def _zip64():
 
 
 ZEROS = np.zeros(96 * MB, np.uint8)
-CASES = {  # what is said of it: the file
-    "'mask' is |u1 (100663296,), not f4 (2, 2, 3)": lambda: with_(zipfile.ZIP_DEFLATED, mask=ZEROS),
-    "'mask' takes more bytes than the file": lambda: with_(
-        zipfile.ZIP_DEFLATED,
-        size=np.array([2**12, 3 * 2**10]),
-        mask=ZEROS.view(np.float32).reshape(2, 2**12, 3 * 2**10),
-    ),
-    "it has a foreign array 'other'": lambda: with_(zipfile.ZIP_DEFLATED, other=ZEROS),
+SMALL = {  # what is said of it: the file
     "'mask' takes more bytes than the file has": _shape_of_2_40,
     "'partner' is <i4 (-1,), not i4 (any,)": lambda: with_(
         partner=npy(GOOD["partner"], shape=(-1,))
@@ -106,13 +99,15 @@ CASES = {  # what is said of it: the file
     "'partner' is |V4 (2,), not i4 (any,)": lambda: with_(
         partner=npy(GOOD["partner"], descr=[("x", "<i4")])
     ),
+    'of "i4,\\x1b]0;x\\x07" is not recognized': lambda: with_(
+        partner=npy(GOOD["partner"], descr="i4,\x1b]0;x\a")
+    ),
     "'size' is <f8 (2,), not i (2,)": lambda: with_(size=np.array([2.7, 3.0])),
     "'axes' is |S2 (), not U ()": lambda: with_(axes=np.array(b"HW")),
     "'partner' is <i8 (2,), not i4 (any,)": lambda: with_(partner=np.array([1, 0])),
     "Plan: `opacity` of row 0 is [nan]": lambda: with_(opacity=np.array([np.nan, 1], np.float32)),
     "Plan: `partner` of row 1 is [9]": lambda: with_(partner=np.array([1, 9], np.int32)),
     "it has 5000 axes": lambda: with_(axes=np.array("H" * 5000), size=np.zeros(5000, int)),
-    "'partner' is not of version 1.0 of npy": _long_header,
     "EOF in multi-line statement": lambda: with_(partner=b"\x93NUMPY\1\0\xf0\3" + b"(" * 1008),
     "expected 8 bytes got 5": lambda: with_(partner=b"hello"),
     "expected 8 bytes got 0": lambda: with_(partner=b""),
@@ -121,17 +116,30 @@ CASES = {  # what is said of it: the file
         b"partneR", b"partner"
     ),
     "it has no 'box'": lambda: packed({k: v for k, v in GOOD.items() if k != "box"}),
+    "it has no 'partner'": lambda: packed({k: v for k, v in GOOD.items() if k != "partner"}),
+    "it has no 'opacity'": lambda: packed({k: v for k, v in GOOD.items() if k != "opacity"}),
+    "'box' is <i4 (3, 2, 2), not i4 (2, 2, 2)": lambda: with_(box=np.zeros((3, 2, 2), np.int32)),
     "it has no 'format'": lambda: packed({}),
     "begin at one byte": _overlapping,
     "is encrypted": _encrypted,
     "'format' is compressed by method 14": lambda: with_(zipfile.ZIP_LZMA),
     "cannot read": _zip64,
-    "its list of members has": lambda: packed({str(i): b"" for i in range(30_000)}),
-    "its list of members has 67108864 bytes": lambda: _directory(64 * MB),
     "it has a foreign array": lambda: packed(GOOD | {"\x1b]0;x\x07\n": b""}),
     "not a zip file": lambda: b"",
     "is not a zip file": lambda: b"[" * 10**6,
     "File is not a zip file": lambda: with_()[:-30],
+}
+CASES = SMALL | {
+    "'mask' is |u1 (100663296,), not f4 (2, 2, 3)": lambda: with_(zipfile.ZIP_DEFLATED, mask=ZEROS),
+    "'mask' takes more bytes than the file": lambda: with_(
+        zipfile.ZIP_DEFLATED,
+        size=np.array([2**12, 3 * 2**10]),
+        mask=ZEROS.view(np.float32).reshape(2, 2**12, 3 * 2**10),
+    ),
+    "it has a foreign array 'other'": lambda: with_(zipfile.ZIP_DEFLATED, other=ZEROS),
+    "'partner' is not of version 1.0 of npy": _long_header,
+    "its list of members has": lambda: packed({str(i): b"" for i in range(30_000)}),
+    "its list of members has 67108864 bytes": lambda: _directory(64 * MB),
 }
 
 
@@ -152,6 +160,14 @@ def test_no_file_takes_more_than_its_size_and_a_constant(tmp_path):
         assert rest.startswith("A plan is"), name
         assert len(said) < 600, name
         assert grown < 64 * MB, f"{name}: {grown / MB:.0f} MB for {path.stat().st_size} bytes"
+
+
+@pytest.mark.parametrize("said", SMALL)
+def test_what_is_no_plan_is_refused_with_the_reason(tmp_path, said):
+    path = tmp_path / "p.npz"
+    path.write_bytes(SMALL[said]())
+    with pytest.raises(bm.MixError, match=re.escape(said)):
+        bm.Plan.load(path)
 
 
 def test_a_large_plan_takes_a_small_multiple_of_its_size(tmp_path):

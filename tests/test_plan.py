@@ -161,6 +161,23 @@ def test_repr_fits_a_line(batch):
     assert f"{batch} rows" in text
 
 
+def test_repr_says_how_much_is_mixed():
+    plan = bm.Plan([1, 0, 2], [[[0, 2], [0, 4]]] * 3, [1, 0.5, 1], "HW", (4, 8))
+    assert repr(plan) == "Plan(3 rows, HW=4x8, 2 mixed, lam 0.75..1.00 mean 0.88)"
+    assert repr(bm.Plan([1, 0], [], [0.5, 0], "", ())) == (
+        "Plan(2 rows, 1 mixed, lam 0.50..1.00 mean 0.75)"
+    )
+    assert repr(bm.Plan.identity(0, "T", (9,))) == "Plan(0 rows, T=9)"
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_identity_leaves_every_row_alone(batch):
+    plan = bm.Plan.identity(batch, "HW", (4, 8))
+    assert same(plan, bm.draw(None, bm.Key(0), batch, {"H": 4, "W": 8}, pairing=Roll(0)))
+    assert plan.partner.tolist() == list(range(batch))
+    assert plan.kind.tolist() == [-1] * batch
+
+
 def test_nothing_drawn_is_identity():
     plan = bm.draw(None, bm.Key(0), 3, SIZE)
     assert plan.lam.tolist() == [1, 1, 1]

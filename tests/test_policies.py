@@ -104,6 +104,13 @@ def test_switch_and_sometimes_rates():
     assert (draw(Sometimes(MixUp(), 1)).kind == 0).all()
 
 
+def test_weights_may_be_0_and_a_policy_may_be_alone():
+    assert (draw(Switch([MixUp(0.8), CutMix(1.0)], [0, 3]), 64).kind == 1).all()
+    alone = draw(Switch([MixUp(0.8)]), 64)
+    assert (alone.kind == 0).all()
+    assert (alone.lam < 1).any()
+
+
 def test_per_batch_rates_are_those_of_batches():
     policy = PerBatch(Sometimes(Switch([MixUp(0.8), CutMix(1.0)], [0.25, 0.75]), 0.5))
     kinds = [set(draw(policy, 4, key=bm.Key(0, 0, s)).kind.tolist()) for s in range(2000)]
@@ -133,6 +140,19 @@ def test_schedule_by_epoch_and_step():
     by_step = Schedule({2: MixUp(1.0)}, by="step")
     assert (draw(by_step, 64, key=bm.Key(0, 9, 1)).lam == 1).all()
     assert (draw(by_step, 64, key=bm.Key(0, 0, 2)).lam < 1).any()
+
+
+def test_off_after_mixes_for_so_many_epochs():
+    policy = Schedule.off_after(MixUp(1.0), epoch=2)
+    mixed = [(draw(policy, 64, key=bm.Key(0, epoch)).lam < 1).any() for epoch in range(4)]
+    assert mixed == [True, True, False, False]
+
+
+def test_stages_may_come_in_any_order():
+    policy = Schedule([(3, None), (0, MixUp(1.0))])
+    assert policy == Schedule({0: MixUp(1.0), 3: None})
+    assert (draw(policy, 64, key=bm.Key(0, 2)).lam < 1).any()
+    assert (draw(policy, 64, key=bm.Key(0, 3)).lam == 1).all()
 
 
 @dataclass(frozen=True)
@@ -264,6 +284,9 @@ def test_policies_are_values():
         lambda: CutMix(minmax="ab"),
         lambda: CutMix(minmax=(0.2, 0.5, 0.8)),
         lambda: Switch([MixUp()], ["a"]),
+        lambda: Switch([MixUp(), MixUp()], [np.inf, 1]),
+        lambda: Switch([MixUp(), MixUp()], [np.nan, 1]),
+        lambda: Switch([MixUp(), MixUp()], [-1, 2]),
         lambda: MixUp(1.7e308),
         lambda: MixUp(5e-324),
         lambda: Schedule({"a": None}),
@@ -307,6 +330,34 @@ def test_an_answer_that_is_no_paste(answer):
 def test_partners_of_another_number_of_rows(partner):
     with pytest.raises(bm.MixError, match="the pairing gave partners of shape"):
         draw(MixUp(), 4, pairing=Answering(partner))
+
+
+@pytest.mark.parametrize("partner", [[4, 0, 1, 2], [9, 0, 1, 2], [-1, 0, 1, 2]])
+def test_per_pair_with_partners_that_are_no_rows(partner):
+    with pytest.raises(bm.MixError, match="each other's partner"):
+        draw(PerPair(MixUp()), 4, pairing=Answering(partner))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A user's policy that keeps what it is asked."""
+
+    requests: list
+
+    def sample(self, request):
+        self.requests.append(request)
+        return MixUp(1.0).sample(request)
+
+
+@pytest.mark.parametrize("wrap", [lambda p: p, PerBatch, PerPair, lambda p: Switch([p, MixUp()])])
+def test_every_policy_is_asked_alike(wrap):
+    key, asked = bm.Key(1, 2, 3, 4), []
+    draw(wrap(Asked(asked)), 8, {"H": 4, "W": 6}, key, pairing=Reverse())
+    (request,) = asked
+    assert request.key == key
+    assert dict(request.size) == {"H": 4, "W": 6}
+    assert request.partner.dtype == np.int32
+    assert 1 <= len(request.partner) <= 8
 
 
 def test_arrays_of_any_memory_and_any_number_of_axes():

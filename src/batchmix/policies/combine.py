@@ -21,7 +21,7 @@ class Switch:
     `Plan.kind` holds the index of the policy that drew the row.
 
     Args:
-      policies: two or more, in any nesting.
+      policies: 1 to 127, in any nesting.
       weights: their probabilities, >= 0, scaled to sum to 1; equal when left out.
 
     Raises:
@@ -57,7 +57,7 @@ class Switch:
             weights = np.zeros(0)
         total = weights.sum()
         fit = weights.shape == (count,) and bool((weights >= 0).all()) and 0 < total < np.inf
-        if not (0 < count < 128 and fit):  # `kind` is an int8
+        if not (count < 128 and fit):  # `kind` is an int8
             raise mix_error(
                 "Switch",
                 f"got policies={given!r} and weights={self.weights!r}.",

@@ -43,7 +43,7 @@ class Schedule:
         given = self.stages
         try:
             pairs = [*(given.items() if isinstance(given, Mapping) else given)]
-            stages = tuple(sorted(((index(start), p) for start, p in pairs), key=lambda s: s[0]))
+            stages = tuple(sorted((index(start), p) for start, p in pairs))
         except (TypeError, ValueError):
             stages = ()
         object.__setattr__(self, "stages", stages)  # a tuple, so that a schedule can be hashed
