@@ -1,6 +1,7 @@
 """What tests assert about a mixed batch, and the plans and routes that they try."""
 
 import contextlib
+import os
 
 import hypothesis
 import numpy as np
@@ -19,6 +20,10 @@ hypothesis.settings.register_profile(
     "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tests")
+# of a state machine; BATCHMIX_TEST_RUNS=2000 looks for what a few runs do not find
+RUNS = hypothesis.settings(
+    max_examples=int(os.environ.get("BATCHMIX_TEST_RUNS", "40")), stateful_step_count=20
+)
 
 SWITCH = Switch([MixUp(0.8), CutMix(1.0)])
 POLICIES = {

@@ -1,6 +1,7 @@
 """Mixer and fields: structures, sizes, the step counter, resuming."""
 
 import collections
+import contextlib
 import dataclasses
 import sys
 import types
@@ -11,8 +12,8 @@ import pytest
 
 import batchmix as bm
 from batchmix.fields import Features, Grid, Ids, Image, Keep, Labels, Mask, Video
-from batchmix.pairing import Reverse, Within
-from batchmix.policies import CutMix, MixUp
+from batchmix.pairing import Reverse, Roll, Within
+from batchmix.policies import CutMix, MixUp, PerPair, Schedule
 from checks import SWITCH
 
 Sample = collections.namedtuple("Sample", "image label")
@@ -208,6 +209,35 @@ def test_a_refused_batch_does_not_count(xp):
         mixer((images(xp), xp.ids([0, 1, 2, 7])))
     want = bm.Mixer(SWITCH, {0: Image("NCHW"), 1: Labels(5)})((images(xp), labels(xp)))
     assert repr_of(mixer((images(xp), labels(xp))), xp) == repr_of(want, xp)
+
+
+def test_a_refused_draw_does_not_count():
+    """Nor does it tell the epoch."""
+    mixer = bm.Mixer(Schedule({0: MixUp(1.0), 1: None}), {0: Features("NC")})
+    for _ in range(2):
+        with pytest.raises(bm.MixError, match="nobody has told it"):
+            mixer.draw((np.zeros((2, 3)),))
+    ringed = bm.Mixer(PerPair(MixUp(1.0)), {0: Features("NC")}, pairing=Roll(1))
+    with pytest.raises(bm.MixError, match="PerPair"):
+        ringed.draw((np.zeros((3, 3)),), epoch=2)
+    start = {"seed": 0, "epoch": 0, "step": 0, "told": False}
+    assert (mixer.state_dict(), ringed.state_dict()) == (start, start)
+
+
+def test_a_refused_batch_gives_no_step_of_another_thread_back(monkeypatch):
+    """One that is drawn while the first is about to be numbered."""
+    mixer = bm.Mixer(MixUp(1.0), {0: Features("NC"), 1: Labels(2)})
+    good, bad = (np.zeros((2, 1)), np.array([0, 1])), (np.zeros((2, 1)), np.array([0, 2]))
+
+    class Between(contextlib.nullcontext):
+        def __enter__(self):
+            monkeypatch.setattr("batchmix._mixer.counting", contextlib.nullcontext())
+            mixer(good)
+
+    monkeypatch.setattr("batchmix._mixer.counting", Between())
+    with pytest.raises(bm.MixError, match="got label 2"):
+        mixer(bad)
+    assert mixer.state_dict()["step"] == 1
 
 
 def test_threads_get_steps_of_their_own():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchmix._address import checked_epoch, checked_state, copied, counting, number_of, traced
@@ -115,52 +115,55 @@ class Mixer:
         """
         parts = parts_of(batch, self.fields)
         rows, size, x = sizes_of(parts, self.axes)
-        before = self.epoch, self.step
-        epoch, at = self._address(x, step, epoch)
-        try:
-            return self._mixed(batch, parts, self._drawn(rows, size, x, at, epoch), other)
-        except BaseException:
-            if step is None:
-                self._give_back((epoch, at + 1), before)
-            raise
+
+        def mixed(step: Any, epoch: Any) -> Any:
+            return self._mixed(batch, parts, self._drawn(rows, size, x, step, epoch), other)
+
+        return self._at(x, step, epoch, mixed)
 
     @called_as_is
     def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
         """The plan for `batch`, of which only the sizes are looked at."""
         rows, size, x = sizes_of(parts_of(batch, self.fields), self.axes)
-        epoch, step = self._address(x, step, epoch)
-        return self._drawn(rows, size, x, step, epoch)
+        plan: Plan = self._at(x, step, epoch, lambda s, e: self._drawn(rows, size, x, s, e))
+        return plan
 
     @called_as_is
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """`batch` with `plan` executed on the fields that are named."""
         return self._mixed(batch, parts_of(batch, self.fields), plan, other)
 
-    def _address(self, x: Any, step: Any, epoch: Any) -> tuple[Any, Any]:
-        """Epoch and step of this batch; the mixer's own count where no step is given."""
+    def _at(self, x: Any, step: Any, epoch: Any, make: Callable[[Any, Any], Any]) -> Any:
+        """``make(step, epoch)`` of this batch. What is refused does not count."""
+        epoch, step, before = self._address(x, step, epoch)
+        try:
+            return make(step, epoch)
+        except BaseException:
+            with counting:
+                # the next batch has its number, unless another was begun
+                if before is not None and (self.epoch, self.step) == (epoch, step + 1):
+                    self.epoch, self.step = before
+            raise
+
+    def _address(self, x: Any, step: Any, epoch: Any) -> tuple[Any, Any, tuple[int, int] | None]:
+        """Epoch and step of this batch, and where the mixer's own count was, if it counts."""
         if step is not None:
             # Untold: an adapter's, whose steps go on from epoch to epoch
             if is_traced(step) and not (is_traced(epoch) or isinstance(epoch, Untold)):
                 told = "no `epoch`" if epoch is None else f"epoch={epoch!r}, which is not"
                 raise traced(f"a traced `step` and {told}.")
-            return number_of(self.epoch if epoch is None else epoch), number_of(step)
+            return number_of(self.epoch if epoch is None else epoch), number_of(step), None
         if is_traced(x) or (epoch is not None and is_traced(epoch)):
             raise traced("no `step`, in a function that is traced once and run many times.")
         if in_loader_worker():
             raise copied()
-        epoch = self.epoch if epoch is None else checked_epoch(epoch)
+        epoch = None if epoch is None else checked_epoch(epoch)
         with counting:
-            if epoch != self.epoch:
-                self.step = 0
-            self.epoch = epoch  # told now, where it was not
-            self.step += 1
-            return self.epoch, self.step - 1
-
-    def _give_back(self, now: tuple[int, int], before: tuple[int, int]) -> None:
-        """This batch was not mixed: the next one has its number, unless another was begun."""
-        with counting:
-            if (self.epoch, self.step) == now:
-                self.epoch, self.step = before
+            before = self.epoch, self.step
+            epoch = self.epoch if epoch is None else epoch  # told now, where it was not
+            step = self.step if epoch == self.epoch else 0
+            self.epoch, self.step = epoch, step + 1
+            return epoch, step, before
 
     def _drawn(self, rows: int | None, size: dict[str, int], x: Any, step: Any, epoch: Any) -> Plan:
         def make(epoch: int, step: int, rows: int) -> Plan:

@@ -95,12 +95,12 @@ class Numbered:
             )  # fmt: skip
         return self.epoch, self.skip
 
-    def ended(self, epoch: int) -> None:
-        """All batches of a pass were given out: the next one is the next epoch."""
-        if isinstance(self.epoch, Untold) and self.epoch == epoch + 1:
+    def ended(self, at: list[int]) -> None:
+        """All batches of the pass at `at` were given out: the next one is the next epoch."""
+        if self.at is at:  # once, and not where another pass was begun or told
             self.at = self.resumed = None
             self.order += 1
-            self.epoch = type(epoch)(epoch + 1)
+            self.epoch = type(at[0])(at[0] + 1)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next pass; the one that is to go on keeps its place."""

@@ -85,9 +85,9 @@ class MixLoader(DataLoader):  # type: ignore[misc]
         for batch in super().__iter__():
             at[1] += 1  # counts batches given out, not those fetched ahead
             if at[1] == length:
-                batches.ended(epoch)
+                batches.ended(at)
             yield batch
-        batches.ended(epoch)
+        batches.ended(at)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the number of the next pass, from 0, also of a sampler that counts epochs."""
