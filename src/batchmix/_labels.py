@@ -109,13 +109,14 @@ def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
 
 def check_options(where: str, classes: int | None, smoothing: float) -> None:
     """A number of classes, or None, and a share to smooth by."""
-    counts = isinstance(classes, int | np.integer) and not isinstance(classes, bool)
+    # tuples of types: torch.compile of PyTorch 2.4 to 2.6 traces no unions
+    counts = isinstance(classes, (int, np.integer)) and not isinstance(classes, bool)
     if classes is not None and not (counts and 0 < classes < 2**31):
         raise mix_error(
             where, f"got classes={classes!r}.", "It counts classes, from 1.",
             "Pass an integer such as 10.",
         )  # fmt: skip
-    if not (isinstance(smoothing, int | float | np.floating) and 0 <= smoothing < 1):
+    if not (isinstance(smoothing, (int, float, np.floating)) and 0 <= smoothing < 1):
         raise mix_error(
             where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
             "0.1 is the usual value.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,18 +62,31 @@ def mix_ids(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = No
     return b.paste(x, x if other is None else other, _chosen(b, plan), layout, out)
 
 
-def _chosen(b: Backend, plan: Plan) -> Plan:
+@dataclass(eq=False)
+class _Chosen:
+    """What a backend reads of a plan. Not a `Plan`: older torch.compile cannot make one."""
+
+    partner: Any
+    box: Any
+    opacity: Any
+    axes: str
+    size: tuple[int, ...]
+    mask: Any
+    source: Any
+
+
+def _chosen(b: Backend, plan: Plan) -> Any:
     """The same plan with each cell's opacity rounded to 0 or 1: at 0.5 the row keeps its own."""
 
     def rounded(above: Any) -> Any:
         host = isinstance(above, np.ndarray)
         return above.astype(np.float32) if host else b.cast(above, "float32")
 
-    columns = {"opacity": rounded(plan.opacity > 0.5)}
-    if plan.mask is not None:
-        rows = (slice(None), *[None] * len(plan.size))
-        columns["mask"] = rounded(plan.opacity[rows] * plan.mask > 0.5)
-    return Plan.unchecked(**vars(plan) | columns)
+    mask: Any = plan.mask
+    if mask is not None:
+        mask = rounded(plan.opacity[(slice(None), *[None] * len(plan.size))] * mask > 0.5)
+    opacity = rounded(plan.opacity > 0.5)
+    return _Chosen(plan.partner, plan.box, opacity, plan.axes, plan.size, mask, plan.source)
 
 
 def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: Any) -> None:

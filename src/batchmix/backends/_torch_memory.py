@@ -28,16 +28,19 @@ BITS = {
 # The kind of tensor and the modes that are active, as torch's dispatcher tells them. Compared with
 # those of dense tensors on the host in no mode, so that what is unknown here is not addressable:
 # conjugate views, FakeTensor, functorch, tracers, and what there will be.
-def _kind(x: Any) -> int:
-    return int(torch._C._dispatch_keys(x).raw_repr())
+_named: Any = getattr(torch._C.DispatchKeySet, "raw_repr", repr)  # PyTorch 2.4 tells names only
 
 
-def _modes() -> int:
-    return int(torch._C._dispatch_tls_local_include_set().raw_repr())
+def _kind(x: Any) -> int | str:
+    return _named(torch._C._dispatch_keys(x))  # type: ignore[no-any-return]
 
 
-_KINDS: set[int] = set()
-_MODES: set[int] = set()
+def _modes() -> int | str:
+    return _named(torch._C._dispatch_tls_local_include_set())  # type: ignore[no-any-return]
+
+
+_KINDS: set[int | str] = set()
+_MODES: set[int | str] = set()
 
 
 def _learn() -> None:
@@ -105,7 +108,9 @@ def traced(x: Any) -> bool:
     if torch.compiler.is_dynamo_compiling():
         return False
     recorder = sys.modules.get("torch.fx.experimental.proxy_tensor")
-    return torch.jit.is_tracing() or bool(recorder and recorder.get_proxy_mode())
+    # PyTorch 2.4 has the other name
+    mode = getattr(recorder, "get_proxy_mode", getattr(recorder, "get_innermost_proxy_mode", None))
+    return torch.jit.is_tracing() or bool(mode and mode())
 
 
 def memory(x: Any) -> Memory:

@@ -141,6 +141,8 @@ def take(x: Any, index: Any) -> Any:
     """What every verb does first with a plan; tensors that answer for themselves may refuse it."""
     if x.dtype in BITS:
         return take(x.view(BITS[x.dtype]), index).view(x.dtype)
+    if not torch.compiler.is_compiling() and not no_mode():
+        index = index.long()  # vmap of PyTorch 2.4 to 2.6 gathers by no other type
     try:
         return x.index_select(0, index)
     except (RuntimeError, AssertionError) as problem:
