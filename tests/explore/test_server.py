@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
 import gc
 import hashlib
 import http.client
+import importlib
 import json
 import re
 import signal
@@ -25,6 +27,10 @@ from batchmix.cli.explore import open_sources
 
 pytest.importorskip("gradio", reason="NO GRADIO: pip install 'batchmix[explore]'")
 from batchmix.cli.explore import _app, _guard, _server
+
+# Gradio would, in the middle of a test: Python 3.11 loses an import that garbage is collected in
+with contextlib.suppress(ImportError):
+    importlib.import_module("IPython")
 
 pytestmark = [
     # Gradio sums up its queue with pandas, in a way that the next pandas gives up
@@ -111,6 +117,15 @@ def test_a_move_is_answered(address):
     assert b"data:image/png;base64," in body
     assert b"process_completed" in body
     assert headers["cache-control"] == "no-store"
+
+
+def test_pages_that_were_closed_are_forgotten(data, monkeypatch):
+    monkeypatch.setattr(_app, "_PAGES", 3)
+    page = _app.make_page(data)
+    with _server.served(_app.app(page)) as where:
+        for i in [*range(6), 0]:  # the first is looked at again
+            assert moved(where.removeprefix("http://"), "digits", f"page{i}")[0] == 200
+    assert [*page.state_holder.session_data] == ["page4", "page5", "page0"]
 
 
 def test_a_name_that_leads_here_gets_nothing(address):

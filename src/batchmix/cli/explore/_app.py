@@ -61,6 +61,7 @@ _THEME = gr.themes.Soft(
 )
 _CSS = Path(__file__).with_name("style.css").read_text()
 _QUEUE = 64  # moves that wait
+_PAGES = 100  # that Gradio remembers, 90 kB each; they keep nothing, and any goes on forgotten
 
 
 def make_page(sources: Mapping[str, Source]) -> gr.Blocks:
@@ -159,6 +160,7 @@ def app(page: gr.Blocks) -> Any:
     Each argument that is left out, Gradio takes from the environment.
     """
     page.queue(max_size=_QUEUE, api_open=False)
+    page.state_session_capacity = _PAGES
     outer = FastAPI(openapi_url=None)
     return gr.mount_gradio_app(
         outer,
