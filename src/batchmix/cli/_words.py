@@ -181,7 +181,7 @@ def _with_options(where: str, entry: Entry, words: Sequence[str]) -> Entry:
         return entry
     smoothing, off = given.get("smooth", entry.smoothing), given.get("off")
     check_smoothing(f"{where} {entry.name}", smoothing)
-    if "prob" in given:
+    if given.get("prob", 1) != 1:  # the same policy has one form
         policy = Sometimes(policy, given["prob"])
     if off is not None:
         if off != int(off):
@@ -243,6 +243,14 @@ def policy_of_options(
     for option, share in (("--mixup-prob", prob), ("--mixup-switch-prob", switch_prob)):
         if not 0 <= share <= 1:
             raise mix_error(option, f"got {share}.", "A probability lies in 0..1.", "Try 0.5.")
+    low, high = cutmix_minmax or (0.2, 0.8)
+    if not 0 <= low <= high <= 1:
+        raise mix_error(
+            "--cutmix-minmax",
+            f"got {low} {high}.",
+            "It is LOW HIGH, shares of each side of the box, 0 <= LOW <= HIGH <= 1.",
+            "timm's usual value is 0.2 0.8.",
+        )
     return recipes.timm_policy(
         mixup, cutmix, cutmix_minmax, prob, switch_prob, mode, off_epoch=off_epoch
     )
