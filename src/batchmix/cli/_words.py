@@ -91,11 +91,9 @@ def parse(text: str, where: str = "--policies") -> list[Entry]:
         entries.append(entry)
     if not entries:  # such as a variable of the shell that is not set
         raise mix_error(
-            where,
-            "it names no policy.",
-            "One policy at least is wanted.",
+            where, "it names no policy.", "One policy at least is wanted.",
             "Write for example 'none mixup:1'.",
-        )
+        )  # fmt: skip
     return entries
 
 
@@ -218,11 +216,10 @@ def _short(text: str) -> str:
 def check_smoothing(where: str, smoothing: float) -> None:
     if not 0 <= smoothing < 1:
         raise mix_error(
-            where,
-            f"got {smoothing}.",
+            where, f"got {smoothing}.",
             "Label smoothing is the share of the label spread over all classes, 0 <= s < 1.",
             "The usual value is 0.1.",
-        )
+        )  # fmt: skip
 
 
 def policy_of_options(
@@ -246,11 +243,8 @@ def policy_of_options(
     low, high = cutmix_minmax or (0.2, 0.8)
     if not 0 <= low <= high <= 1:
         raise mix_error(
-            "--cutmix-minmax",
-            f"got {low} {high}.",
-            "It is LOW HIGH, shares of each side of the box, 0 <= LOW <= HIGH <= 1.",
-            "timm's usual value is 0.2 0.8.",
-        )
+            "--cutmix-minmax", f"got {low} {high}.",
+            "It is LOW HIGH, shares of a side, 0 <= LOW <= HIGH <= 1.", "Try 0.2 0.8.")  # fmt: skip
     return recipes.timm_policy(
         mixup, cutmix, cutmix_minmax, prob, switch_prob, mode, off_epoch=off_epoch
     )
