@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import batchmix
 from batchmix import MixError
 from batchmix.cli import _output, _prepare
 from batchmix.cli.lab.engine import model_names
@@ -96,7 +97,7 @@ def test_too_few_rows_for_a_search(run, tmp_path):
         (["--mixup-mode", "half"], "Invalid value for '--mixup-mode'"),
         (["--smoothing", "1"], "--smoothing: got 1.0."),
         (["--precision", "7"], "--precision: got 7. It is one of 32-true, "),
-        (["--cutmix-minmax", "0.8", "0.2"], "minmax=(0.8, 0.2)"),
+        (["--cutmix-minmax", "0.8", "0.2"], "--cutmix-minmax: got 0.8 0.2."),
     ],
 )
 def test_options_of_train(run, tmp_path, options, says):
@@ -186,6 +187,14 @@ def test_the_command_line_without_its_extra():
         "batchmix: typer is not installed; the command line needs it: pip install 'batchmix[cli]'"
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line + "\n")
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_versions_without_its_extra(word):
+    lines = "import sys", "sys.modules['typer'] = None", "import batchmix.cli as c"
+    done = python(*lines, f"c.main(['{word}'])")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"batchmix {batchmix.__version__}\nPython ")
 
 
 def test_help_imports_nothing_heavy():

@@ -6,6 +6,14 @@ import sqlite3
 import optuna
 import pytest
 
+from batchmix import MixError
+from batchmix.cli.lab.search.candidates import Search
+from batchmix.cli.lab.search.ray_tune import _candidates, _check_same
+from batchmix.cli.lab.search.space import space
+from batchmix.cli.lab.search.study import open_study, tried
+
+SEARCH = Search(space("mixup", 3), (0,), 0.0, True, 3, 1)
+
 
 def test_a_search_is_kept_without_pickles(tmp_path):
     path = tmp_path / "search.db"
@@ -24,3 +32,90 @@ def test_a_search_is_kept_without_pickles(tmp_path):
     with pytest.raises(ValueError, match="Unknown distribution class"):
         study.get_trials()
     assert not mark.exists()
+
+
+def kept(path):
+    """A search with one candidate."""
+    study = open_study(path, SEARCH, {"--seed": 0})
+    asked = study.ask()
+    asked.suggest_categorical("policy", ["mixup"])
+    asked.set_user_attr("arm", "mixup:1")
+    asked.report(0.5, 0)
+    study.tell(asked, 0.5)
+
+
+def changed(path, *statements):
+    with sqlite3.connect(path) as file:
+        for statement in statements:
+            file.execute(statement)
+    file.close()
+
+
+SPOILED = {
+    "an attribute": "update study_user_attributes set value_json = '{'",
+    "a list": "update study_user_attributes set value_json = '[1]'",
+    "no arm": "delete from trial_user_attributes",
+    "an arm that is a number": "update trial_user_attributes set value_json = '3'",
+    "an arm that is no JSON": "update trial_user_attributes set value_json = 'x'",
+    "a state": "update trials set state = 'FUN'",
+    "a value": "update trial_values set value = 'x'",
+    "no value": "delete from trial_values",
+    "null": "update trial_values set value = null",
+    "a kind of value": "update trial_intermediate_values set intermediate_value_type = 'x'",
+    "a distribution": "update trial_params set distribution_json = '{}'",
+    "a table": "drop table trial_values",
+}
+
+
+@pytest.mark.parametrize("what", SPOILED)
+def test_a_search_that_makes_no_sense_is_one_line(tmp_path, what):
+    path = tmp_path / "search.db"
+    kept(path)
+    changed(path, SPOILED[what])
+    before = path.read_bytes()
+    with pytest.raises(MixError, match=r"search\.db: it cannot be read \(.+\)"):
+        open_study(path, SEARCH, {"--seed": 0})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("cut", [100, 4096, 40_000])
+def test_a_search_that_was_cut_is_one_line(tmp_path, cut):
+    path = tmp_path / "search.db"
+    kept(path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(MixError, match=r"search\.db: it cannot be read"):
+        open_study(path, SEARCH, {})
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "search.db"
+    changed(path, "create table mine (a)", "insert into mine values (1)")
+    before = path.read_bytes()
+    with pytest.raises(MixError, match="it is a database of something else"):
+        open_study(path, SEARCH, {})
+    assert path.read_bytes() == before
+
+
+def test_an_empty_file_is_no_search_yet(tmp_path):
+    (tmp_path / "search.db").write_bytes(b"")
+    assert tried(open_study(tmp_path / "search.db", SEARCH, {})) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"", b"[1]", b"3", b'{"a": 1, "a": 2}', b"[" * 99999, b"\xff", b'{"a": NaN}', b"null"],
+)
+def test_what_a_search_on_ray_keeps_is_json(tmp_path, content):
+    path = tmp_path / "ray-tune.json"
+    path.write_bytes(content)
+    for read in (_candidates, lambda path: _check_same(path, {"--seed": 0})):
+        with pytest.raises(MixError, match=r"ray-tune\.json: it cannot be read \(.+\)"):
+            read(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", ['[{"arm": 1}]', '[{"arm": "a", "what": 2}]', "{}", '[["a"]]'])
+def test_candidates_that_are_none(tmp_path, content):
+    (tmp_path / "candidates.json").write_text(content)
+    with pytest.raises(MixError, match="it is no list of candidates"):
+        _candidates(tmp_path / "candidates.json")

@@ -57,6 +57,8 @@ def test_none_is_always_the_reference():
         ("deit convnext", "'deit' and 'convnext' are the same policy"),
         ("mixup:" + "1" * 1000, "..."),
         ("mixup:1 mixup:1.0", "'mixup:1' and 'mixup:1.0' are the same policy"),
+        ("mixup:1 mixup:1,prob=1.0", "'mixup:1' and 'mixup:1,prob=1.0' are the same policy"),
+        ("deit:off=9 deit:prob=1,off=9", "are the same policy"),
     ],
 )
 def test_a_wrong_policy_says_what_is_wrong(text, says):
@@ -135,7 +137,9 @@ def test_timm_arguments(arguments, expected):
         ((0, float("nan"), None, 1.0, 0.5, "batch", 0), "--cutmix: got nan"),
         ((1, 0, None, 1.5, 0.5, "batch", 0), "--mixup-prob: got 1.5"),
         ((1, 1, None, 1.0, -0.5, "batch", 0), "--mixup-switch-prob: got -0.5"),
-        ((0, 0, (0.8, 0.2), 1.0, 0.5, "batch", 0), "minmax=(0.8, 0.2)"),
+        ((0, 0, (0.8, 0.2), 1.0, 0.5, "batch", 0), "--cutmix-minmax: got 0.8 0.2."),
+        ((1, 0, (0.2, 1.5), 1.0, 0.5, "batch", 0), "--cutmix-minmax: got 0.2 1.5."),
+        ((1, 0, (float("nan"), 1), 1.0, 0.5, "batch", 0), "--cutmix-minmax: got nan 1."),
     ],
 )
 def test_timm_arguments_out_of_range(arguments, says):

@@ -133,6 +133,7 @@ def test_without_a_mixing_policy_there_is_no_alpha(tmp_path: Path) -> None:
         (["--per", "pair"], "--pairing reverse"),
         (["--per", "epoch"], "--per"),
         (["--seconds", "1"], "digits holds images"),
+        (["--first", "1797"], "digits has 1797 training rows"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(

@@ -113,6 +113,50 @@ def test_a_line_as_deep_as_a_well_is_no_json(tmp_path):
     assert list(Store(tmp_path, CONFIG).outcomes) == TRIALS[:3]
 
 
+READ = """import resource, sys
+from pathlib import Path
+from batchmix import MixError
+from batchmix.cli.lab.trials.store import Store
+def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+begun = most()
+try:
+    Store(Path(sys.argv[1]), {})
+except MixError as error:
+    print(most() - begun, error)
+"""
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_is_read_as_far_as_a_trial_can_be_long(tmp_path, number, end):
+    """Where it is no trial's it is named, whatever it holds, and the file is left alone."""
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines.insert(number - 1, b'{"format": 1, "trial": [' + b"[]," * 10_000_000 + b"[]]}" + end)
+    path.write_bytes(b"".join(lines))
+    before = path.stat().st_size
+    read = [sys.executable, "-c", READ, str(tmp_path)]
+    done = subprocess.run(read, capture_output=True, text=True, check=True)
+    more, _, said = done.stdout.partition(" ")
+    assert f"line {number} of {path} is longer than 4 MiB" in said
+    assert int(more) < 64 * 1024  # KiB, on Linux
+    assert path.stat().st_size == before
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    skipped = tuple((f"{i:050}.png", "cut short") for i in range(80_000))
+    many = configuration(dataclasses.replace(DATA, skipped=skipped), standin.TRAINING, None)
+    with pytest.raises(MixError, match=r"a line of .*trials\.jsonl would have 4\.\d MiB"):
+        Store(tmp_path, many)
+    store = filled(tmp_path)
+    before = (tmp_path / "trials.jsonl").read_bytes()
+    with pytest.raises(MixError, match="would have"):
+        store.add(standin.outcome(TRIALS[3], note="x" * 5_000_000))
+    assert (tmp_path / "trials.jsonl").read_bytes() == before
+    assert list(Store(tmp_path, CONFIG).outcomes) == TRIALS[:3]
+
+
 @pytest.mark.parametrize("content", [b"my own notes", b"a,b\n1,2\n", b'{"format": 9}\n'])
 def test_a_file_of_somebody_else_is_left_alone(tmp_path, content):
     (tmp_path / "trials.jsonl").write_bytes(content)

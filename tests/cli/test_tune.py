@@ -7,6 +7,7 @@ import signal
 from collections import deque
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,7 +94,7 @@ SEARCH = Search(space("mixup cutmix switch", EPOCHS), (0,), 0.0, high=True, tria
 def go(out, search=SEARCH, keep=True, **options):
     """(candidates, the stand-in, the study)"""
     stand = Stand(search.jobs, **options)
-    file = out / "search.db" if keep else ":memory:"
+    file = out / "search.db" if keep else Path(":memory:")
     study = open_study(file, search, {"seeds": search.seeds})
     found = Tries(search, study, stand, Store(out, {"format": 1, "fingerprint": ""})).run()
     return found, stand, study

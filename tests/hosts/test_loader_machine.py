@@ -52,7 +52,7 @@ def collate(rows):
 class Loading(RuleBasedStateMachine):
     """What the documentation says of the next pass, and of the one that goes on."""
 
-    orders: ClassVar = {}  # of shuffled rows, by (seed, epoch): one for all loaders
+    orders: ClassVar = {}  # of shuffled rows: one for all loaders of a seed, an epoch and batches
     most = 0  # workers
 
     @initialize(
@@ -125,11 +125,12 @@ class Loading(RuleBasedStateMachine):
             sampler = DistributedSampler(Rows(), 2, 1, drop_last=True)
             sampler.set_epoch(self.begun_at)
             return list(sampler)
-        if (self.seed, epoch) not in self.orders:
+        key = self.seed, epoch, self.batch, self.drop_last
+        if key not in self.orders:
             other = self.made()
             other.load_state_dict(self.expected() | {"seed": self.seed, "epoch": epoch, "step": 0})
-            self.orders[self.seed, epoch] = [int(k) for _, _, some in other for k in some]
-        return self.orders[self.seed, epoch]
+            self.orders[key] = [int(k) for _, _, some in other for k in some]
+        return self.orders[key]
 
     # passes ------------------------------------------------------------------------------------
 

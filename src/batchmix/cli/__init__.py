@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with stoppable():
-            from batchmix.cli._commands import run
-
-            code = run(argv)
+            code = _run(argv)
             sys.stdout.flush()  # while a disk that is full can still be told
     except MixError as error:
         _stop(str(error))
@@ -66,6 +64,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     if code == _INTERRUPTED:
         _stop("interrupted.", _INTERRUPTED)
     raise SystemExit(code)
+
+
+def _run(argv: Sequence[str]) -> int:
+    """The exit code. Versions are told where the extra is not installed, too."""
+    if list(argv) in (["--version"], ["-V"]):
+        from batchmix.cli._versions import print_versions
+
+        print_versions()
+        return 0
+    from batchmix.cli._commands import run
+
+    return run(argv)
 
 
 @atexit.register

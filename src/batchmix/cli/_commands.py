@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
 
-import batchmix
 from batchmix._errors import MixError
+from batchmix.cli._versions import print_versions
 from batchmix.cli.audit import audit
 from batchmix.cli.bench import bench
 from batchmix.cli.compare import compare
@@ -25,7 +22,6 @@ from batchmix.cli.train import train
 from batchmix.cli.tune import tune
 
 _COMMANDS = (audit, bench, compare, explore, predict, preview, stats, train, tune)
-_HOSTS = ("numpy", "torch", "timm", "torchvision", "jax", "tensorflow", "keras", "lightning-fabric")
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -35,13 +31,8 @@ app = typer.Typer(
 
 
 def _version(asked: bool) -> None:
-    """What a report of a mistake should name; nothing is imported to find out."""
     if asked:
-        print(f"batchmix {batchmix.__version__}")
-        print(f"Python {sys.version.split()[0]} on {sys.platform}")
-        for name in _HOSTS:
-            with suppress(metadata.PackageNotFoundError):
-                print(name, metadata.version(name))
+        print_versions()
         raise typer.Exit
 
 

@@ -91,11 +91,9 @@ def parse(text: str, where: str = "--policies") -> list[Entry]:
         entries.append(entry)
     if not entries:  # such as a variable of the shell that is not set
         raise mix_error(
-            where,
-            "it names no policy.",
-            "One policy at least is wanted.",
+            where, "it names no policy.", "One policy at least is wanted.",
             "Write for example 'none mixup:1'.",
-        )
+        )  # fmt: skip
     return entries
 
 
@@ -181,7 +179,7 @@ def _with_options(where: str, entry: Entry, words: Sequence[str]) -> Entry:
         return entry
     smoothing, off = given.get("smooth", entry.smoothing), given.get("off")
     check_smoothing(f"{where} {entry.name}", smoothing)
-    if "prob" in given:
+    if given.get("prob", 1) != 1:  # the same policy has one form
         policy = Sometimes(policy, given["prob"])
     if off is not None:
         if off != int(off):
@@ -218,11 +216,10 @@ def _short(text: str) -> str:
 def check_smoothing(where: str, smoothing: float) -> None:
     if not 0 <= smoothing < 1:
         raise mix_error(
-            where,
-            f"got {smoothing}.",
+            where, f"got {smoothing}.",
             "Label smoothing is the share of the label spread over all classes, 0 <= s < 1.",
             "The usual value is 0.1.",
-        )
+        )  # fmt: skip
 
 
 def policy_of_options(
@@ -243,6 +240,11 @@ def policy_of_options(
     for option, share in (("--mixup-prob", prob), ("--mixup-switch-prob", switch_prob)):
         if not 0 <= share <= 1:
             raise mix_error(option, f"got {share}.", "A probability lies in 0..1.", "Try 0.5.")
+    low, high = cutmix_minmax or (0.2, 0.8)
+    if not 0 <= low <= high <= 1:
+        raise mix_error(
+            "--cutmix-minmax", f"got {low} {high}.",
+            "It is LOW HIGH, shares of a side, 0 <= LOW <= HIGH <= 1.", "Try 0.2 0.8.")  # fmt: skip
     return recipes.timm_policy(
         mixup, cutmix, cutmix_minmax, prob, switch_prob, mode, off_epoch=off_epoch
     )

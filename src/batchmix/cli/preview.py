@@ -92,6 +92,11 @@ def preview(
     from batchmix.cli.show.shown import choose, open_source
 
     source = open_source(data, image_size, seconds)
+    if first >= len(source.y):
+        raise mix_error(
+            "--first", f"got {first}.", f"{data} has {len(source.y)} training rows, from 0.",
+            f"The last one is --first {len(source.y) - 1}.",
+        )  # fmt: skip
     for note in () if quiet else source.data.notes:
         print(f"{shown(data)}: {note}", file=sys.stderr)
     batch = choose(source, rows, mixing, first)

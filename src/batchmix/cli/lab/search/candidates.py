@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 from batchmix.cli.lab.search.space import Space
 
 Pruner = Literal["median", "hyperband", "none"]
@@ -69,3 +69,11 @@ def check_same(path: Path, now: Mapping[str, Any], was: Mapping[str, Any] | None
                 "Only the same search can be continued.",
                 "Give the same arguments, or choose another --out.",
             )
+
+
+def unreadable(path: Path, why: str) -> MixError:
+    """Of a file that is not what a search has kept."""
+    return mix_error(
+        f"{path}", f"it cannot be read ({why}).", "A search is kept in this file.",
+        "Remove it, or choose another --out.",
+    )  # fmt: skip

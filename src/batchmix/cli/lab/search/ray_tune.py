@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import statistics
@@ -12,10 +13,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from batchmix.cli._output import write
+from batchmix.cli._json import read_json
+from batchmix.cli._output import plain, write
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data
-from batchmix.cli.lab.search.candidates import Candidate, Search, best_epoch, check_same
+from batchmix.cli.lab.search.candidates import (
+    Candidate,
+    Search,
+    best_epoch,
+    check_same,
+    unreadable,
+)
 from batchmix.cli.lab.search.space import ALPHA, OFF, PROB
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.child import ENGINE, Work
@@ -43,7 +51,7 @@ def search_on_ray(
     _check_same(folder / "ray-tune.json", dict(made_with) | {"--trials": search.trials})
     done = folder / "candidates.json"
     if done.exists():
-        return [Candidate(**one) for one in json.loads(done.read_bytes())]
+        return _candidates(done)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what is kept
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     handler, ours = signal.getsignal(signal.SIGTERM), not ray.is_initialized()
@@ -63,16 +71,40 @@ def search_on_ray(
             ray.shutdown()
     values = [best_epoch(one.history["held_out"], search.high) for one in none]
     found = [Candidate("none", "finished", statistics.fmean(values), search.most), *found]
-    write(done, json.dumps([asdict(one) for one in found]).encode())
+    write(done, json.dumps(plain([asdict(one) for one in found])).encode())
     return found
 
 
 def _check_same(path: Path, now: Mapping[str, Any]) -> None:
     """As for Optuna's; Ray Tune cannot add trials to a search either."""
-    if path.exists():
-        check_same(path, now, json.loads(path.read_bytes()))
-    else:
+    if not path.exists():
         write(path, json.dumps(now).encode())
+        return
+    was = _kept(path)
+    if not isinstance(was, dict):
+        raise unreadable(path, "it is no JSON object")
+    check_same(path, now, was)
+
+
+def _candidates(path: Path) -> list[Candidate]:
+    """Those of a search that was finished."""
+    was = _kept(path)
+    try:
+        found = [Candidate(**one) for one in was]
+        whole = all(isinstance(c.arm, str) and isinstance(c.value, float | None) for c in found)
+    except TypeError:
+        whole = False
+    if not (whole and isinstance(was, list)):
+        raise unreadable(path, "it is no list of candidates")
+    return found
+
+
+def _kept(path: Path) -> Any:
+    """What a file of a search holds, whoever wrote it."""
+    try:
+        return read_json(path)
+    except ValueError as error:
+        raise unreadable(path, str(error)) from None
 
 
 def _fit(search: Search, folder: Path, share: float, **shared: Any) -> Any:
@@ -160,4 +192,7 @@ def _candidate(search: Search, result: Any, store: Store) -> Candidate:
             store.add(outcome)
     if "outcomes" not in metrics:
         return Candidate(arm, "pruned", None, metrics["epoch"])
+    if not math.isfinite(metrics["value"]):
+        why = "its metric is not a number after any epoch"
+        return Candidate(arm, "failed", None, search.most, why)
     return Candidate(arm, "finished", metrics["value"], search.most)

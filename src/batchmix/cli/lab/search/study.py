@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from batchmix._errors import mix_error
-from batchmix.cli.lab.search.candidates import Candidate, Search, State, check_same
+from batchmix.cli.lab.search.candidates import (
+    Candidate,
+    Search,
+    State,
+    check_same,
+    unreadable,
+)
 
 
 def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optuna.Study:
     """The study kept in a file; candidates whose training was broken off are tried again."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
+        _check_tables(path)
         study = optuna.create_study(
             storage=f"sqlite:///{path}",
             study_name="batchmix",
@@ -25,20 +33,40 @@ def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optu
             load_if_exists=True,
             pruner=_pruner(search),
         )
-    except Exception as error:  # SQLAlchemy's and SQLite's kinds
-        raise mix_error(
-            f"{path}",
-            f"it cannot be read ({str(error).splitlines()[0]}).",
-            "A search is kept in this file.",
-            "Remove it, or choose another --out.",
-        ) from None
-    check_same(path, dict(made_with), study.user_attrs.get("made_with"))
+        was = _made_with(study)
+    except Exception as error:  # SQLAlchemy's, SQLite's and Optuna's kinds
+        raise unreadable(path, (str(error) or repr(error)).splitlines()[0]) from None
+    check_same(path, dict(made_with), was)
     study.set_user_attr("made_with", dict(made_with))
     for lost in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(lost.number, state=TrialState.FAIL)
         if "arm" in lost.user_attrs and not counts(lost):
             study.enqueue_trial(lost.params)
     return study
+
+
+def _check_tables(path: Path) -> None:
+    """A database of something else is not added to."""
+    if not path.is_file():
+        return
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+        found = {name for (name,) in file.execute("select name from sqlite_master")}
+    if found and not found >= {"studies", "trials", "trial_values", "version_info"}:
+        raise ValueError("it is a database of something else")
+
+
+def _made_with(study: optuna.Study) -> dict[str, Any] | None:
+    """How a study was made, once all of it has been read and makes sense."""
+    made_with = study.user_attrs.get("made_with")
+    if not isinstance(made_with, dict | None):
+        raise ValueError(f"'made_with' is {made_with!r}")
+    for trial in study.get_trials(deepcopy=False):
+        if counts(trial):
+            arm = trial.user_attrs.get("arm")
+            ended = trial.state == TrialState.COMPLETE
+            if not isinstance(arm, str) or (ended and not isinstance(trial.value, float)):
+                raise ValueError(f"candidate {trial.number} has arm {arm!r}, value {trial.value!r}")
+    return made_with
 
 
 def _pruner(search: Search) -> optuna.pruners.BasePruner:

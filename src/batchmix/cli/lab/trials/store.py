@@ -19,6 +19,8 @@ from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 
 FORMAT = 1
+LONGEST = 4 * 2**20  # bytes of a line; a trial of 21,000 classes and 1,000 epochs has 1 MiB
+_BEGIN = b'{"format": '  # of the first line
 # what does not change a result: a trial's own seed counts, and results do not depend on the rest
 _FREE = {"seed", "workers", "accelerator"}
 
@@ -58,14 +60,13 @@ class Store:
         self.path = out / "trials.jsonl"
         self.outcomes: dict[Trial, Outcome] = {}
         self.other: dict[str, tuple[str, str]] = {}  # versions then and now, where they differ
-        self._config: Mapping[str, Any] | None = None  # yet to be written
+        self._first = b""  # the line of the configuration, where it is yet to be written
         lines = self._lines()
         if len(lines) < 2:  # a run that ended before its first trial binds nobody
-            self._config = config
+            self._first = self._line(config)
             return
-        self._check(json.loads(lines[0]), config)
-        for number, line in enumerate(lines[1:], 2):
-            found = json.loads(line)
+        self._check(lines[0], config)
+        for number, found in enumerate(lines[1:], 2):
             found.pop("format")
             try:
                 outcome = Outcome.of_json(found)
@@ -75,21 +76,33 @@ class Store:
 
     def add(self, outcome: Outcome) -> None:
         """Keep it for good: it is on the disk when this returns."""
-        if self._config is not None:
+        line = self._line({"format": FORMAT} | outcome.as_json())
+        if self._first:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.write_bytes(b"")
-            self._append(self._config)
+            self._append(self._first)
             sync(self.path.parent)
-            self._config = None
-        self._append({"format": FORMAT} | outcome.as_json())
+            self._first = b""
+        self._append(line)
         self.outcomes[outcome.trial] = outcome
 
-    def _append(self, what: Mapping[str, Any]) -> None:
-        line = json.dumps(what) + "\n"
+    def _line(self, what: Mapping[str, Any]) -> bytes:
+        """As it is kept; what could not be read again is not written."""
+        line = (json.dumps(what) + "\n").encode()
+        if len(line) > LONGEST:
+            raise mix_error(
+                f"--out {self.path.parent}",
+                f"a line of {self.path} would have {len(line) / 2**20:.1f} MiB.",
+                f"It has {LONGEST / 2**20:g} MiB at most, names of files that are left out too.",
+                "Mend these files, or take them out of the data.",
+            )
+        return line
+
+    def _append(self, line: bytes) -> None:
         with self.path.open("ab") as file:
             end = file.tell()
             try:
-                file.write(line.encode())
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
             except BaseException as error:
@@ -106,30 +119,37 @@ class Store:
             "Make room; the same command goes on.",
         )
 
-    def _lines(self) -> list[bytes]:
-        """The whole lines of the file; a rest without an end, or that is no JSON, is cut off."""
+    def _lines(self) -> list[dict[str, Any]]:
+        """What the lines hold; a rest without an end, or a last one that is no JSON, is cut off."""
+        found, whole = list[dict[str, Any]](), 0
         try:
-            content = self.path.read_bytes()
+            file = self.path.open("rb")
         except FileNotFoundError:
             return []
-        lines = content.split(b"\n")[:-1]
-        for i, line in enumerate(lines):
-            found = _object(line)
-            if found is None and 0 < i == len(lines) - 1:
-                lines = lines[:-1]
-            elif found is None or found.get("format") != FORMAT:
-                raise self._foreign(i + 1)
-        if not lines and content and not content.startswith(b'{"format": '[: len(content)]):
-            raise self._foreign(1)
-        whole = sum(len(line) + 1 for line in lines)
-        if whole < len(content):
+        with file:
+            while line := file.readline(LONGEST + 1):
+                number, ended = len(found) + 1, line.endswith(b"\n")
+                if len(line) > LONGEST:
+                    raise self._foreign(number, f"is longer than {LONGEST / 2**20:g} MiB")
+                inside = _object(line) if ended else None
+                if inside is None:
+                    ours = number > 1 or (not ended and line.startswith(_BEGIN[: len(line)]))
+                    after = file.readline(LONGEST + 1)
+                    if not ours or after.endswith(b"\n") or len(after) > LONGEST:
+                        raise self._foreign(number)
+                    break
+                if inside.get("format") != FORMAT:
+                    raise self._foreign(number)
+                found.append(inside)
+                whole += len(line)
+        if whole < self.path.stat().st_size:
             os.truncate(self.path, whole)
-        return lines
+        return found
 
-    def _foreign(self, number: int) -> Exception:
+    def _foreign(self, number: int, why: str = "cannot be read") -> Exception:
         return mix_error(
             f"--out {self.path.parent}",
-            f"line {number} of {self.path} cannot be read.",
+            f"line {number} of {self.path} {why}.",
             f"It holds one JSON object a line, in format {FORMAT}.",
             "Choose another folder with --out, or remove the file.",
         )
