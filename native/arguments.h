@@ -28,6 +28,8 @@ struct View : Py_buffer {
     return static_cast<const N*>(buf);
   }
   bool holds(int64_t count, int64_t item) const { return buf && len == count * item; }
+  // what is checked is then what is used, whoever writes to a plan meanwhile
+  std::vector<int32_t> copied() const { return {at<int32_t>(), at<int32_t>() + len / 4}; }
 };
 
 bool refuse(const char* what) {
@@ -49,14 +51,24 @@ bool inside(const int32_t* regions, int64_t rows, int axes, const int64_t* size)
   return true;
 }
 
+// Address of the first row, bytes from one to the next, and how many there are.
+struct Memory {
+  long long first, stride, count;
+  bool operator==(const Memory& other) const {
+    return first == other.first && stride == other.stride;
+  }
+};
+
 // Where each row begins.
 struct Rows {
   std::vector<char*> at;
   char* const* out() const { return at.data(); }
   const char* const* in() const { return at.data(); }
 
-  // rows `stride` bytes apart
-  bool lie(long long first, long long stride, int64_t rows) {
+  // as many rows as the plan has, `stride` bytes apart
+  bool lie(const Memory& memory, int64_t rows) {
+    const auto [first, stride, count] = memory;
+    if (count != rows) return refuse("the plan has another number of rows");
     if (!first && rows) return refuse("no memory at this address");
     at.resize(static_cast<size_t>(rows));
     for (int64_t k = 0; k < rows; k++)
@@ -105,6 +117,7 @@ bool set_axes(Job& job, const View& axes) {
 // The columns of a plan.
 struct Columns {
   View partner, box, opacity, mask, source;
+  std::vector<int32_t> partners, boxes, sources;
   std::vector<float> masked;  // opacities, where the mask has one cell per row
   int64_t rows() const { return partner.len / 4; }
 
@@ -115,15 +128,18 @@ struct Columns {
     if (!partner.holds(rows(), 4) || !opacity.holds(rows(), 4) || (ends && !box.holds(ends, 4)) ||
         (mask.buf && !mask.holds(rows() * cells, 4)) || (source.buf && !source.holds(ends, 4)))
       return refuse("lengths do not fit");
-    if (!in_range(partner.at<int32_t>(), rows(), rows())) return refuse("partner out of range");
-    if (!inside(box.at<int32_t>(), rows(), job.axes, job.size) ||
-        (source.buf && !inside(source.at<int32_t>(), rows(), job.axes, job.size)))
+    partners = partner.copied();
+    boxes = box.copied();
+    sources = source.copied();
+    if (!in_range(partners.data(), rows(), rows())) return refuse("partner out of range");
+    if (!inside(boxes.data(), rows(), job.axes, job.size) ||
+        (source.buf && !inside(sources.data(), rows(), job.axes, job.size)))
       return refuse("box out of range");
-    job.box = box.at<int32_t>();
+    job.box = boxes.data();
     job.opacity = opacity.at<float>();
     if (job.axes) {
       job.mask = mask.at<float>();
-      job.source = source.at<int32_t>();
+      job.source = source.buf ? sources.data() : nullptr;
     } else if (mask.buf) {
       for (int64_t k = 0; k < rows(); k++) masked.push_back(job.opacity[k] * mask.at<float>()[k]);
       job.opacity = masked.data();

@@ -23,58 +23,58 @@ PyObject* without_gil(Work work) {
 }
 
 PyObject* py_paste(PyObject*, PyObject* args) {
-  long long at[3], stride[3];
+  Memory to, own, others;
   View axes;
   Columns plan;
   int type, stream, threads;
-  if (!PyArg_ParseTuple(args, "(LL)(LL)(LL)y*y*y*y*z*z*ipi", &at[0], &stride[0], &at[1], &stride[1],
-                        &at[2], &stride[2], &axes, &plan.partner, &plan.box, &plan.opacity,
-                        &plan.mask, &plan.source, &type, &stream, &threads))
+  if (!PyArg_ParseTuple(args, "(LLL)(LLL)(LLL)y*y*y*y*z*z*ipi", &to.first, &to.stride, &to.count,
+                        &own.first, &own.stride, &own.count, &others.first, &others.stride,
+                        &others.count, &axes, &plan.partner, &plan.box, &plan.opacity, &plan.mask,
+                        &plan.source, &type, &stream, &threads))
     return nullptr;
   Job job{};
   if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job)) return nullptr;
   if (!job.cells) Py_RETURN_NONE;
   Rows out, x, other;
-  if (!out.lie(at[0], stride[0], plan.rows()) || !x.lie(at[1], stride[1], plan.rows()) ||
-      !other.lie(at[2], stride[2], plan.rows()))
+  if (!out.lie(to, plan.rows()) || !x.lie(own, plan.rows()) || !other.lie(others, plan.rows()))
     return nullptr;
   job.out = out.out();
   job.x = x.in();
   job.other = other.in();
-  job.in_place = at[0] == at[1] && stride[0] == stride[1];
+  job.in_place = to == own;
   job.stream = stream;
-  const bool own_partners = at[1] == at[2] && stride[1] == stride[2];
   return without_gil(
-      [&] { run(job, plan.partner.at<int32_t>(), plan.rows(), own_partners, threads); });
+      [&] { run(job, plan.partners.data(), plan.rows(), own == others, threads); });
 }
 
 PyObject* py_mix_stack(PyObject*, PyObject* args) {
-  long long at, stride;
+  Memory to;
   View rows, axes;
   Columns plan;
   int type, stream, threads;
-  if (!PyArg_ParseTuple(args, "(LL)y*y*y*y*y*z*z*ipi", &at, &stride, &rows, &axes, &plan.partner,
-                        &plan.box, &plan.opacity, &plan.mask, &plan.source, &type, &stream,
-                        &threads))
+  if (!PyArg_ParseTuple(args, "(LLL)y*y*y*y*y*z*z*ipi", &to.first, &to.stride, &to.count, &rows,
+                        &axes, &plan.partner, &plan.box, &plan.opacity, &plan.mask, &plan.source,
+                        &type, &stream, &threads))
     return nullptr;
   Job job{};
   if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job)) return nullptr;
   if (!job.cells) Py_RETURN_NONE;
   Rows out, x;
-  if (!out.lie(at, stride, plan.rows()) || !x.lie_at(rows, plan.rows())) return nullptr;
+  if (!out.lie(to, plan.rows()) || !x.lie_at(rows, plan.rows())) return nullptr;
   job.out = out.out();
   job.x = job.other = x.in();
   job.stream = stream;
-  return without_gil([&] { run(job, plan.partner.at<int32_t>(), plan.rows(), true, threads); });
+  return without_gil([&] { run(job, plan.partners.data(), plan.rows(), true, threads); });
 }
 
 PyObject* py_mix_normalize(PyObject*, PyObject* args) {
   View rows, partner, box, opacity, scale, bias;
   int type, stream, threads;
-  long long at, stride, height, width, channels;
-  if (!PyArg_ParseTuple(args, "(LL)y*LLLy*y*y*y*y*ipi", &at, &stride, &rows, &height, &width,
-                        &channels, &partner, &box, &opacity, &scale, &bias, &type, &stream,
-                        &threads))
+  Memory to;
+  long long height, width, channels;
+  if (!PyArg_ParseTuple(args, "(LLL)y*LLLy*y*y*y*y*ipi", &to.first, &to.stride, &to.count, &rows,
+                        &height, &width, &channels, &partner, &box, &opacity, &scale, &bias, &type,
+                        &stream, &threads))
     return nullptr;
   const int64_t count = partner.len / 4, size[2] = {height, width};
   if (type != F32 && type != F16 && type != BF16) return refuse("unknown type"), nullptr;
@@ -84,11 +84,11 @@ PyObject* py_mix_normalize(PyObject*, PyObject* args) {
   if (!partner.holds(count, 4) || !box.holds(count * 4, 4) || !opacity.holds(count, 4) ||
       !scale.holds(channels, 4) || !bias.holds(channels, 4))
     return refuse("lengths do not fit"), nullptr;
-  if (!in_range(partner.at<int32_t>(), count, count))
-    return refuse("partner out of range"), nullptr;
-  if (!inside(box.at<int32_t>(), count, 2, size)) return refuse("box out of range"), nullptr;
+  const auto partners = partner.copied(), boxes = box.copied();
+  if (!in_range(partners.data(), count, count)) return refuse("partner out of range"), nullptr;
+  if (!inside(boxes.data(), count, 2, size)) return refuse("box out of range"), nullptr;
   Rows out, x;
-  if (!out.lie(at, stride, count) || !x.lie_at(rows, count)) return nullptr;
+  if (!out.lie(to, count) || !x.lie_at(rows, count)) return nullptr;
   Normalize job{};
   job.type = static_cast<Type>(type);
   job.out = out.out();
@@ -96,8 +96,8 @@ PyObject* py_mix_normalize(PyObject*, PyObject* args) {
   job.height = height;
   job.width = width;
   job.channels = channels;
-  job.box = box.at<int32_t>();
-  job.partner = partner.at<int32_t>();
+  job.box = boxes.data();
+  job.partner = partners.data();
   job.opacity = opacity.at<float>();
   job.scale = scale.at<float>();
   job.bias = bias.at<float>();

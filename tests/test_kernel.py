@@ -193,6 +193,18 @@ def test_bad_indices_never_reach_memory():
             bm.mix(x, plan, "NCHW")
 
 
+def test_columns_of_another_width_never_reach_memory():
+    """As bytes, int64 and float64 columns are those of twice as many rows."""
+    x = np.zeros((4, 3, 8, 8), np.float32)
+    plan = bm.Plan.identity(4, "HW", (8, 8))
+    wide = {
+        name: column.astype({"i": np.int64, "f": np.float64}[column.dtype.kind])
+        for name, column in plan.columns().items()
+    }
+    with pytest.raises(bm.MixError, match="does not fit any more"):
+        bm.mix(x, bm.Plan.unchecked(axes="HW", size=(8, 8), **wide), "NCHW")
+
+
 def test_an_empty_box_is_not_pasted(isa):
     """Whatever its opacity: at the very end of an axis it would lie outside of the row."""
     x = np.arange(2 * 4 * 4, dtype=np.float32).reshape(2, 1, 4, 4)
@@ -205,7 +217,7 @@ def test_an_empty_box_is_not_pasted(isa):
 
 I32, F32, I64 = np.int32, np.float32, np.int64
 X = np.zeros((2, 3), F32)
-AT = (X.ctypes.data, 12)
+AT = (X.ctypes.data, 12, 2)
 TABLE, PARTNER, BOX, OPACITY = I64([[3, -1]]), I32([1, 0]), I32([]), F32([1, 1])
 PASTE = [AT, AT, AT, TABLE, PARTNER, BOX, OPACITY, None, None, 1, False, 1]
 ROWS = X.ctypes.data + I64([0, 12])
@@ -227,8 +239,8 @@ NORMALIZE = [
 ]
 LABELS = [np.zeros((2, 5), F32), I64([1, 2]), I64([1, 2]), PARTNER, F32([1, 0.5]), 5, 0.0, 1.0]
 REFUSED = {  # function, the arguments that differ, what is said
-    "nowhere": ("paste", {0: (0, 12)}, "no memory"),
-    "partners nowhere": ("paste", {2: (0, 0)}, "no memory"),
+    "nowhere": ("paste", {0: (0, 12, 2)}, "no memory"),
+    "partners nowhere": ("paste", {2: (0, 0, 2)}, "no memory"),
     "no axes": ("paste", {3: I64([])}, "1 to 8 axes"),
     "nine axes": ("paste", {3: I64([[1, -1]] * 9)}, "1 to 8 axes"),
     "half an axis": ("paste", {3: I64([1, -1, 2])}, "1 to 8 axes"),
@@ -245,6 +257,10 @@ REFUSED = {  # function, the arguments that differ, what is said
     "opacity": ("paste", {6: F32([1])}, "lengths"),
     "mask": ("paste", {7: F32([1, 1, 1])}, "lengths"),
     "type": ("paste", {9: 8}, "unknown type"),
+    "more partners": ("paste", {4: I32([1, 0, 1, 0]), 6: F32([1] * 4)}, "number of rows"),
+    "three rows": ("paste", {1: (X.ctypes.data, 8, 3)}, "number of rows"),
+    "a row too few": ("mix_stack", {0: (X.ctypes.data, 12, 1)}, "number of rows"),
+    "normalise another": ("mix_normalize", {0: (X.ctypes.data, 12, 3)}, "number of rows"),
     "a row nowhere": ("mix_stack", {1: I64([0, 0])}, "no memory"),
     "one row": ("mix_stack", {1: ROWS[:1]}, "lengths"),
     "normalise nowhere": ("mix_normalize", {1: I64([0, 0])}, "no memory"),

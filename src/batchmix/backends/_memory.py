@@ -17,9 +17,9 @@ class Memory(NamedTuple):
     strides: tuple[int, ...]  # bytes
 
 
-def rows_at(memory: Memory) -> tuple[int, int]:
-    """Address of the first row, and bytes from one to the next."""
-    return memory.address, memory.strides[0]
+def rows_at(memory: Memory) -> tuple[int, int, int]:
+    """Address of the first row, bytes from one to the next, and how many there are."""
+    return memory.address, memory.strides[0], memory.shape[0]
 
 
 def alike(x: Memory, other: Memory) -> bool:
