@@ -31,15 +31,30 @@ def mixer(fields, batch=None, **options):
 
 
 class Halves:
-    """A pairing that gives no whole numbers."""
+    """A pairing that gives no whole numbers, and a policy that gives no paste."""
 
     def pair(self, rng, batch, hints):
         return np.arange(batch) / 2
+
+    def sample(self, request):
+        return 0.5
+
+
+class Whole:
+    """A pairing that gives one partner more than there are rows."""
+
+    def pair(self, rng, batch, hints):
+        return np.zeros(batch + 1, int)
 
 
 def half(t):
     """A tensor with a stride of 0."""
     return torch.ones(1, 3, 8, 8).expand(4, 3, 8, 8)
+
+
+def meta(rows):
+    """A batch on another device than that of all others."""
+    return torch.empty(rows, 3, 8, 8, device="meta")
 
 
 CASES = {
@@ -109,6 +124,8 @@ CASES = {
     "a class": (lambda: bm.draw(MixUp, bm.Key(0), 4, HW), "draw()", "MixUp'>", "a method `sample`", "parentheses"),
     "a pairing's class": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Roll), "draw()", "Roll'>", "a method `pair`", "parentheses"),
     "a float pairing": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Halves()), "Plan", "`partner` has dtype float64", "int32", "Convert"),
+    "no paste": (lambda: bm.draw(Halves(), bm.Key(0), 4, HW), "draw()", "the policy's `sample` returned a float", "It answers with what is pasted on each row", "Return a batchmix.policies.Paste(box, opacity, kind)"),
+    "partners of other rows": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Whole()), "draw()", "the pairing gave partners of shape (5,) for batch=4", "Each row has one partner", "Return an integer for each of the `batch` rows"),
     "roll": (lambda: Roll(1.5), "Roll", "n=1.5", "counts rows", "integer"),
     "one policy": (lambda: Switch(MixUp()), "Switch", "policies=MixUp(", "of 1 to 127 policies", "[0.5, 0.5]"),
     "no policy": (lambda: Sometimes(None, 0.5), "Sometimes", "None", "a method `sample`", "MixUp(0.2)"),
@@ -137,6 +154,9 @@ CASES = {
     "other shape": (lambda: bm.mix(X, PLAN, "NCHW", other=X[:3]), "mix()", "(3, 3, 8, 8)", "alike", "longer batch"),
     "other dtype": (lambda: bm.mix(X, PLAN, "NCHW", other=X.astype("f8")), "mix()", "float64", "alike", "one dtype"),
     "other framework": (lambda: bm.mix(X, PLAN, "NCHW", other=torch.tensor(X)), "mix()", "Tensor", "alike", "convert"),
+    "other elsewhere": (lambda: bm.mix(TENSOR[:4], PLAN, "NCHW", other=meta(4)), "mix()", "`other` is on meta, `x` on cpu", "All arrays of a call lie on one device", "Move one first, for example with y.to(x.device)"),
+    "out elsewhere": (lambda: bm.mix(TENSOR[:4], PLAN, "NCHW", out=meta(4)), "mix()", "`out` is on meta, `x` on cpu", "on one device", "Move one first"),
+    "ids elsewhere": (lambda: Ids("NCHW")(TENSOR[:4], PLAN, other=meta(4)), "Ids()", "`other` is on meta, `x` on cpu", "on one device", "Move one first"),
     "out dtype": (lambda: bm.mix(X, PLAN, "NCHW", out=X.astype("f8")), "mix()", "`out` is a ndarray", "shape and dtype", "out=x"),
     "out a list": (lambda: bm.mix(X, PLAN, "NCHW", out=[1]), "mix()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
     "out read-only": (lambda: bm.mix(X, PLAN, "NCHW", out=np.broadcast_to(X[:1], X.shape)), "mix()", "`out` is a ndarray that cannot be written to", "written", "empty_like"),
@@ -212,7 +232,9 @@ def test_message(case):
     assert first.endswith(".")
     assert rest[0].endswith((".", "?"))
     for sentence in rest[0].split(". "):
-        assert re.match(r"[A-Z`]|(axes|alpha|0.1|0.2|timm's usual value) is ", sentence), "a sentence starts with a capital"
+        assert re.match(r"[A-Z`]|(axes|alpha|0.1|0.2|timm's usual value) is ", sentence), (
+            "a sentence starts with a capital"
+        )
     assert caught.value.__cause__ is None
     assert (X == 1).all()
     assert (BUFFER == 1).all()
