@@ -166,7 +166,7 @@ def test_no_file_takes_more_than_its_size_and_a_constant(tmp_path):
 def test_what_is_no_plan_is_refused_with_the_reason(tmp_path, said):
     path = tmp_path / "p.npz"
     path.write_bytes(SMALL[said]())
-    with pytest.raises(bm.MixError, match=re.escape(said)):
+    with pytest.raises(bm.MixError, match=rf"^Plan\.load\(\): .*{re.escape(said)}"):
         bm.Plan.load(path)
 
 

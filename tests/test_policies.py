@@ -104,6 +104,13 @@ def test_cutmix_minmax_sides():
     assert (draw(CutMix(minmax=(0.5, 0.5)), size={"H": 16, "W": 40}).lam == 0.75).all()
 
 
+def test_parameters_may_be_at_their_limits():
+    box = draw(CutMix(minmax=(0, 1)), size={"T": 4}).box[:, 0]
+    assert set(box[:, 1] - box[:, 0]) == set(range(5))
+    assert set(draw(MixUp(1e-9), 64).lam) <= {0, 1}
+    assert set(draw(MixUp(1e9), 64).lam) == {0.5}
+
+
 def test_switch_and_sometimes_rates():
     plan = draw(Sometimes(Switch([MixUp(0.8), CutMix(1.0)], [1, 3]), 0.4))
     counts = [(plan.kind == kind).mean() for kind in (-1, 0, 1)]
