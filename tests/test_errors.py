@@ -150,7 +150,7 @@ CASES = {
     "complex": (lambda: bm.mix(X.astype(complex), PLAN, "NCHW"), "mix()", "complex128", "complex", "float"),
     "a list": (lambda: bm.mix([[1]], PLAN, "NC"), "mix()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
     "a numpy scalar": (lambda: bm.mix(np.float32(1), PLAN, ""), "mix()", "got a numpy.float32", "NumPy, PyTorch, JAX and TensorFlow", "asarray"),
-    "not a plan": (lambda: bm.mix(X, {"lam": 1}, "NCHW"), "mix()", "`plan` is a dict", "bm.draw", "Draw one"),
+    "not a plan": (lambda: bm.mix(X, {"lam": 1}, "NCHW"), "mix()", "`plan` is a dict", "It is what bm.draw returns", "Draw one"),
     "other shape": (lambda: bm.mix(X, PLAN, "NCHW", other=X[:3]), "mix()", "(3, 3, 8, 8)", "alike", "longer batch"),
     "other dtype": (lambda: bm.mix(X, PLAN, "NCHW", other=X.astype("f8")), "mix()", "float64", "alike", "one dtype"),
     "other framework": (lambda: bm.mix(X, PLAN, "NCHW", other=torch.tensor(X)), "mix()", "Tensor", "alike", "convert"),
