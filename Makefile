@@ -17,7 +17,7 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts check types fuzz sanitize bench bench-front-door docs figures golden constraints hashes \
+.PHONY: compare test test-hosts check types fuzz mutate sanitize bench bench-front-door docs figures golden constraints hashes \
 matrix wheels sbom verified clean
 
 compare: $(VENV)/cli
@@ -57,6 +57,18 @@ TARGETS ?=
 fuzz: $(VENV)/test
 	$(PIP) atheris==3.0.0
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+
+# the core with one thing changed at a time: an hour; make mutate ARGS="'batchmix._draw.*'" for a part.
+# In the copy the two decorators that change no result are dropped: decorated functions are left out
+MUTATED = build/mutate
+mutate: $(VENV)/test
+	$(PIP) mutmut==3.8.1
+	mkdir -p $(MUTATED)
+	cp -r src tests pyproject.toml $(MUTATED)
+	cd $(MUTATED)/src/batchmix && sed -i '/^@called_as_is$$/d; /^@functools.lru_cache(64)$$/d' \
+	_draw.py _mix.py _labels.py policies/_paste.py
+	cd $(MUTATED) && OMP_NUM_THREADS=1 BATCHMIX_TEST_BACKENDS=numpy ../../$(BIN)/mutmut run $(ARGS)
+	cd $(MUTATED) && ../../$(BIN)/mutmut results
 
 # the kernel under AddressSanitizer and UndefinedBehaviorSanitizer, on everything that reaches it,
 # and its threads under ThreadSanitizer

@@ -31,15 +31,30 @@ def mixer(fields, batch=None, **options):
 
 
 class Halves:
-    """A pairing that gives no whole numbers."""
+    """A pairing that gives no whole numbers, and a policy that gives no paste."""
 
     def pair(self, rng, batch, hints):
         return np.arange(batch) / 2
+
+    def sample(self, request):
+        return 0.5
+
+
+class Whole:
+    """A pairing that gives one partner more than there are rows."""
+
+    def pair(self, rng, batch, hints):
+        return np.zeros(batch + 1, int)
 
 
 def half(t):
     """A tensor with a stride of 0."""
     return torch.ones(1, 3, 8, 8).expand(4, 3, 8, 8)
+
+
+def meta(rows):
+    """A batch on another device than that of all others."""
+    return torch.empty(rows, 3, 8, 8, device="meta")
 
 
 CASES = {
@@ -94,8 +109,8 @@ CASES = {
     "alpha text": (lambda: MixUp("a"), "MixUp", "alpha='a'", "number", "policy=None"),
     "alpha nan": (lambda: MixUp(float("nan")), "MixUp", "nan", "> 0", "policy=None"),
     "placement": (lambda: CutMix(placement="center"), "CutMix", "'center'", "'inside'", "one of the two"),
-    "minmax": (lambda: CutMix(minmax=(0.8, 0.2)), "CutMix", "(0.8, 0.2)", "low <= high", "(0.2, 0.8)"),
-    "minmax count": (lambda: CutMix(minmax=(0.8,)), "CutMix", "(0.8,)", "low <= high", "(0.2, 0.8)"),
+    "minmax": (lambda: CutMix(minmax=(0.8, 0.2)), "CutMix", "(0.8, 0.2)", "low <= high", "usual value is (0.2, 0.8)"),
+    "minmax count": (lambda: CutMix(minmax=(0.8,)), "CutMix", "(0.8,)", "low <= high", "usual value is (0.2, 0.8)"),
     "minmax a number": (lambda: CutMix(minmax=0.3), "CutMix", "minmax=0.3", "(low, high)", "(0.2, 0.8)"),
     "dominant": (lambda: MixUp(1.0, dominant="no"), "MixUp", "dominant='no'", "larger share", "True or False"),
     "weights": (lambda: Switch([MixUp(), CutMix()], [1]), "Switch", "weights=[1]", "one weight", "[0.5, 0.5]"),
@@ -103,10 +118,14 @@ CASES = {
     "no policies": (lambda: Switch([]), "Switch", "policies=[]", "one weight", "MixUp(0.8)"),
     "prob": (lambda: Sometimes(MixUp(), 1.5), "Sometimes", "prob=1.5", "probability that a row is mixed, 0..1", "prob=0.5"),
     "stages": (lambda: Schedule({}), "Schedule", "stages={}", ">= 0", "{0: MixUp"),
+    "a stage before the first epoch": (lambda: Schedule({-1: None}), "Schedule", "stages={-1: None}", ">= 0", "{0: MixUp"),
+    "two stages at once": (lambda: Schedule([(0, None), (0, None)]), "Schedule", "[(0, None), (0, None)]", "a start of its own", "{0: MixUp"),
     "by": (lambda: Schedule({0: None}, by="day"), "Schedule", "'day'", "'step'", "by='epoch'"),
     "a class": (lambda: bm.draw(MixUp, bm.Key(0), 4, HW), "draw()", "MixUp'>", "a method `sample`", "parentheses"),
     "a pairing's class": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Roll), "draw()", "Roll'>", "a method `pair`", "parentheses"),
     "a float pairing": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Halves()), "Plan", "`partner` has dtype float64", "int32", "Convert"),
+    "no paste": (lambda: bm.draw(Halves(), bm.Key(0), 4, HW), "draw()", "the policy's `sample` returned a float", "It answers with what is pasted on each row", "Return a batchmix.policies.Paste(box, opacity, kind)"),
+    "partners of other rows": (lambda: bm.draw(MixUp(), bm.Key(0), 4, HW, pairing=Whole()), "draw()", "the pairing gave partners of shape (5,) for batch=4", "Each row has one partner", "Return an integer for each of the `batch` rows"),
     "roll": (lambda: Roll(1.5), "Roll", "n=1.5", "counts rows", "integer"),
     "one policy": (lambda: Switch(MixUp()), "Switch", "policies=MixUp(", "of 1 to 127 policies", "[0.5, 0.5]"),
     "no policy": (lambda: Sometimes(None, 0.5), "Sometimes", "None", "a method `sample`", "MixUp(0.2)"),
@@ -131,10 +150,13 @@ CASES = {
     "complex": (lambda: bm.mix(X.astype(complex), PLAN, "NCHW"), "mix()", "complex128", "complex", "float"),
     "a list": (lambda: bm.mix([[1]], PLAN, "NC"), "mix()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
     "a numpy scalar": (lambda: bm.mix(np.float32(1), PLAN, ""), "mix()", "got a numpy.float32", "NumPy, PyTorch, JAX and TensorFlow", "asarray"),
-    "not a plan": (lambda: bm.mix(X, {"lam": 1}, "NCHW"), "mix()", "`plan` is a dict", "bm.draw", "Draw one"),
+    "not a plan": (lambda: bm.mix(X, {"lam": 1}, "NCHW"), "mix()", "`plan` is a dict", "It is what bm.draw returns", "Draw one"),
     "other shape": (lambda: bm.mix(X, PLAN, "NCHW", other=X[:3]), "mix()", "(3, 3, 8, 8)", "alike", "longer batch"),
     "other dtype": (lambda: bm.mix(X, PLAN, "NCHW", other=X.astype("f8")), "mix()", "float64", "alike", "one dtype"),
     "other framework": (lambda: bm.mix(X, PLAN, "NCHW", other=torch.tensor(X)), "mix()", "Tensor", "alike", "convert"),
+    "other elsewhere": (lambda: bm.mix(TENSOR[:4], PLAN, "NCHW", other=meta(4)), "mix()", "`other` is on meta, `x` on cpu", "All arrays of a call lie on one device", "Move one first, for example with y.to(x.device)"),
+    "out elsewhere": (lambda: bm.mix(TENSOR[:4], PLAN, "NCHW", out=meta(4)), "mix()", "`out` is on meta, `x` on cpu", "on one device", "Move one first"),
+    "ids elsewhere": (lambda: Ids("NCHW")(TENSOR[:4], PLAN, other=meta(4)), "Ids()", "`other` is on meta, `x` on cpu", "on one device", "Move one first"),
     "out dtype": (lambda: bm.mix(X, PLAN, "NCHW", out=X.astype("f8")), "mix()", "`out` is a ndarray", "shape and dtype", "out=x"),
     "out a list": (lambda: bm.mix(X, PLAN, "NCHW", out=[1]), "mix()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
     "out read-only": (lambda: bm.mix(X, PLAN, "NCHW", out=np.broadcast_to(X[:1], X.shape)), "mix()", "`out` is a ndarray that cannot be written to", "written", "empty_like"),
@@ -155,6 +177,7 @@ CASES = {
     "masks": (lambda: bm.mix_labels(np.ones((4, 8, 8), int), PLAN, 5), "mix_labels()", "(4, 8, 8)", "ids [B]", "fields.Ids"),
     "smoothing": (lambda: bm.mix_labels(Y, PLAN, 5, smoothing=1), "mix_labels()", "smoothing=1", "0 <= s < 1", "0.1 is the usual value"),
     "label rows": (lambda: bm.mix_labels(Y[:3], PLAN, 5), "mix_labels()", "`y` has shape (3,)", "one entry", "len(x)"),
+    "labels of 2.5 classes": (lambda: bm.mix_labels(Y, PLAN, 2.5), "mix_labels()", "classes=2.5", "It counts classes, from 1", "Pass an integer such as 10"),
     "labels in a list": (lambda: bm.mix_labels([0], PLAN, 5), "mix_labels()", "builtins.list", "NumPy, PyTorch, JAX and TensorFlow", "numpy.asarray"),
     "labels of another stream": (lambda: bm.mix_labels(Y, PLAN, 5, other=Y[:3]), "mix_labels()", "`other` is a ndarray of shape (3,)", "alike", "longer batch"),
     "pairs rows": (lambda: bm.pairs(Y[:3], PLAN), "pairs()", "`y` has shape (3,)", "one entry", "len(x)"),
@@ -208,8 +231,10 @@ def test_message(case):
     assert len(rest) == 1
     assert first.endswith(".")
     assert rest[0].endswith((".", "?"))
-    for sentence in re.split(r"(?<=[a-z)])\. ", rest[0]):
-        assert re.match(r"[A-Z`]|axes is |alpha is ", sentence), "a sentence starts with a capital"
+    for sentence in rest[0].split(". "):
+        assert re.match(r"[A-Z`]|(axes|alpha|0.1|0.2|timm's usual value) is ", sentence), (
+            "a sentence starts with a capital"
+        )
     assert caught.value.__cause__ is None
     assert (X == 1).all()
     assert (BUFFER == 1).all()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,17 @@ from scipy import stats
 
 import batchmix as bm
 from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
-from batchmix.policies import CutMix, MixUp, Paste, PerBatch, PerPair, Schedule, Sometimes, Switch
+from batchmix.policies import (
+    CutMix,
+    MixUp,
+    Paste,
+    PerBatch,
+    PerPair,
+    Request,
+    Schedule,
+    Sometimes,
+    Switch,
+)
 from checks import PAIRINGS, POLICIES
 
 N = 20_000
@@ -92,6 +102,13 @@ def test_cutmix_minmax_sides():
     assert set(sides[:, 1]) == set(range(10, 21))
     assert abs(np.corrcoef(sides.T)[0, 1]) < 0.05
     assert (draw(CutMix(minmax=(0.5, 0.5)), size={"H": 16, "W": 40}).lam == 0.75).all()
+
+
+def test_parameters_may_be_at_their_limits():
+    box = draw(CutMix(minmax=(0, 1)), size={"T": 4}).box[:, 0]
+    assert set(box[:, 1] - box[:, 0]) == set(range(5))
+    assert set(draw(MixUp(1e-9), 64).lam) <= {0, 1}
+    assert set(draw(MixUp(1e9), 64).lam) == {0.5}
 
 
 def test_switch_and_sometimes_rates():
@@ -175,6 +192,40 @@ def test_parts_that_only_one_arm_has_are_filled_in():
     np.testing.assert_array_equal(plan.label_lam[cut], plan.lam[cut])
     assert (plan.label_lam[checked] == 0).all()
     np.testing.assert_allclose(plan.lam[checked], 1 - 1229 / 4096 / 2)  # put on the lattice
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A user's policy that says what the labels are, and has no mask."""
+
+    def sample(self, request):
+        drawn = MixUp(1.0).sample(request)
+        return replace(drawn, label_lam=np.full(len(request.partner), 0.25))
+
+
+@pytest.mark.parametrize("part", ["mask", "source", "label_lam"])
+def test_each_part_may_come_alone(part):
+    whole, zeros = np.tile(np.int32([[0, 8]]), (4, 1, 1)), np.zeros(4, np.int8)
+    parts = {"mask": np.full((4, 8), 0.5), "source": whole // 2, "label_lam": np.full(4, 0.25)}
+    plan = draw(Answering(Paste(whole, np.ones(4), zeros, **{part: parts[part]})), 4, {"T": 8})
+    np.testing.assert_array_equal(getattr(plan, part), parts[part])
+    assert plan.lam.tolist() == [0.5 if part == "mask" else 0] * 4
+
+
+def test_what_is_shared_between_draws_cannot_be_written_to():
+    request = Request(np.random.RandomState(0), bm.Key(0), np.arange(4, dtype=np.int32), {"T": 8})
+    mixup, cutmix = (policy.sample(request) for policy in (MixUp(), CutMix()))
+    for shared in (mixup.box, mixup.kind, cutmix.opacity, cutmix.kind):
+        with pytest.raises(ValueError, match="read-only"):
+            shared[:] = 0
+
+
+def test_a_part_is_kept_where_others_are_missing_everywhere():
+    plan = draw(Switch([CutMix(), Labelled()]), 200, {"T": 8})
+    assert plan.mask is None
+    assert plan.source is None
+    np.testing.assert_array_equal(plan.label_lam[plan.kind == 0], plan.lam[plan.kind == 0])
+    assert (plan.label_lam[plan.kind == 1] == 0.25).all()
 
 
 # --- pairings
@@ -367,6 +418,8 @@ def test_arrays_of_any_memory_and_any_number_of_axes():
     assert plan.lam.tolist() == [0.5] * 4
     plan = draw(Answering(Paste(whole.tolist(), [0.5] * 4, kind.tolist())), 4, {"T": 8})
     assert plan.lam.tolist() == [0.5] * 4
+    for opacity in (np.ones(4, int), np.ones(4, np.float16), np.ones(4, bool)):
+        assert draw(Answering(Paste(whole, opacity, kind)), 4, {"T": 8}).lam.tolist() == [0] * 4
     assert draw(CutMix(), 4, dict(zip("ABDEFGHIJ", [2] * 9))).box.shape == (4, 9, 2)
 
 

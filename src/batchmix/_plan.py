@@ -126,12 +126,12 @@ class Plan:
                 "Pass len(x).",
             )  # fmt: skip
         return Plan(
-            partner=np.arange(batch),
-            box=np.zeros((batch, len(checked_grid(axes, size)), 2), int),
-            opacity=np.zeros(batch),
+            partner=np.arange(batch, dtype=np.int32),
+            box=np.zeros((batch, len(checked_grid(axes, size)), 2), np.int32),
+            opacity=np.zeros(batch, np.float32),
             axes=axes,
             size=size,
-            kind=np.full(batch, -1),
+            kind=np.full(batch, -1, np.int8),
         )
 
     def __len__(self) -> int:

@@ -111,7 +111,7 @@ def drawn_by(pick: NDArray[Any], policies: Sequence[Policy | None], request: Req
     """
     rng, key, partner, size = request
     pastes = []
-    for policy, count in zip(policies, np.bincount(pick, minlength=len(policies)).tolist()):
+    for policy, count in zip(policies, np.bincount(pick).tolist()):
         if count:
             # partners are not among these rows: PerPair is to see that it cannot pair them
             own = Request(rng, key, _nobody(len(partner))[:count], size)
