@@ -202,7 +202,8 @@ def page(rows):
         if not has and "interpreter" in one["result"]:
             framework, case = "all", ""
         result = one["result"] + (f" ({one['tests']})" if "tests" in one else "")
-        cells = one.get("python", python), one.get("machine", ""), framework, case, has, result
+        shown = one.get("python", python.rstrip("t")) + "t" * python.endswith("t")
+        cells = shown, one.get("machine", ""), framework, case, has, result
         lines[f"| {' | '.join(cells)} |\n"] = None
     bounds = ", ".join(f"`{bound}`" for bound in dict.fromkeys(bounds))
     PAGE.write_text(HEAD.format(python=project["requires-python"], bounds=bounds) + "".join(lines))
