@@ -152,7 +152,7 @@ HELD = $(wildcard $(VENV) .venv-hosts .venv-datarax)
 sbom: .venv-tools/installed $(VENV)/test
 	mkdir -p build
 	set -e; for venv in $(HELD); do \
-	$(TOOLS)/cyclonedx-py environment --of JSON -o build/sbom-$$venv.json $$venv/bin/python; \
+	$(TOOLS)/cyclonedx-py environment --no-validate --of JSON -o build/sbom-$$venv.json $$venv/bin/python; \
 	$(TOOLS)/pip-licenses --python=$$venv/bin/python --from=mixed --partial-match --allow-only='$(FIT)' \
 	--ignore-packages $(EXEMPT) --format=markdown --output-file=build/licences-$$venv.md; done
 

@@ -5,9 +5,10 @@
     python tests/matrix.py '3.12 jax' 3.13  only rows with the words of one of these in their names
     python tests/matrix.py --page           only docs/supported-versions.md
     python tests/matrix.py --at PYTHON jax  a row for an interpreter that has all it needs
+    python tests/matrix.py --cuda-builds    PyTorch as the index has it, with gigabytes of CUDA
 
 The package is that of the sdist, built and tested outside the source tree. Each environment is made
-by uv from the bounds of pyproject.toml, and removed. PyTorch is taken as a CPU build or not at all.
+by uv from the bounds of pyproject.toml, and removed. Without --cuda-builds PyTorch is a CPU build.
 """
 
 import argparse
@@ -31,6 +32,8 @@ CASES = {
     "oldest": ("--resolution=lowest-direct", "--torch-backend=cpu"),
     "newest": ("--resolution=highest", "--torch-backend=cpu"),
     "pinned": ("--resolution=lowest-direct", "--constraint=constraints-cpu.txt"),
+    "oldest-cuda": ("--resolution=lowest-direct",),
+    "newest-cuda": ("--resolution=highest",),
     "checked": ("--resolution=highest", "--constraint=constraints-cpu.txt"),
 }
 EXTRAS = {
@@ -62,28 +65,22 @@ MORE = {
 REASONS = {
     "No interpreter found": "no such interpreter here",
     "No solution found": "no built wheel for this Python",
-    "error sending request": "the index of CPU builds cannot be reached from here",
+    "download.pytorch.org": "the index of CPU builds cannot be reached from here",
 }
 QUIET = {
-    "OMP_NUM_THREADS": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "KERAS_BACKEND": "tensorflow",
-    "UV_NO_PROGRESS": "1",
-}
+    "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow",
+    "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never",
+}  # fmt: skip
 
 
 class NotInstalled(Exception):
     """One of `REASONS`."""
 
 
-def uv(*words, env=None):
+def uv(*words):
     """What uv prints."""
-    links = (
-        {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
-    )
-    done = subprocess.run(
-        [UV, *words], cwd=ROOT, env=os.environ | QUIET | links, capture_output=True, text=True
-    )
+    env = os.environ | QUIET | {"UV_FIND_LINKS": os.environ.get("PIP_FIND_LINKS", "")}
+    done = subprocess.run([UV, *words], cwd=ROOT, env=env, capture_output=True, text=True)
     if done.returncode:
         for said, reason in REASONS.items():
             if said in done.stderr:
@@ -139,7 +136,7 @@ def tested(python, framework, case):
     files = [f"tests/test_{name}.py" for name in TESTS[framework].split()]
     files += MORE.get(framework, [])
     # an old framework is warned of what newer Pythons will drop: that is not ours
-    files += ["-W", "default::DeprecationWarning"] * (case == "oldest")
+    files += ["-W", "default::DeprecationWarning"] * (not case.startswith("newest"))
     probe = "import json, platform, importlib.metadata as m; print(json.dumps([platform.machine(), "
     probe += "platform.python_version(), {d.name.lower(): d.version for d in m.distributions()}]))"
     told = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=True)
@@ -202,35 +199,38 @@ def page(rows):
         if not has and "interpreter" in one["result"]:
             framework, case = "all", ""
         result = one["result"] + (f" ({one['tests']})" if "tests" in one else "")
-        cells = one.get("python", python), one.get("machine", ""), framework, case, has, result
+        shown = one.get("python", python.rstrip("t")) + "t" * python.endswith("t")
+        cells = shown, one.get("machine", ""), framework, case, has, result
         lines[f"| {' | '.join(cells)} |\n"] = None
     bounds = ", ".join(f"`{bound}`" for bound in dict.fromkeys(bounds))
     PAGE.write_text(HEAD.format(python=project["requires-python"], bounds=bounds) + "".join(lines))
 
 
-def names():
-    """All combinations."""
+def names(cuda):
+    """All combinations, or those with CUDA builds."""
     for python in PYTHONS:
-        for framework in EXTRAS:
+        for framework in ["torch"] if cuda else EXTRAS:
             for case in CASES:
                 plain = framework != "types" and case in ("oldest", "newest")
-                if plain or (python == "3.11" and (framework, case) in SPECIAL):
+                special = python == "3.11" and (framework, case) in SPECIAL
+                if case.endswith("-cuda") if cuda else plain or special:
                     yield f"{python} {framework} {case}"
 
 
 def main():
     """Rows are kept as soon as they are there: what was interrupted goes on where it was."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    raw = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("rows", nargs="*", default=[""], help="words in the names of rows")
     parser.add_argument("--again", action="store_true", help="also what has a row")
     parser.add_argument("--page", action="store_true", help="write the page only")
+    parser.add_argument("--cuda-builds", action="store_true", help="PyTorch with CUDA")
     parser.add_argument("--at", metavar="PYTHON", help="an interpreter that has all it needs")
     args = parser.parse_args()
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     WORK.mkdir(parents=True, exist_ok=True)
-    wanted = [n for said in args.rows for n in names() if set(said.split()) <= set(n.split())]
+    known = list(names(args.cuda_builds))
+    wanted = [n for said in args.rows for n in known if set(said.split()) <= set(n.split())]
     if not args.page:
         unpacked()
     if args.at:

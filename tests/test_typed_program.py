@@ -15,7 +15,10 @@ PYRIGHT = {
     "enableTypeIgnoreComments": False,
     "reportUnnecessaryTypeIgnoreComment": "error",
 }
-CHECKERS = {"mypy": ["--strict", "--config-file=", PROGRAM.name], "pyright": []}
+CHECKERS = {
+    "mypy": ["--strict", "--config-file=", PROGRAM.name],
+    "pyright": ["--pythonpath", sys.executable],
+}
 
 
 @pytest.mark.parametrize("checker", CHECKERS)

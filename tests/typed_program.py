@@ -58,7 +58,8 @@ def on_jax(images: jax.Array, labels: jax.Array) -> jax.Array:
     plan: bm.Plan = bm.draw(MixUp(), bm.Key(0, step=3), 8, {"H": 32, "W": 32})
     first, second, lam = bm.pairs(labels, plan)
     mixed: jax.Array = bm.mix(images, plan, "NHWC")
-    return mixed + lam.sum() + (first - second).sum()
+    total: jax.Array = mixed + lam.sum() + (first - second).sum()
+    return total
 
 
 def on_numpy(table: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
 
 import batchmix as bm
 from batchmix.extend import COLUMNS, backend_of, mix_error
@@ -119,7 +119,7 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
     def in_parts(plan: bm.Plan, *arrays: Any) -> Any:
         """On an Explicit mesh arrays must have the sharding that `split` expects."""
         whole = (plan, *arrays)
-        return split(*(jax.reshard(whole, NamedSharding(mesh, rows)) if explicit else whole))
+        return split(*(reshard(whole, NamedSharding(mesh, rows)) if explicit else whole))
 
     jitted = jax.jit(in_parts)
 

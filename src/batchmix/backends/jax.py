@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType
+from jax.sharding import AxisType, reshard
 
 from batchmix._plan import Plan
 from batchmix.backends import _formula
@@ -136,7 +136,7 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     # where shardings are part of the type, a condition of full shape is to have that of its cases
     for case in map(jax.typeof, (x, y)):
         if case.shape == condition.shape and any(case.sharding.spec):
-            condition = jax.reshard(condition, case.sharding)
+            condition = reshard(condition, case.sharding)
     return jnp.where(condition, x, y)
 
 
