@@ -16,9 +16,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli.explore._guard import HERE, MOST_BYTES, MOST_OPEN, PATIENCE, App, Guard
+from batchmix.cli.explore._guard import HERE, MOST_OPEN, PATIENCE, App, Guard
 
 _FIRST, _LAST = 7860, 7959
+MOST_HEADER = 2**14  # bytes, twice that at worst
 MOST_CONNECTIONS = 2 * MOST_OPEN  # those that wait for a request are counted too
 
 
@@ -37,6 +38,12 @@ class _Connection(H11Protocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         self.late.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        # a header that comes at once, whole, is not compared with the limit
+        for start in range(0, len(data), MOST_HEADER):
+            if not self.transport.is_closing():
+                super().data_received(data[start : start + MOST_HEADER])
 
     def on_response_complete(self) -> None:
         self.late.cancel()
@@ -61,7 +68,7 @@ def served(app: App, port: int | None = None, host: str | None = None) -> Iterat
         number = listening.getsockname()[1]
         token = None if host is None else secrets.token_urlsafe(32)
         config: dict[str, Any] = {"ws": "none", "server_header": False, "http": _Connection}
-        config |= {"h11_max_incomplete_event_size": MOST_BYTES, "backlog": MOST_OPEN}
+        config |= {"h11_max_incomplete_event_size": MOST_HEADER, "backlog": MOST_OPEN}
         # a page holds requests open for as long as it is looked at; that they end is no error
         config |= {"timeout_graceful_shutdown": 1, "log_level": "critical"}
         server = uvicorn.Server(uvicorn.Config(Guard(app, token, number), **config))
