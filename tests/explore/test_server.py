@@ -10,6 +10,7 @@ import importlib
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -204,6 +205,8 @@ def test_other_pages_may_link_here_and_no_more(address, site):
         ("GET", "/assets/../../../../../../../../etc/passwd"),
         ("GET", "/static/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd"),
         ("GET", "/assets//etc/passwd"),
+        ("GET", "/assets/" + "a" * 3000),
+        ("GET", "/static/" + "%C3%A9" * 150),
     ],
 )
 def test_what_the_page_does_not_use_is_not_there(address, method, path):
@@ -261,6 +264,80 @@ def test_open_requests_are_counted(data, monkeypatch):
         while ask(address)[0] != 200 and tries:
             tries -= not wait.wait(0.1)
         assert tries
+
+
+def opened(address, sent=b""):
+    """A connection to which this much was sent."""
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(sent)
+    return connection
+
+
+def heard(connection):
+    """All that comes before the server closes it."""
+    found = b""
+    with connection, contextlib.suppress(ConnectionError):
+        while part := connection.recv(2**16):
+            found += part
+    return found
+
+
+HALF = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "
+
+
+def test_a_header_has_a_limit(address):
+    for sent in (b"a" * (_server.MOST_HEADER + 1), b"a" * (2 * _server.MOST_HEADER) + b"\r\n\r\n"):
+        connection = opened(address)
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(HALF + sent)
+        assert not heard(connection).startswith(b"HTTP/1.1 2")
+    assert ask(address, X="a" * (_server.MOST_HEADER - 1000))[0] == 200  # cookies of other ports
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /theme.css HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+@pytest.mark.parametrize("sent", [b"", HALF])
+def test_a_header_that_does_not_come_is_not_waited_for(data, monkeypatch, first, sent):
+    monkeypatch.setattr(_server, "PATIENCE", 0.2)
+    with served(data) as where:
+        address = where.removeprefix("http://")
+        stream = http.client.HTTPConnection(address, timeout=60)
+        stream.request("GET", "/gradio_api/heartbeat/long")
+        held = stream.getresponse()  # what is asked for whole is answered for as long as it takes
+        assert heard(opened(address, first + sent)).startswith(b"HTTP/1.1 200" if first else b"")
+        stream.sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            stream.sock.recv(1)
+        held.close()
+        stream.close()
+        assert moved(address, "digits")[0] == 200
+
+
+def test_connections_are_counted(data, monkeypatch):
+    """Those that have asked for nothing yet, too."""
+    monkeypatch.setattr(_server, "MOST_CONNECTIONS", 3)
+    with served(data) as where:
+        address = where.removeprefix("http://")
+        held = [opened(address, HALF) for _ in range(3)]
+        assert heard(opened(address)) == b""
+        for one in held:
+            one.close()
+        wait, tries = threading.Event(), 600
+        asked = HALF + b"x\r\nConnection: close\r\n\r\n"
+        while not heard(opened(address, asked)).startswith(b"HTTP/1.1 200") and tries:
+            tries -= not wait.wait(0.1)
+        assert tries
+
+
+@pytest.mark.parametrize("path", [b"/gradio_api/heartbeat/one", b"/theme.css"])
+def test_a_body_that_breaks_during_its_answer_says_nothing(address, caplog, path):
+    connection = opened(
+        address, b"GET %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    )
+    assert connection.recv(12) == b"HTTP/1.1 200"
+    connection.sendall(b"not a length\r\n")
+    assert b"400" not in heard(connection)[:100]
+    assert not caplog.records
 
 
 def test_the_usual_headers_are_on_every_answer(address):
@@ -376,6 +453,22 @@ def test_with_the_token_it_is_the_same_page(open_to_all):
     given = {"Host": host, "Origin": f"http://{host}", "Cookie": cookie}
     assert b"data:image/png" in moved(address, "digits", "known", **given)[2]
     assert moved(address, "digits", **given | {"Origin": "http://evil.example"})[0] == 403
+
+
+def test_the_token_never_stays_in_the_address(open_to_all):
+    """Opened again, with the cookie; also an address of an earlier command."""
+    address, token = open_to_all
+    cookie = f"batchmix-explore-{address.rpartition(':')[2]}={token}"
+    for query in (f"token={token}", "token=old", "token", f"token=old&%74oken={token}"):
+        for cookies in (cookie, "other=1"):
+            path = f"/?policy=cutmix&{query}&a=2"
+            status, headers, body = ask(address, path=path, Cookie=cookies)
+            if cookies == cookie or token in query:
+                assert (status, headers["location"]) == (303, "/?policy=cutmix&a=2")
+            else:
+                assert (status, "location" in headers) == (401, False)
+            assert b"token" not in body
+            assert headers["cache-control"] == "no-store"
 
 
 def test_tokens_are_not_repeated():

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 Message = MutableMapping[str, Any]
@@ -27,8 +27,8 @@ LOCAL = frozenset({HERE, "localhost", "[::1]"})
 MOST_BYTES = 2**16  # of what is sent here: a view has a few hundred
 MOST_OPEN = 100  # requests at a time; a page holds two
 MOST_MOVES, MOVES_A_SECOND = 100, 30  # at once, and for long
-_PATIENCE = 10.0  # seconds for a body to come
-_ASSET = re.compile(r"/(assets|static)/[^/].*")
+PATIENCE = 10.0  # seconds for a header to come, and for a body
+_ASSET = re.compile(r"/(assets|static)/(?!/)[!-~]{1,200}")  # no file has a longer name
 _READ = re.compile(
     r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt)?"
     r"|/gradio_api/(app_id|info|startup-events|queue/data|heartbeat/\w+)"
@@ -101,7 +101,7 @@ class Guard:
         }
         asked = _Request(scope["method"], scope["path"], headers["host"].lower(), headers)
         self._check(asked)
-        if self.token is not None and not self._known(headers):
+        if self.token is not None:
             self._ask(scope, asked)
         if asked.path == _MOVE and not self._may_move():
             raise _Refused(429, "Too many moves; wait a second.")
@@ -148,12 +148,14 @@ class Guard:
         assert self.token is not None
         return hmac.compare_digest(text.encode(), self.token.encode())
 
-    def _ask(self, scope: Any, asked: _Request) -> NoReturn:
-        """Take the token out of the address into a cookie."""
+    def _ask(self, scope: Any, asked: _Request) -> None:
+        """Let in who has the token; out of the page's address it is taken, into a cookie."""
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        given = [value for key, value in pairs if key == "token"]
-        if asked.path != "/" or not any(map(self._is_token, given)):
+        given = [value for key, value in pairs if key == "token" and asked.path == "/"]
+        if not self._known(asked.headers) and not any(map(self._is_token, given)):
             raise _Refused(401, "Open the whole address that batchmix explore printed.")
+        if not given:
+            return
         query = urlencode([(key, value) for key, value in pairs if key != "token"])
         cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Lax"
         where = "/" + (f"?{query}" if query else "")
@@ -210,7 +212,7 @@ async def _body(receive: Receive) -> bytes:
     """All of it, which comes soon and is not long."""
     body, more = b"", True
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while more:
                 message = await receive()
                 body += message.get("body", b"")
