@@ -152,16 +152,25 @@ def test_no_config_takes_more_than_a_multiple_of_what_may_be_read(tmp_path):
 
 
 def test_a_result_that_is_none_is_made_again(tmp_path):
-    from batchmix.cli.lab.run.state import result_of
+    from batchmix.cli.lab.run.state import RunState, result_of
 
+    best = {"epoch": 0, "rank": [1, 1]}
+    state = RunState({"epochs": 2}, {"fingerprint": "x"}, epoch=2, best=best, finished=True)
     good = {"last": {"epoch": 1, "accuracy": 0.5}, "best": {"epoch": 0, "accuracy": 1}}
     good["rows"] = {"train": 600, "held_out": 400, "test": 797}
+    good |= {"config": {"epochs": 2}, "fingerprint": "x"}
     (tmp_path / "result.json").write_text(json.dumps(good))
-    assert result_of(tmp_path) == good
-    wrong = [{"last": 5, "best": 5}, good | {"best": {}}, good | {"last": {"epoch": 1}}]
+    assert result_of(tmp_path, state) == good
+    wrong = [
+        {"last": 5, "best": 5},
+        good | {"best": {}},
+        good | {"last": {"epoch": 1}},
+    ]
     wrong += [good | {"rows": 3}, good | {"rows": {"train": 600}}]
     wrong.append(good | {"best": {"epoch": 0, "accuracy": "high"}})
+    wrong += [good | {"config": {"epochs": 3}}, good | {"fingerprint": "y"}]
+    wrong += [good | {part: {"epoch": 3, "accuracy": 1}} for part in ("best", "last")]
     texts = [json.dumps(one).encode() for one in wrong]
     for content in (b"", b"[1]", b"[" * 200_000, b'{"last": NaN, "best": {}}', *texts):
         (tmp_path / "result.json").write_bytes(content)
-        assert result_of(tmp_path) is None
+        assert result_of(tmp_path, state) is None
