@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from batchmix._errors import MixError, mix_error
+from batchmix._regular import check_regular
 from batchmix.cli._json import parse_json, read_json
 from batchmix.cli._output import sync
 from batchmix.cli.lab.outcome import METRICS
@@ -115,6 +116,7 @@ def result_of(out: Path, state: RunState) -> dict[str, Any] | None:
 def read_state(path: Path) -> RunState:
     """The header of a checkpoint. Whatever is wrong with it is one MixError."""
     try:
+        check_regular(path)
         with safe_open(path, "numpy") as file:
             found = parse_json((file.metadata() or {}).get("batchmix", ""), _HEADER)
         return _checked(found)

@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from batchmix._errors import MixError
+from batchmix._regular import check_regular
 from batchmix.cli._output import sync, write
 from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Form, Task
@@ -65,6 +66,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Saved]:
     """
     saved, path = read_config(folder), folder / WEIGHTS
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             names = file.keys()
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
