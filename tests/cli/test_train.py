@@ -357,7 +357,7 @@ def test_a_checkpoint_is_read_back_before_the_old_one_goes(run, tmp_path, monkey
 
 
 def test_what_a_killed_write_left_is_gone_after_the_next_run(run, tmp_path):
-    left = [".checkpoint-new.safetensors.1.part", ".model.safetensors.1.part"]
+    left = [".checkpoint-new.safetensors.1.batchmix-part", ".model.safetensors.1.batchmix-part"]
     for name in (*left, "checkpoint-new.safetensors"):
         (tmp_path / name).write_bytes(b"half")
     assert run(*RUN, "--out", tmp_path)[0] == 0
