@@ -15,8 +15,8 @@ SCRIPT = Path(__file__).with_name("break_runs.py")
     ("fault", "at"),
     [
         # a checkpoint half written, written and not renamed, renamed and its folder not synced; the
-        # store of trials with half a line; a search after its first candidate; a run that is over but for
-        # its result, where another one was
+        # store of trials with half a line; a search after its first candidate; a run that has all
+        # but its result, where another one was
         ("kill", ["train:121~:60-:20+", "compare:9~", "tune:20-", "anew:220-"]),
         ("full", ["train:120-", "train:190-"]),
     ],
