@@ -45,7 +45,7 @@ def run_trial(trial, data, training, *, limit_train=None, on_epoch=None, keep=No
         if on_epoch:
             on_epoch(epoch, {"loss": 1.0, "lr": 0.1, "held_out": 0.5, "held_out_clean": 0.5})
     if keep:
-        keep.mkdir(parents=True)
+        keep.mkdir(parents=True, exist_ok=True)
         (keep / "model.safetensors").write_text(f"{trial.arm} {trial.seed}")
     return outcome(trial, training.epochs, pid=os.getpid())
 

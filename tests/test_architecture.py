@@ -21,7 +21,8 @@ FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets"
 LAYERS = {
     "_errors": [],
     "_columns": ["_errors"],
-    "_npz": [],
+    "_regular": [],
+    "_npz": ["_regular"],
     "_plan": ["_errors", "_columns", "_npz"],
     "_tree": ["_errors"],
     "pairing": ["_errors"],
@@ -35,7 +36,7 @@ LAYERS = {
     "fields": ["_errors", "_plan", "_mix", "_labels", "_bounding_boxes"],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],
-    "_audit": ["_errors", "backends", "_audit"],
+    "_audit": ["_errors", "_regular", "backends", "_audit"],
     "_stats": ["_errors", "_plan", "_draw", "pairing", "policies"],
     "recipes": ["_errors", "losses", "pairing", "policies", "recipes"],
     "_address": ["_errors", "_plan"],

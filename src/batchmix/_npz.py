@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._regular import check_regular
+
 _SPARE = 2**20  # bytes that all arrays may have beyond those of the file: texts compress well
 _PIECE = 2**20  # bytes; zipfile reads the list of members, thousands of them, at once
 _HEADER = 1024  # bytes; those that NumPy writes have 128
@@ -88,5 +90,6 @@ class _Pieces(io.BufferedReader):
 @contextmanager
 def open_npz(path: str | Path) -> Iterator[Arrays]:
     """The arrays of a file. Other errors than ValueError may come of a file that is none."""
+    check_regular(path)
     with _Pieces(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
         yield Arrays(archive, Path(path).stat().st_size)

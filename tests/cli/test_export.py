@@ -11,8 +11,10 @@ import torch
 from timm.data import create_transform, resolve_data_config
 
 from batchmix._errors import MixError
+from batchmix.cli._output import write
 from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Task
+from batchmix.cli.lab.saved import export
 from batchmix.cli.lab.saved.export import load_model, save_model
 from batchmix.cli.lab.training import Training
 
@@ -52,6 +54,19 @@ def test_it_is_read_back_exactly(tmp_path, name, channels):
     assert (saved.training.model, saved.training.image_size) == (name, 32)
     assert {"python", "batchmix", "numpy", "torch"} == set(saved.versions)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_weights_never_stand_beside_the_config_of_another_model(tmp_path, monkeypatch):
+    kept(tmp_path, "mlp", (1, 8, 8))
+
+    def killed(path, content):
+        write(path, content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        kept(tmp_path, "mlp", (1, 8, 8), temperature=2.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
 @pytest.mark.parametrize(

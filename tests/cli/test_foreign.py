@@ -114,6 +114,17 @@ def test_what_a_search_on_ray_keeps_is_json(tmp_path, content):
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("left", ["candidates.json", "ray-tune"])
+def test_what_another_search_left_is_not_taken_for_this_one_s(tmp_path, left):
+    """Whose ray-tune.json, which says what it searched, was removed."""
+    _check_same(tmp_path / "ray-tune.json", {"--seed": 0})
+    (tmp_path / left).mkdir()
+    (tmp_path / "ray-tune.json").unlink()
+    with pytest.raises(MixError, match=rf"{left}: it cannot be read \(ray-tune.json is missing"):
+        _check_same(tmp_path / "ray-tune.json", {"--seed": 1})
+    assert not (tmp_path / "ray-tune.json").exists()
+
+
 @pytest.mark.parametrize("content", ['[{"arm": 1}]', '[{"arm": "a", "what": 2}]', "{}", '[["a"]]'])
 def test_candidates_that_are_none(tmp_path, content):
     (tmp_path / "candidates.json").write_text(content)

@@ -167,24 +167,26 @@ def test_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):
         lambda one: (synced.append(str(Path(f"/proc/self/fd/{one}").readlink())), real(one)),
     )
     write(tmp_path / "a.json", b"1")
-    assert synced == [str(tmp_path / f".a.json.{os.getpid()}.part"), str(tmp_path)]
+    assert synced == [str(tmp_path / f".a.json.{os.getpid()}.batchmix-part"), str(tmp_path)]
 
 
 def test_part_files_of_dead_processes_are_removed(tmp_path):
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
     dead, old = int(done.stdout), time.time() - 3600
-    kept = [f".a.json.{os.getppid()}.part", ".a.json.new.part", f".a.json.{dead}", "a.json"]
-    for name in [*kept, f".a.json.{dead}.part", f".b.json.{dead}.part"]:
+    kept = [f".a.json.{os.getppid()}.batchmix-part", ".a.json.new.batchmix-part"]
+    kept += [f".a.json.{dead}", "a.json", f".film.{dead}.part", ".film.1984.part"]  # of the user
+    for name in [*kept, f".a.json.{dead}.batchmix-part", f".b.json.{dead}.batchmix-part"]:
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (old, old))
     write(tmp_path / "a.json", b"1")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
-    new = tmp_path / f".a.json.{dead}.part"
+    new = tmp_path / f".a.json.{dead}.batchmix-part"
     new.touch()  # just now: perhaps of another machine
     write(tmp_path / "a.json", b"2")
     assert new.exists()
     with locked(tmp_path):  # by which no other machine writes here
         assert not new.exists()
+        assert len(list(tmp_path.glob(".film.*.part"))) == 2
 
 
 def test_a_table_that_nobody_reads_is_one_line_and_not_a_finding(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,19 @@ def test_the_best_model_is_kept(tmp_path):
         keep_best(outcomes, DATA, standin.TRAINING, None, folder=folder, work=standin.run_trial)
         assert (folder / "model.safetensors").read_text() == content
         (folder / "model.safetensors").write_text("as it was")
+    longer = replace(standin.TRAINING, epochs=standin.TRAINING.epochs + 1)  # another comparison
+    keep_best(outcomes, DATA, longer, None, folder=folder, work=standin.run_trial)
+    assert (folder / "model.safetensors").read_text() == "mixup:1 1"
+
+
+def test_a_note_does_not_speak_for_a_model_half_of_which_is_another_one_s(tmp_path):
+    folder, first, second = tmp_path / "model", Trial("none", 0.0, 0), Trial("none", 0.0, 1)
+    made = (DATA, standin.TRAINING, None)
+    keep_best([standin.outcome(first)], *made, folder=folder, work=standin.run_trial)
+    assert (folder / "trial.json").exists()
+    with pytest.raises(MixError, match="--keep-best"):
+        keep_best([standin.outcome(second)], *made, folder=folder, work=standin.wrong)
+    assert not (folder / "trial.json").exists()
 
 
 def test_low_is_good_where_the_metric_says_so():

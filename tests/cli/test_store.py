@@ -267,6 +267,18 @@ def test_a_lock_that_leads_elsewhere_is_not_written_to(tmp_path):
     assert mine.read_text() == "precious"
 
 
+@pytest.mark.parametrize("made", [os.link, lambda mine, lock: os.mkfifo(lock)])
+def test_a_lock_that_is_another_file_is_not_written_to(tmp_path, made):
+    mine, lock = tmp_path / "mine", tmp_path / "out" / ".lock"
+    mine.write_text("precious")
+    lock.parent.mkdir()
+    made(mine, lock)
+    with pytest.raises(OSError, match="a pipe, a device, or another name") as error:
+        locked(tmp_path / "out").__enter__()
+    assert error.value.filename == str(lock)
+    assert mine.read_text() == "precious"
+
+
 def test_a_system_without_fcntl(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     with pytest.raises(MixError, match="this system has no fcntl"):

@@ -184,6 +184,25 @@ def test_a_finished_run_says_so_and_other_options_are_refused(run, tmp_path, mon
     assert before == {name: (tmp_path / name).read_bytes() for name in FILES}
 
 
+def test_what_an_earlier_run_made_is_not_handed_out(run, tmp_path, monkeypatch):
+    """Its checkpoint was removed, and the run after it is killed when it has saved all."""
+    out, other = tmp_path / "out", (*RUN, "--cutmix", 1.0, "--seed", 1)
+    assert run(*other, "--out", tmp_path / "whole")[0] == 0
+    assert run(*RUN, "--out", out)[0] == 0
+    (out / "checkpoint.safetensors").unlink()
+
+    def killed(course, shape):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(resumable._Course, "result", killed)
+    code, _, error = run(*other, "--out", out)
+    assert (code, "of an earlier run: model.safetensors, config.json, result" in error) == (130, 1)
+    assert files(out) == ["checkpoint.safetensors", "metrics.jsonl"]
+    monkeypatch.undo()
+    assert run(*other, "--out", out)[0] == 0
+    assert_same(tmp_path / "whole", out)
+
+
 def test_other_versions_are_said(run, tmp_path, monkeypatch):
     options = (*RUN, "--out", tmp_path)
     assert run(*options)[0] == 0
@@ -338,7 +357,7 @@ def test_a_checkpoint_is_read_back_before_the_old_one_goes(run, tmp_path, monkey
 
 
 def test_what_a_killed_write_left_is_gone_after_the_next_run(run, tmp_path):
-    left = [".checkpoint-new.safetensors.1.part", ".model.safetensors.1.part"]
+    left = [".checkpoint-new.safetensors.1.batchmix-part", ".model.safetensors.1.batchmix-part"]
     for name in (*left, "checkpoint-new.safetensors"):
         (tmp_path / name).write_bytes(b"half")
     assert run(*RUN, "--out", tmp_path)[0] == 0

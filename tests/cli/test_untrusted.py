@@ -1,19 +1,31 @@
 """JSON and safetensors that anybody may have written: bounded memory, one line, nothing silent."""
 
 import json
+import os
 import struct
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+import batchmix as bm
 from batchmix._errors import MixError
 from batchmix.cli._json import parse_json, read_json
 from batchmix.cli.lab.engine.models import build
+from batchmix.cli.lab.loading import cache
 from batchmix.cli.lab.rows import Task
+from batchmix.cli.lab.run.logs import open_logs
+from batchmix.cli.lab.run.state import RunState, read_state, result_of
 from batchmix.cli.lab.saved import export
 from batchmix.cli.lab.saved.config import CONFIG, WEIGHTS
 from batchmix.cli.lab.saved.export import load_model, save_model
+from batchmix.cli.lab.search.candidates import Search
+from batchmix.cli.lab.search.ray_tune import _check_same
+from batchmix.cli.lab.search.space import space
+from batchmix.cli.lab.search.study import open_study
 from batchmix.cli.lab.training import Training
+from batchmix.cli.lab.trials.store import Store
 from limited import MB, read
 
 CONFIGURED = "from pathlib import Path\nfrom batchmix.cli.lab.saved.config import read_config"
@@ -41,8 +53,52 @@ def test_json_is_refused_with_a_reason(content, says):
 
 
 def test_no_more_than_is_allowed_is_read(tmp_path):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(2**40)
     with pytest.raises(ValueError, match="larger than 16 MiB"):
-        read_json(tmp_path.parents[-1] / "dev" / "zero")
+        read_json(tmp_path / "large")
+
+
+def kept_search(path):
+    open_study(path, Search(space("mixup", 3), (0,), 0.0, True, 3, 1), {})
+
+
+READERS = {
+    "JSON": ("any", read_json),
+    "a model": ("model.safetensors", lambda path: load_model(path.parent)),
+    "a config": ("config.json", lambda path: load_model(path.parent)),
+    "a checkpoint": ("checkpoint.safetensors", read_state),
+    "trials": ("trials.jsonl", lambda path: Store(path.parent, {})),
+    "a search": ("search.db", kept_search),
+    "its journal": ("search.db-journal", lambda path: kept_search(path.with_name("search.db"))),
+    "a search on Ray": ("ray-tune.json", lambda path: _check_same(path, {})),
+    "a plan": ("plan.npz", bm.Plan.load),
+    "a call": ("case.npz", lambda path: bm.audit(print, replay=path)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("special", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+@pytest.mark.parametrize("what", READERS)
+def test_what_is_no_regular_file_is_not_opened(tmp_path, folder, what, special):
+    """A pipe that nobody writes into would be waited for."""
+    name, reader = READERS[what]
+    for file in folder.iterdir():
+        file.rename(tmp_path / file.name)
+    (tmp_path / name).unlink(missing_ok=True)
+    special(tmp_path / name)
+    with pytest.raises((MixError, OSError), match="it is not a regular file") as refused:
+        reader(tmp_path / name)
+    assert str(tmp_path / name.removesuffix("-journal")) in str(refused.value)
+
+
+def test_a_result_or_decoded_rows_that_are_a_pipe_are_made_again(tmp_path):
+    os.mkfifo(tmp_path / "result.json")
+    assert result_of(tmp_path, RunState({}, {})) is None
+    os.mkfifo(tmp_path / "rows.npy")
+    assert not cache._fits(tmp_path / "rows.npy", (1,), np.dtype("u1"))
+    os.mkfifo(tmp_path / "log.csv")
+    open_logs(["csv"], tmp_path, {}, start=1).close()
+    assert (tmp_path / "log.csv").is_file()
 
 
 def safetensors(header, content=b"", length=None):
@@ -152,16 +208,23 @@ def test_no_config_takes_more_than_a_multiple_of_what_may_be_read(tmp_path):
 
 
 def test_a_result_that_is_none_is_made_again(tmp_path):
-    from batchmix.cli.lab.run.state import result_of
-
+    best = {"epoch": 0, "rank": [1, 1]}
+    state = RunState({"epochs": 2}, {"fingerprint": "x"}, epoch=2, best=best, finished=True)
     good = {"last": {"epoch": 1, "accuracy": 0.5}, "best": {"epoch": 0, "accuracy": 1}}
     good["rows"] = {"train": 600, "held_out": 400, "test": 797}
+    good |= {"config": {"epochs": 2}, "fingerprint": "x"}
     (tmp_path / "result.json").write_text(json.dumps(good))
-    assert result_of(tmp_path) == good
-    wrong = [{"last": 5, "best": 5}, good | {"best": {}}, good | {"last": {"epoch": 1}}]
+    assert result_of(tmp_path, state) == good
+    wrong = [
+        {"last": 5, "best": 5},
+        good | {"best": {}},
+        good | {"last": {"epoch": 1}},
+    ]
     wrong += [good | {"rows": 3}, good | {"rows": {"train": 600}}]
     wrong.append(good | {"best": {"epoch": 0, "accuracy": "high"}})
+    wrong += [good | {"config": {"epochs": 3}}, good | {"fingerprint": "y"}]
+    wrong += [good | {part: {"epoch": 3, "accuracy": 1}} for part in ("best", "last")]
     texts = [json.dumps(one).encode() for one in wrong]
     for content in (b"", b"[1]", b"[" * 200_000, b'{"last": NaN, "best": {}}', *texts):
         (tmp_path / "result.json").write_bytes(content)
-        assert result_of(tmp_path) is None
+        assert result_of(tmp_path, state) is None

@@ -31,8 +31,10 @@ from batchmix.cli import main
 SIGNALS = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM}
 ERRORS = {"full": errno.ENOSPC, "readonly": errno.EROFS, "files": errno.EMFILE}
 SMALL = ("digits", "--limit-train", "100", "--epochs")
+TRAIN = ("train", *SMALL, "4", "--batch-size", "20", "--mixup", "0.8", "--save-minutes", "0")
 COMMANDS = {
-    "train": ("train", *SMALL, "4", "--batch-size", "20", "--mixup", "0.8", "--save-minutes", "0"),
+    "train": TRAIN,
+    "anew": (*TRAIN, "--seed", "1"),  # where another run was, whose checkpoint was removed
     "compare": (
         *("compare", *SMALL, "2", "--policies", "none mixup:1", "--label-noise", "0"),
         *("--seeds", "2", "--keep-best"),
@@ -270,6 +272,9 @@ def break_all(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         assert (whole.code, whole.left) == (0, []), whole.said
         print(f"{name}: {whole.seconds:.1f} s, {whole.calls} calls", flush=True)
     expected = {name: left_by(scratch / f"{name}-whole") for name in names}
+    if "anew" in names:
+        assert run("train", scratch / "earlier").code == 0
+        (scratch / "earlier" / "checkpoint.safetensors").unlink()
     while runs < len(at) if at else sum(breaks.values()) < given.kills:
         if time.monotonic() - began > 60 * given.minutes:
             break
@@ -278,6 +283,8 @@ def break_all(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         while not at and chance.random() < 1 / 3:  # and again where it goes on
             moments.append(chosen(wholes[name], chance, given.fault))
         out, runs = scratch / f"{name}-{runs}", runs + 1
+        if name == "anew":
+            shutil.copytree(scratch / "earlier", out)
         done, found = broken(name, out, moments, given.fault)
         found += differences(left_by(out), expected[name])
         breaks[name] += done

@@ -1,4 +1,4 @@
-"""Five kills at places where a write is half done, and errors of the disk. More: break_runs.py."""
+"""Six kills at places where a write is half done, and errors of the disk. More: break_runs.py."""
 
 import json
 import subprocess
@@ -15,8 +15,9 @@ SCRIPT = Path(__file__).with_name("break_runs.py")
     ("fault", "at"),
     [
         # a checkpoint half written, written and not renamed, renamed and its folder not synced; the
-        # store of trials with half a line; a search after its first candidate
-        ("kill", ["train:121~:60-:20+", "compare:9~", "tune:20-"]),
+        # store of trials with half a line; a search after its first candidate; a run that has all
+        # but its result, where another one was
+        ("kill", ["train:121~:60-:20+", "compare:9~", "tune:20-", "anew:220-"]),
         ("full", ["train:120-", "train:190-"]),
     ],
 )

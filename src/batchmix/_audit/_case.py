@@ -18,6 +18,7 @@ from batchmix._audit._kinds import BatchKind, kinds
 from batchmix._audit._options import check_options
 from batchmix._audit._report import FORMAT
 from batchmix._errors import mix_error
+from batchmix._regular import check_regular
 
 _MOST_BYTES = 2**20  # of what is told; that of an audit has about 1,000
 _MOST_CELLS = 2**26  # of the images of all calls; by default 2**18
@@ -52,6 +53,7 @@ def read_case(path: str | Path) -> Case:
 
 def _about(path: str | Path) -> Any:
     """The JSON inside, a text without axes; no more bytes are unpacked than it may have."""
+    check_regular(path)
     with zipfile.ZipFile(path) as archive, archive.open("about.npy") as member:
         content = member.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

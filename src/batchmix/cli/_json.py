@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from batchmix._regular import check_regular
+
 MOST = 16 * 2**20  # bytes; the names of ImageNet-21k have less than 2. Some 30 times as much in use
 
 
 def read_json(path: Path, most: int = MOST) -> Any:
     """The content of a file; no more than `most` bytes are read."""
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(most + 1)
     return parse_json(content, most)

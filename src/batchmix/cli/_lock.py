@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,10 +52,8 @@ def _hold(path: Path) -> TextIO:
             "A run locks its folder with it, so that no second one writes there.",
             "Run compare, train and tune on Linux, macOS or WSL.",
         ) from None
-    # a link could lead to a file that is not to be written to
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
     while True:
-        file = os.fdopen(os.open(path, flags, 0o666), "a+")
+        file = _open(path)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -80,6 +80,17 @@ def _hold(path: Path) -> TextIO:
         error.filename = str(path)
         raise
     return file
+
+
+def _open(path: Path) -> TextIO:
+    """The file, which is nothing else under this name: it is going to be emptied."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    opened = os.open(path, flags, 0o666)
+    found = os.fstat(opened)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(opened)
+        raise OSError(errno.EINVAL, "it is a pipe, a device, or another name of a file", str(path))
+    return os.fdopen(opened, "a+")
 
 
 def _is_at(path: Path, file: TextIO) -> bool:

@@ -23,7 +23,7 @@ AsJson = Annotated[bool, Option("--json", help="One JSON document and nothing el
 Quiet = Annotated[bool, Option("--quiet", "-q", help="Results alone: no progress, no notes.")]
 MOST_SEED = 2**63 - 1  # what every generator takes
 MOST_PIXELS = 4096  # of a side
-_PART = ".part"  # .NAME.PID.part is written, then renamed
+_PART = ".batchmix-part"  # .NAME.PID.batchmix-part is written, then renamed; no name of the user's
 _STALE = 60.0  # seconds after which a part file of a dead process is litter
 
 

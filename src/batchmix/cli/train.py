@@ -164,7 +164,7 @@ def _run(
     config = asdict(training) | {name: options[name] for name in _MIXED}
     config |= {"limit_train": limit_train, "devices": ranks.devices * ranks.nodes}
     state, changed = begin(out, config | {"versions": _versions()}, data)
-    done = result_of(out) if state.finished else None
+    done = result_of(out, state) if state.finished else None
     if done is not None:
         progress.say(f"the run in {out} is finished; another one needs another --out")
         return 0, done

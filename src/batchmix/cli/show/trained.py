@@ -9,9 +9,7 @@ from typing import Any
 from batchmix.cli._output import shown
 from batchmix.cli.lab.outcome import METRICS, limit_of
 from batchmix.cli.lab.run.logs import written
-from batchmix.cli.lab.run.state import CHECKPOINT
-
-_KEPT = ("model.safetensors", "config.json", "result.json", "metrics.jsonl", CHECKPOINT)
+from batchmix.cli.lab.run.state import CHECKPOINT, MADE
 
 
 def trained(result: Mapping[str, Any], out: Path, logs: Sequence[str]) -> Iterator[str]:
@@ -32,5 +30,5 @@ def trained(result: Mapping[str, Any], out: Path, logs: Sequence[str]) -> Iterat
     rows = result["rows"]
     yield f"rows: {rows['train']:,} train, {rows['held_out']:,} held out, {rows['test']:,} test"
     yield ""
-    for file in (*_KEPT, *written(logs)):
+    for file in (*MADE, CHECKPOINT, *written(logs)):
         yield shown(out / file)

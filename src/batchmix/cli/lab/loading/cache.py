@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._regular import check_regular
 from batchmix.cli.lab.loading.augment import view_of
 from batchmix.cli.lab.rows import Data, Rows
 from batchmix.cli.lab.training import Training
@@ -116,6 +117,7 @@ def _moved(rows: Rows, read: Mapped, good: NDArray[np.int64], offset: int) -> Ro
 def _fits(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
     """Whether there is a whole file of that shape."""
     try:
+        check_regular(path)
         found = np.load(path, mmap_mode="r")  # its length is checked
     except (OSError, ValueError):
         return False

@@ -116,7 +116,7 @@ class _Csv:
     def __init__(self, out: Path, config: Mapping[str, Any], start: int) -> None:
         self._path = out / "log.csv"
         self._columns, kept = ["step"], list[dict[str, Any]]()
-        if start and self._path.exists():
+        if start and self._path.is_file():
             with self._path.open(newline="") as file:
                 kept = [row for row in csv.DictReader(file) if _before(start, row)]
         for row in kept:
@@ -189,7 +189,7 @@ class _Wandb:
     def __init__(self, out: Path, config: Mapping[str, Any], start: int) -> None:
         self._wandb = importlib.import_module("wandb")
         place = out / "wandb-run.txt"
-        name = place.read_text() if start and place.exists() else uuid.uuid4().hex[:8]
+        name = place.read_text() if start and place.is_file() else uuid.uuid4().hex[:8]
         out.mkdir(parents=True, exist_ok=True)
         try:
             self._run = self._wandb.init(
@@ -216,7 +216,7 @@ class _MLflow:
     def __init__(self, out: Path, config: Mapping[str, Any], start: int) -> None:
         self._mlflow = importlib.import_module("mlflow")
         place = out / "mlflow-run.txt"
-        known = place.read_text() if start and place.exists() else None
+        known = place.read_text() if start and place.is_file() else None
         try:
             run = self._mlflow.start_run(run_id=known, run_name=None if known else out.name)
             if known is None:

@@ -27,7 +27,7 @@ from batchmix.cli.lab.outcome import METRICS, headline
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.run import checkpoint
 from batchmix.cli.lab.run.logs import Logs, open_logs
-from batchmix.cli.lab.run.state import CHECKPOINT, RunState, refused
+from batchmix.cli.lab.run.state import CHECKPOINT, RESULT, RunState, forget, refused
 from batchmix.cli.lab.run.steps import Step, log_epoch, log_step
 from batchmix.cli.lab.split import split
 from batchmix.cli.lab.training import Training
@@ -82,6 +82,8 @@ def go_on(
     if path.exists():
         state, best, totals = checkpoint.load_run(path, run)
         run.total += totals[fabric.global_rank].to(fabric.device)
+    elif fabric.is_global_zero and (gone := forget(job.out)):
+        progress.say(f"removed from {job.out}, of an earlier run: {', '.join(gone)}")
     names = job.logs if fabric.is_global_zero else ()
     course = _Course(job, run, parts, state, Watch(run, parts, best), stop, progress)
     course.logs = open_logs(names, job.out, state.config, start=course.steps_done)
@@ -217,6 +219,7 @@ class _Course:
         last, best = last_and_best(self._run, parts, self._watch.best, training.epochs - 1)
         rows = {"train": len(parts.train), "held_out": len(parts.held_out), "test": len(parts.test)}
         found = {"last": last, "best": best, "rows": rows, "config": self._state.config}
+        found["fingerprint"] = self._state.data["fingerprint"]
         keep_model(out, self._run, shape, best.get("temperature"), self._job.data.rate)
-        write(out / "result.json", (json.dumps(found, indent=2) + "\n").encode())
+        write(out / RESULT, (json.dumps(found, indent=2) + "\n").encode())
         return found

@@ -12,11 +12,15 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from batchmix._errors import MixError, mix_error
+from batchmix._regular import check_regular
 from batchmix.cli._json import parse_json, read_json
+from batchmix.cli._output import sync
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.lab.rows import Data
 
 CHECKPOINT = "checkpoint.safetensors"
+RESULT = "result.json"  # the last thing that a run writes
+MADE = ("model.safetensors", "config.json", RESULT, "metrics.jsonl")
 _FORMAT = 1
 _LINE = {"epoch", "step", "lr", "loss", "held_out"}  # of the history, at least
 _HEADER = 64 * 2**20  # bytes; 200,000 epochs
@@ -88,18 +92,31 @@ def begin(out: Path, config: dict[str, Any], data: Data) -> tuple[RunState, list
     return state, changed
 
 
-def result_of(out: Path) -> dict[str, Any] | None:
-    """That of a run that is over; None where it has to be made again."""
+def forget(out: Path) -> list[str]:
+    """Remove what a run that has no checkpoint any more has made, and name it.
+
+    It is gone for good before the next run saves anything, else it could pass for that one's.
+    """
+    found = [name for name in MADE if (out / name).exists()]
+    for name in found:
+        (out / name).unlink()
+    sync(out)
+    return found
+
+
+def result_of(out: Path, state: RunState) -> dict[str, Any] | None:
+    """That of the run, which is over; None where it has to be made again."""
     try:
-        found = read_json(out / "result.json")  # the last thing that a run writes
+        found = read_json(out / RESULT)
     except (OSError, ValueError):
         return None
-    return found if _is_result(found) else None
+    return found if _is_result(found) and _is_of(found, state) else None
 
 
 def read_state(path: Path) -> RunState:
     """The header of a checkpoint. Whatever is wrong with it is one MixError."""
     try:
+        check_regular(path)
         with safe_open(path, "numpy") as file:
             found = parse_json((file.metadata() or {}).get("batchmix", ""), _HEADER)
         return _checked(found)
@@ -159,6 +176,15 @@ def _is_result(found: Any) -> bool:
         and all(type(part.get(name, 0)) in (int, float) for part in parts)
         for name in METRICS
     )
+
+
+def _is_of(found: Mapping[str, Any], state: RunState) -> bool:
+    """Whether it is the result of this run, rather than of another one in its folder."""
+    epochs = (found["best"]["epoch"], found["last"]["epoch"])
+    best = -1 if state.best is None else state.best["epoch"]
+    same = found.get("config") == state.config
+    same = same and found.get("fingerprint") == state.data.get("fingerprint")
+    return same and epochs == (best, state.epoch - 1)
 
 
 def _numbers(found: Any) -> bool:

@@ -13,7 +13,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from batchmix._errors import MixError
-from batchmix.cli._output import write
+from batchmix._regular import check_regular
+from batchmix.cli._output import sync, write
 from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Form, Task
 from batchmix.cli.lab.saved.config import CONFIG, WEIGHTS, Saved, as_config, read_config, refused
@@ -36,7 +37,7 @@ def save_model(
     temperature: float | None = None,
     rate: int = 0,
 ) -> None:
-    """Write model.safetensors and config.json, each whole or not at all.
+    """Write model.safetensors and config.json, each whole or not at all, and of one model.
 
     `shape` is that of a row as it enters the model, channels last; `mean` and `std` are those of
     `feed.prepare`; `rate` is that of sound.
@@ -52,6 +53,8 @@ def save_model(
         {"torch": torch.__version__},
     )  # fmt: skip
     content = json.dumps(as_config(saved, _architecture(model, saved)), indent=2)
+    (folder / CONFIG).unlink(missing_ok=True)  # never one model's beside the weights of another
+    sync(folder)
     write(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
     write(folder / CONFIG, (content + "\n").encode())
 
@@ -63,6 +66,7 @@ def load_model(folder: Path) -> tuple[nn.Module, Saved]:
     """
     saved, path = read_config(folder), folder / WEIGHTS
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
             names = file.keys()
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}

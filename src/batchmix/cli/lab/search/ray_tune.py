@@ -78,6 +78,9 @@ def search_on_ray(
 def _check_same(path: Path, now: Mapping[str, Any]) -> None:
     """As for Optuna's; Ray Tune cannot add trials to a search either."""
     if not path.exists():
+        for other in ("candidates.json", "ray-tune"):  # written after this file, by another search
+            if (path.parent / other).exists():
+                raise unreadable(path.parent / other, f"{path.name} is missing beside it")
         write(path, json.dumps(now).encode())
         return
     was = _kept(path)

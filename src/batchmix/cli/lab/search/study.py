@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from batchmix._regular import check_regular
 from batchmix.cli.lab.search.candidates import (
     Candidate,
     Search,
@@ -47,8 +48,11 @@ def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optu
 
 def _check_tables(path: Path) -> None:
     """A database of something else is not added to."""
-    if not path.is_file():
+    for journal in path.parent.glob(f"{path.name}-*"):
+        check_regular(journal)
+    if not path.exists():
         return
+    check_regular(path)
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
         found = {name for (name,) in file.execute("select name from sqlite_master")}
     if found and not found >= {"studies", "trials", "trial_values", "version_info"}:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from batchmix._errors import mix_error
-from batchmix.cli._output import sweep, write
+from batchmix.cli._json import read_json
+from batchmix.cli._output import sweep, sync, write
 from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
 from batchmix.cli.lab.rows import Data, Kind
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.child import Work
 from batchmix.cli.lab.trials.pool import Event, Pool, drop_if_empty
-from batchmix.cli.lab.trials.store import Store
+from batchmix.cli.lab.trials.store import Store, configuration
 
 On = Literal["local", "ray"]
 Tell = Callable[[Event], None]
+_ANY = {"data", "format", "versions"}  # under another name, or made before an upgrade: the same
 
 
 def run(
@@ -101,9 +104,13 @@ def keep_best(
     """
     trial = best_of(outcomes, data.task.kind).trial
     note = folder / "trial.json"
-    text = json.dumps(asdict(trial) | {"fingerprint": data.fingerprint})
-    if note.exists() and note.read_text() == text:
-        return trial
+    made = asdict(trial) | configuration(data, training, limit_train)
+    text = json.dumps({name: value for name, value in made.items() if name not in _ANY})
+    with suppress(OSError, ValueError):
+        if read_json(note) == json.loads(text):
+            return trial
+    note.unlink(missing_ok=True)  # it would speak for a model half of which is another one's
+    sync(folder)
     log = folder.with_name("trials.log")
     sweep(folder, alone=True)
     with Pool(

@@ -13,6 +13,7 @@ from typing import Any
 
 import batchmix
 from batchmix._errors import mix_error
+from batchmix._regular import check_regular
 from batchmix.cli._output import sync
 from batchmix.cli.lab.outcome import Outcome, Trial
 from batchmix.cli.lab.rows import Data
@@ -123,6 +124,7 @@ class Store:
         """What the lines hold; a rest without an end, or a last one that is no JSON, is cut off."""
         found, whole = list[dict[str, Any]](), 0
         try:
+            check_regular(self.path)
             file = self.path.open("rb")
         except FileNotFoundError:
             return []
