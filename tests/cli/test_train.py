@@ -196,11 +196,23 @@ def test_what_an_earlier_run_made_is_not_handed_out(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(resumable._Course, "result", killed)
     code, _, error = run(*other, "--out", out)
-    assert (code, "of an earlier run: model.safetensors, config.json, result" in error) == (130, 1)
+    assert (
+        code,
+        "of an earlier run: model.safetensors, config.json, metrics.jsonl, result" in error,
+    ) == (130, 1)
     assert files(out) == ["checkpoint.safetensors", "metrics.jsonl"]
     monkeypatch.undo()
     assert run(*other, "--out", out)[0] == 0
     assert_same(tmp_path / "whole", out)
+
+
+def test_a_file_of_somebody_else_is_no_earlier_run(run, tmp_path, monkeypatch):
+    (tmp_path / "config.json").write_text("mine")
+    (tmp_path / "result.json").write_text('{"mine": 1}')
+    monkeypatch.setattr(resumable._Course, "result", lambda course, shape: sys.exit(7))
+    assert run(*RUN, "--out", tmp_path)[0] == 7
+    assert (tmp_path / "config.json").read_text() == "mine"
+    assert (tmp_path / "result.json").read_text() == '{"mine": 1}'
 
 
 def test_other_versions_are_said(run, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from batchmix.cli.lab.rows import Data
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"  # the last thing that a run writes
-MADE = ("model.safetensors", "config.json", RESULT, "metrics.jsonl")
+MADE = ("model.safetensors", "config.json", "metrics.jsonl", RESULT)  # the result goes last
 _FORMAT = 1
 _LINE = {"epoch", "step", "lr", "loss", "held_out"}  # of the history, at least
 _HEADER = 64 * 2**20  # bytes; 200,000 epochs
@@ -95,8 +95,11 @@ def begin(out: Path, config: dict[str, Any], data: Data) -> tuple[RunState, list
 def forget(out: Path) -> list[str]:
     """Remove what a run that has no checkpoint any more has made, and name it.
 
-    It is gone for good before the next run saves anything, else it could pass for that one's.
+    It is gone for good before the next run saves anything, else it could pass for that one's. Files
+    of these names beside no result of a run are somebody's own.
     """
+    if _result(out) is None:
+        return []
     found = [name for name in MADE if (out / name).exists()]
     for name in found:
         (out / name).unlink()
@@ -106,11 +109,17 @@ def forget(out: Path) -> list[str]:
 
 def result_of(out: Path, state: RunState) -> dict[str, Any] | None:
     """That of the run, which is over; None where it has to be made again."""
+    found = _result(out)
+    return found if found is not None and _is_of(found, state) else None
+
+
+def _result(out: Path) -> dict[str, Any] | None:
+    """That of any run."""
     try:
         found = read_json(out / RESULT)
     except (OSError, ValueError):
         return None
-    return found if _is_result(found) and _is_of(found, state) else None
+    return found if _is_result(found) else None
 
 
 def read_state(path: Path) -> RunState:
