@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from batchmix._errors import mix_error
+from batchmix.cli._json import read_json
 from batchmix.cli._output import sweep, write
 from batchmix.cli.lab.outcome import METRICS, Outcome, Trial, headline
 from batchmix.cli.lab.rows import Data, Kind
@@ -101,9 +103,10 @@ def keep_best(
     """
     trial = best_of(outcomes, data.task.kind).trial
     note = folder / "trial.json"
-    text = json.dumps(asdict(trial) | {"fingerprint": data.fingerprint})
-    if note.exists() and note.read_text() == text:
-        return trial
+    about = asdict(trial) | {"fingerprint": data.fingerprint}
+    with suppress(OSError, ValueError):  # a note that is missing or none is written anew
+        if read_json(note) == about:
+            return trial
     log = folder.with_name("trials.log")
     sweep(folder, alone=True)
     with Pool(
@@ -118,5 +121,5 @@ def keep_best(
                     "The best model is trained once more to be kept.",
                     "The same command tries it again.",
                 )
-    write(note, text.encode())
+    write(note, json.dumps(about).encode())
     return trial
