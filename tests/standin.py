@@ -32,7 +32,7 @@ def outcome(trial, epochs=2, **notes):
     level = 0.5 + 0.01 * trial.seed + 0.1 * (trial.arm != "none") - trial.noise / 4
     scores = {"accuracy": level, "nll": 1.0 - level, "brier": 0.1, "ece": 0.1, "ece_scaled": 0.05}
     scores |= {"balanced": level, "nll_scaled": 0.5, "temperature": 1.5, "recall": [level, level]}
-    scores |= {"reliability": {"confidence": [0.5], "accuracy": [0.5], "count": [8]}}
+    scores |= {"reliability": {"confidence": [0.5] * 15, "accuracy": [0.5] * 15, "count": [8] * 15}}
     history = {name: [level] * epochs for name in ("loss", "lr", "held_out", "held_out_clean")}
     rows = {"train": 4, "held_out": 2, "test": 2}
     best = scores | {"epoch": 0}

@@ -129,6 +129,15 @@ def test_the_best_model_is_kept(run, tmp_path):
     assert chosen["arm"] == "none"
 
 
+def test_a_note_beside_the_best_model_that_is_none_is_written_anew(run, tmp_path):
+    options = ("compare", "digits", *SMALL, "--policies", "none", "--seeds", 2, "--label-noise", 0)
+    note = tmp_path / "model" / "trial.json"
+    note.parent.mkdir()
+    note.write_bytes(b"\xff\xfe")
+    code, _, _ = run(*options, "--keep-best", "--out", tmp_path)
+    assert (code, json.loads(note.read_text())["arm"]) == (0, "none")
+
+
 def test_a_log_per_trial(run, tmp_path):
     options = ("compare", "digits", *SMALL, "--policies", "none switch:1,1", "--label-noise", 0.4)
     code, text, _ = run(*options, "--seeds", 1, "--jobs", 1, "--log", "csv", "--out", tmp_path)

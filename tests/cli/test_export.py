@@ -142,6 +142,7 @@ FIELDS = {
     "temperature of 0": ("batchmix", "temperature", 0),
     "names": ("label_names", None, ["a", "b"]),
     "names that are none": ("label_names", None, [1, 2, 3]),
+    "a name for all": ("label_names", None, ["7", "7", "7"]),
     "outputs": ("num_classes", None, 10**12),
     "architecture": ("architecture", None, "resnet18"),
     "size": ("pretrained_cfg", "input_size", [3, 0, 32]),

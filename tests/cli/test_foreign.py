@@ -56,6 +56,11 @@ SPOILED = {
     "a list": "update study_user_attributes set value_json = '[1]'",
     "no arm": "delete from trial_user_attributes",
     "an arm that is a number": "update trial_user_attributes set value_json = '3'",
+    "an arm that cannot be trained": "update trial_user_attributes set value_json = "
+    "'\"mixup:1,off=99999999999999999999,prob=7\"'",
+    "an arm of no search": "update trial_user_attributes set value_json = '\"smooth:0.1\"'",
+    "two arms": "update trial_user_attributes set value_json = '\"mixup:1 mixup:2\"'",
+    "a value without end": "update trial_values set value_type = 'INF_POS', value = null",
     "an arm that is no JSON": "update trial_user_attributes set value_json = 'x'",
     "a state": "update trials set state = 'FUN'",
     "a value": "update trial_values set value = 'x'",
@@ -76,6 +81,27 @@ def test_a_search_that_makes_no_sense_is_one_line(tmp_path, what):
     with pytest.raises(MixError, match=r"search\.db: it cannot be read \(.+\)"):
         open_study(path, SEARCH, {"--seed": 0})
     assert path.read_bytes() == before
+
+
+def test_a_reason_that_is_a_list(tmp_path):
+    path = tmp_path / "search.db"
+    study = open_study(path, SEARCH, {})
+    asked = study.ask()
+    asked.set_user_attr("arm", "mixup:1")
+    asked.set_user_attr("why", ["no memory"])
+    study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    with pytest.raises(MixError, match=r"search\.db: it cannot be read \(.*failed because of"):
+        open_study(path, SEARCH, {})
+
+
+@pytest.mark.parametrize("name", ["x?y", "x?mode=memory", "x%41", "x#y", "x+y z", "{x}"])
+def test_a_search_is_kept_in_its_folder_whatever_that_is_called(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    kept(folder / "search.db")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in folder.iterdir()] == ["search.db"]
+    assert [one.arm for one in tried(open_study(folder / "search.db", SEARCH, {}))] == ["mixup:1"]
 
 
 @pytest.mark.parametrize("cut", [100, 4096, 40_000])
@@ -125,7 +151,19 @@ def test_what_another_search_left_is_not_taken_for_this_one_s(tmp_path, left):
     assert not (tmp_path / "ray-tune.json").exists()
 
 
-@pytest.mark.parametrize("content", ['[{"arm": 1}]', '[{"arm": "a", "what": 2}]', "{}", '[["a"]]'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"arm": 1}]',
+        '[{"arm": "a", "what": 2}]',
+        "{}",
+        '[["a"]]',
+        "[]",
+        '[{"arm": "mixup:1", "state": "fun", "value": 1.0}]',
+        '[{"arm": "mixup:1", "state": "finished", "value": "x"}]',
+        '[{"arm": "mixup:1,prob=7", "state": "finished", "value": 1.0}]',
+    ],
+)
 def test_candidates_that_are_none(tmp_path, content):
     (tmp_path / "candidates.json").write_text(content)
     with pytest.raises(MixError, match="it is no list of candidates"):

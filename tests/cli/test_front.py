@@ -203,6 +203,54 @@ def test_a_table_that_nobody_reads_is_one_line_and_not_a_finding(tmp_path):
     assert (done.returncode, done.stderr) == (2, said)
 
 
+def redirected(how, *argv):
+    """A command of a shell's that closes or redirects standard streams."""
+    command = ["sh", "-c", f'exec "$@" {how}', "sh", sys.executable, "-m", "batchmix"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([*command, *map(str, argv)], capture_output=True, text=True, env=env)
+
+
+TRAIN = ("train", "digits", "--epochs", 1, "--limit-train", 60, "--workers", 0)
+CLOSED = "batchmix: standard output was closed before the end."
+
+
+@pytest.mark.parametrize("how", ["2>&-", "2>/dev/full", "<&- 2>&-"])
+def test_progress_that_nobody_reads_costs_no_run(tmp_path, how):
+    done = redirected(how, *TRAIN, "--out", tmp_path, "--json")
+    assert (done.returncode, json.loads(done.stdout)["rows"]["train"]) == (0, 60)
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_run_whose_result_nobody_reads_is_kept_and_that_is_told(tmp_path):
+    done = redirected(">&-", *TRAIN, "--out", tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, CLOSED)
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "result.json").read_text())["rows"]["train"] == 60
+
+
+@pytest.mark.parametrize("argv", [("stats", "mixup:1", "--quiet"), ("--version",), ("-h",)])
+def test_standard_output_that_is_closed_is_told(tmp_path, monkeypatch, argv):
+    monkeypatch.chdir(tmp_path)
+    done = redirected(">&-", *argv)
+    assert (done.returncode, done.stderr) == (2, f"{CLOSED}\n")
+
+
+@pytest.mark.parametrize("how", ["2>&-", "2>/dev/full", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_refusal_that_nobody_reads_is_not_a_result(tmp_path, how):
+    done = redirected(how, "predict", tmp_path / "none", tmp_path, "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+def test_a_full_standard_output_is_told_after_trials_too(tmp_path):
+    done = redirected(
+        ">/dev/full", "compare", "digits", "--policies", "none", "--seeds", 1, "--label-noise", 0,
+        "--epochs", 1, "--limit-train", 60, "--jobs", 1, "--out", tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "batchmix: No space left on device"
+    assert "Exception ignored" not in done.stderr
+
+
 SIGNALLED = """
 import signal, sys
 

@@ -106,6 +106,87 @@ def test_a_line_that_is_no_trial_is_named_and_kept(tmp_path, line, last):
     assert path.read_bytes() == before
 
 
+SCORES = standin.outcome(TRIALS[1]).best
+WRONG = {
+    "a part that is a number": {"best": 5},
+    "no figures": {"best": {"epoch": 0}},
+    "a figure that all trials have": {"last": {k: v for k, v in SCORES.items() if k != "accuracy"}},
+    "figures of another task": {"best": {"epoch": 0, "rmse": 1.0}, "last": {"epoch": 1, "rmse": 1}},
+    "a history that is text": {"history": "x"},
+    "a history of one epoch": {"history": {key: [1.0] for key in ("loss", "lr", "held_out")}},
+    "texts as figures": {"best": SCORES | {"accuracy": "<script>"}},
+    "not a number": {"best": SCORES | {"accuracy": float("nan")}},
+    "no number": {"best": SCORES | {"accuracy": None}},
+    "more than all": {"best": SCORES | {"accuracy": 1e308}},
+    "a large number": {"best": SCORES | {"nll": 1e308}},
+    "true": {"best": SCORES | {"accuracy": True}},
+    "an epoch that was not trained": {"best": SCORES | {"epoch": 10**9}},
+    "half an epoch": {"best": SCORES | {"epoch": 0.5}},
+    "bins of texts": {"best": SCORES | {"reliability": {"confidence": ["x"]}}},
+    "few bins": {"best": SCORES | {"reliability": {k: [0] for k in SCORES["reliability"]}}},
+    "recall of no class": {"best": SCORES | {"recall": []}},
+    "a figure of nothing": {"best": SCORES | {"what": 1}},
+    "notes that are a list": {"notes": [1]},
+    "notes that are lists": {"notes": {"device": [1]}},
+    "rows that are texts": {"rows": {"train": "\x1b[31mX", "held_out": 1, "test": 2}},
+    "no seconds": {"seconds": "x"},
+    "a seed that is none": {"trial": {"arm": "none", "noise": 0, "seed": -1}},
+    "a share of wrong labels": {"trial": {"arm": "none", "noise": 7, "seed": 1}},
+    "something else": {"what": 1},
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_trial_that_makes_no_sense_is_named_and_kept(tmp_path, what):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps(json.loads(lines[2]) | WRONG[what])
+    path.write_text("\n".join([*lines, ""]))
+    before = path.read_bytes()
+    with pytest.raises(MixError, match=r"line 3 of .*trials\.jsonl cannot be read"):
+        Store(tmp_path, CONFIG, DATA.task)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_a_number_that_is_none_is_no_figure(tmp_path, number):
+    filled(tmp_path)
+    path = tmp_path / "trials.jsonl"
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].replace('"brier": 0.1', f'"brier": {number}')
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(MixError, match=r"line 3 of .*trials\.jsonl cannot be read"):
+        Store(tmp_path, CONFIG)
+
+
+def test_trials_of_fewer_epochs_are_not_of_this_comparison(tmp_path):
+    filled(tmp_path, 1)
+    store = Store(tmp_path, CONFIG)
+    store.add(standin.outcome(TRIALS[1], epochs=1))
+    with pytest.raises(MixError, match=r"line 3 of .* cannot be read \(1 epochs, not 2\)"):
+        Store(tmp_path, CONFIG)
+
+
+def test_the_same_trial_with_another_result_is_refused(tmp_path):
+    store = filled(tmp_path)
+    once = store.outcomes[TRIALS[0]]
+    longer = dataclasses.replace(once, seconds=9.0)  # and the same came of it
+    store.add(longer)
+    assert Store(tmp_path, CONFIG).outcomes[TRIALS[0]] == longer
+    store.add(dataclasses.replace(once, best=once.best | {"accuracy": 0.99}))
+    with pytest.raises(MixError, match=r"line 6 of .* is there before, with another result"):
+        Store(tmp_path, CONFIG)
+
+
+def test_a_figure_that_is_not_a_number_is_null(tmp_path):
+    store = filled(tmp_path, 1)
+    one = standin.outcome(TRIALS[1])
+    store.add(dataclasses.replace(one, best=one.best | {"nll_scaled": float("inf")}))
+    assert '"nll_scaled": null' in store.path.read_text()
+    assert Store(tmp_path, CONFIG, DATA.task).outcomes[TRIALS[1]].best["nll_scaled"] is None
+
+
 def test_a_line_as_deep_as_a_well_is_no_json(tmp_path):
     filled(tmp_path)
     path = tmp_path / "trials.jsonl"

@@ -17,7 +17,7 @@ from batchmix import MixError
 from batchmix.cli import _tuning
 from batchmix.cli._stop import Stopped
 from batchmix.cli._words import parse, policy_of_options
-from batchmix.cli.lab.outcome import Outcome, Trial
+from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.search.candidates import Candidate, Search, ranked
 from batchmix.cli.lab.search.optuna_search import Tries
 from batchmix.cli.lab.search.reserve import reserved, searched
@@ -81,9 +81,9 @@ class Stand:
             return Event(trial, "failed", "no memory")
         if epoch == EPOCHS:
             del self.running[trial]
-            rows = {"train": 1, "held_out": 1, "test": 1}
-            history = {"held_out": held_out}
-            return Event(trial, "outcome", Outcome(trial, {}, {}, history, rows))
+            one = standin.outcome(trial, EPOCHS)
+            history = one.history | {"held_out": held_out}
+            return Event(trial, "outcome", dataclasses.replace(one, history=history))
         self.running[trial] += 1
         return Event(trial, "epoch", (epoch, {"held_out": held_out[epoch]}))
 

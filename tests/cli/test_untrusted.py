@@ -39,6 +39,8 @@ STATE = "from pathlib import Path\nfrom batchmix.cli.lab.run.state import read_s
         (b'{"a":' * 200_000, "nested too deeply"),
         (b'{"a": NaN}', "it has NaN"),
         (b"[-Infinity]", "it has -Infinity"),
+        (b'{"a": 1e999}', "it has 1e999, which is no finite number"),
+        (b"[-1" + b"0" * 400 + b".0]", "it has -10*, which is no finite number"),
         (b'{"a": 1, "b": 2, "a": 3}', "it has 'a' twice"),
         (b"1" * 100_000, "integer string conversion"),
         (b"\xff\xfe\xff", "decode"),

@@ -1,5 +1,7 @@
 """The sentences follow from the paired differences, on outcomes made up for each case."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -7,7 +9,6 @@ import scipy.stats
 from batchmix.cli.lab.findings.levels import levels, unequal
 from batchmix.cli.lab.findings.paired import corrected, detectable, difference
 from batchmix.cli.lab.findings.verdict import verdict
-from batchmix.cli.lab.outcome import Outcome
 from made_outcomes import ARMS, DIGITS, classes, others
 
 UP = (0.05, 0.052, 0.048, 0.051, 0.049)
@@ -29,9 +30,7 @@ def said(task=DIGITS, outcomes=None, noise=0.0, seeds=5, config=None, **gains):
 
 def change(outcome, at, **values):
     """An outcome with other metrics."""
-    found = outcome.as_json()
-    found[at] |= values
-    return Outcome.of_json(found)
+    return replace(outcome, **{at: getattr(outcome, at) | values})
 
 
 def test_a_paired_difference():

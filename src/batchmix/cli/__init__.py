@@ -7,8 +7,6 @@ checked its arguments, so that help and refusals are quick.
 from __future__ import annotations
 
 import atexit
-import io
-import os
 import signal
 import sys
 import traceback
@@ -18,6 +16,7 @@ from typing import NoReturn
 
 from batchmix._errors import MixError
 from batchmix.cli._stop import Stopped, stoppable
+from batchmix.cli._streams import discard_output, is_closed, open_streams
 
 _EXTRA = "the command line needs it: pip install 'batchmix[cli]'"
 _LONGEST = 1000  # characters of a message
@@ -32,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     its traceback.
     """
     argv = sys.argv[1:] if argv is None else argv
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale without ± costs no result
-        sys.stdout.reconfigure(errors="backslashreplace")
+    open_streams()
     try:
         with stoppable():
             code = _run(argv)
@@ -46,13 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _stop(f"{error.name} is not installed; {_EXTRA}")
     except MemoryError as error:
         _stop(f"there is not enough memory. {error}")
-    except BrokenPipeError:  # such as | head
-        _closed()
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # rich makes 1 of it
-            _closed()
-        raise
     except OSError as error:  # a file that is missing, a full disk
+        if is_closed(error):  # such as | head
+            _closed()
         said = error.strerror or str(error)
         _stop(f"{error.filename}: {said}" if error.filename else said)
     except Stopped as stopped:
@@ -75,7 +69,12 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     from batchmix.cli._commands import run
 
-    return run(argv)
+    try:
+        return run(argv)
+    except SystemExit as end:
+        if is_closed(end.__context__):  # rich makes 1 of it
+            _closed()
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 @atexit.register
@@ -86,7 +85,7 @@ def _end() -> None:
 
 def _closed() -> NoReturn:
     """Nobody reads standard output any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard_output()
     _stop("standard output was closed before the end.")
 
 
@@ -102,6 +101,10 @@ def _stop(message: str, code: int = 2) -> NoReturn:
     if len(line) > _LONGEST:
         line = f"{line[: _LONGEST * 2 // 3]} [...] {line[-_LONGEST // 3 :]}"
     print(f"batchmix: {line}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # it is what the line tells of, or comes second
+        discard_output()
     raise SystemExit(code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,12 @@ def parse_json(content: bytes | str, most: int = MOST) -> Any:
     if len(content) > most:
         raise ValueError(f"it is larger than {most / 2**20:g} MiB")
     try:
-        return json.loads(content, object_pairs_hook=_once, parse_constant=_not_finite)
+        return json.loads(
+            content,
+            object_pairs_hook=_once,
+            parse_constant=_not_finite,
+            parse_float=_finite,
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -39,5 +45,10 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _not_finite(text[:80])
+
+
 def _not_finite(name: str) -> NoReturn:
-    raise ValueError(f"it has {name}, which is no number of JSON")
+    raise ValueError(f"it has {name}, which is no finite number")

@@ -41,7 +41,8 @@ def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: P
     """Search, then measure what was found with fresh seeds, until a signal comes."""
     result = Result()
     # trials of something else are refused before the search, not after it
-    Store(options["out"], configuration(*chosen._replace(data=reserved(chosen.data))))
+    whole = chosen._replace(data=reserved(chosen.data))
+    Store(options["out"], configuration(*whole), chosen.data.task)
     try:
         _search(result, chosen, options, progress)
         _measure(result, chosen, options, progress)
@@ -91,7 +92,7 @@ def _with_optuna(
     cache, log = folder / "cache", folder / "trials.log"
     part = read(part, search.seeds, progress, skip_bad=options["skip_bad"], cache=cache)
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(folder, configuration(*part))
+    store = Store(folder, configuration(*part), part.data.task)
     study = open_study(path, search, made_with)
     data, training, limit_train = part
     with Pool(data, training, jobs=options["jobs"], limit_train=limit_train, log=log) as pool:
@@ -120,7 +121,7 @@ def _with_ray(
         search,
         part.data,
         part.training,
-        store=Store(folder, configuration(*part)),
+        store=Store(folder, configuration(*part), part.data.task),
         made_with=_made_with(search, part),
         limit_train=part.limit_train,
         gpus=options["gpus_per_trial"],
@@ -139,7 +140,7 @@ def _measure(
     arms = ["none", *smooth, best_of(result.found).arm]
     trials = [Trial(arm, options["label_noise"], seed) for seed in seeds for arm in arms]
     part = read(part, seeds, progress, skip_bad=options["skip_bad"], cache=out / "cache")
-    store = Store(out, configuration(*part))
+    store = Store(out, configuration(*part), part.data.task)
     result.measured = part
     kind, epochs = part.data.task.kind, part.training.epochs
     result.tally = Tally(trials, store.outcomes.values(), epochs, kind)

@@ -135,14 +135,15 @@ def _train(
 ) -> _Result:
     """Run the trials that are not in the folder yet, until all are over or a signal comes."""
     out, local = options["out"], options["on"] == "local"
-    store = Store(out, configuration(*chosen))  # other data is refused before rows are read
+    task = chosen.data.task
+    store = Store(out, configuration(*chosen), task)  # other data is refused before rows are read
     if not set(trials) <= set(store.outcomes) or options["keep_best"]:
         if local:
             warm()
         cache = out / "cache" if local else None
         skip_bad, seeds = options["skip_bad"], range(options["seeds"])
         chosen = read(chosen, seeds, progress, skip_bad=skip_bad, cache=cache)
-        store = Store(out, configuration(*chosen))
+        store = Store(out, configuration(*chosen), task)
     for name, (then, now) in store.other.items():
         progress.say(f"note: trials in {out} were made with {name} {then}; here it is {now}")
     tally = Tally(trials, store.outcomes.values(), chosen.training.epochs, chosen.data.task.kind)

@@ -51,7 +51,7 @@ def of_json(found: Mapping[str, Any]) -> Report:
     from batchmix.cli.show.report import Report
 
     task = Task(found["task"]["kind"], tuple(found["task"]["names"]))
-    outcomes = [Outcome.of_json(one) for one in found["outcomes"]]
+    outcomes = [Outcome.of_json(one, task) for one in found["outcomes"]]
     return Report(found["config"], task, outcomes, found["trials"]["planned"], found["command"])
 
 

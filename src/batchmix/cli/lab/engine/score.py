@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batchmix import metrics
-from batchmix.cli.lab.outcome import METRICS, headline
+from batchmix.cli.lab.outcome import BINS, METRICS, headline
 from batchmix.cli.lab.rows import Kind, Task
-
-_BINS = 15
 
 
 def scores(task: Task, logits: Tensor, y: NDArray[Any]) -> dict[str, Any]:
@@ -67,7 +65,7 @@ def _of_classes(logits: Tensor, y: NDArray[Any]) -> dict[str, Any]:
         "balanced": float(np.mean(seen)),
         "nll": metrics.nll(logits, y),
         "brier": metrics.brier(logits, y),
-        "ece": metrics.ece(logits, y, _BINS),
+        "ece": metrics.ece(logits, y, BINS),
         "recall": recall,
         "reliability": _reliability(logits.softmax(1).amax(1).double().numpy(), hit),
     }
@@ -75,9 +73,9 @@ def _of_classes(logits: Tensor, y: NDArray[Any]) -> dict[str, Any]:
 
 def _reliability(confidence: NDArray[Any], hit: NDArray[Any]) -> dict[str, list[Any]]:
     """Mean confidence, accuracy and number of rows per bin of equal width; 0 where it is empty."""
-    at = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    count = np.bincount(at, minlength=_BINS)
-    mean = [np.bincount(at, v, minlength=_BINS) / np.maximum(count, 1) for v in (confidence, hit)]
+    at = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    count = np.bincount(at, minlength=BINS)
+    mean = [np.bincount(at, v, minlength=BINS) / np.maximum(count, 1) for v in (confidence, hit)]
     return {"confidence": mean[0].tolist(), "accuracy": mean[1].tolist(), "count": count.tolist()}
 
 

@@ -120,6 +120,8 @@ def _read(config: Any) -> Saved:
     names = tuple(_get(config, "label_names", list))
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("'label_names' are no names")
+    if len(set(names)) < len(names):
+        raise ValueError("'label_names' has a name twice")
     if config.get("num_classes") != len(names):
         raise ValueError(f"it has {config.get('num_classes')!r} outputs and {len(names)} names")
     about = _get(config, "pretrained_cfg", dict)

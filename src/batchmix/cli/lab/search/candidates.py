@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._words import FORMS, parse
 from batchmix.cli.lab.search.space import Space
 
 Pruner = Literal["median", "hyperband", "none"]
@@ -44,6 +45,21 @@ class Candidate:
     value: float | None  # best headline metric on held-out rows, the mean over the search's seeds
     epochs: int = 0  # that were trained, of all seeds
     why: str = ""  # it failed
+
+
+def check_candidate(one: Candidate) -> None:
+    """ValueError where no search writes it."""
+    policy = one.arm.partition(":")[0] if isinstance(one.arm, str) else None
+    if policy not in (*FORMS, "none") or len(one.arm.split()) != 1:
+        raise ValueError(f"a candidate is called {repr(one.arm)[:80]}")
+    parse(one.arm, "a candidate")
+    number = type(one.value) is float and math.isfinite(one.value)
+    if not (number or (one.value is None and (one.state != "finished" or one.arm == "none"))):
+        raise ValueError(f"{one.arm} has the value {one.value!r}")
+    if one.state not in get_args(State) or type(one.epochs) is not int or one.epochs < 0:
+        raise ValueError(f"{one.arm} is {one.state!r} after {one.epochs!r} epochs")
+    if not isinstance(one.why, str):
+        raise ValueError(f"{one.arm} failed because of {one.why!r}")
 
 
 def ranked(candidates: list[Candidate], high: bool) -> list[Candidate]:

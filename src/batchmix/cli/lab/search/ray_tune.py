@@ -21,6 +21,7 @@ from batchmix.cli.lab.search.candidates import (
     Candidate,
     Search,
     best_epoch,
+    check_candidate,
     check_same,
     unreadable,
 )
@@ -93,11 +94,12 @@ def _candidates(path: Path) -> list[Candidate]:
     """Those of a search that was finished."""
     was = _kept(path)
     try:
-        found = [Candidate(**one) for one in was]
-        whole = all(isinstance(c.arm, str) and isinstance(c.value, float | None) for c in found)
-    except TypeError:
-        whole = False
-    if not (whole and isinstance(was, list)):
+        found = [Candidate(**one) for one in was] if isinstance(was, list) else []
+        for one in found:
+            check_candidate(one)
+    except (TypeError, ValueError) as error:
+        raise unreadable(path, f"it is no list of candidates: {error}") from None
+    if not found:
         raise unreadable(path, "it is no list of candidates")
     return found
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL
 
 from batchmix._regular import check_regular
 from batchmix.cli.lab.search.candidates import (
     Candidate,
     Search,
     State,
+    check_candidate,
     check_same,
     unreadable,
 )
@@ -28,7 +30,7 @@ def open_study(path: Path, search: Search, made_with: Mapping[str, Any]) -> optu
     try:
         _check_tables(path)
         study = optuna.create_study(
-            storage=f"sqlite:///{path}",
+            storage=str(URL.create("sqlite", database=str(path))),
             study_name="batchmix",
             direction="maximize" if search.high else "minimize",
             load_if_exists=True,
@@ -64,12 +66,8 @@ def _made_with(study: optuna.Study) -> dict[str, Any] | None:
     made_with = study.user_attrs.get("made_with")
     if not isinstance(made_with, dict | None):
         raise ValueError(f"'made_with' is {made_with!r}")
-    for trial in study.get_trials(deepcopy=False):
-        if counts(trial):
-            arm = trial.user_attrs.get("arm")
-            ended = trial.state == TrialState.COMPLETE
-            if not isinstance(arm, str) or (ended and not isinstance(trial.value, float)):
-                raise ValueError(f"candidate {trial.number} has arm {arm!r}, value {trial.value!r}")
+    for one in tried(study):
+        check_candidate(one)
     return made_with
 
 
@@ -92,7 +90,7 @@ def tried(study: optuna.Study, first: int = 0) -> list[Candidate]:
     }
     return [
         Candidate(
-            trial.user_attrs["arm"],
+            trial.user_attrs.get("arm", ""),
             states[trial.state],
             trial.value,
             len(trial.intermediate_values),

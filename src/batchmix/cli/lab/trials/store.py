@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
@@ -14,9 +14,10 @@ from typing import Any
 import batchmix
 from batchmix._errors import mix_error
 from batchmix._regular import check_regular
-from batchmix.cli._output import sync
+from batchmix.cli._json import parse_json
+from batchmix.cli._output import plain, sync
 from batchmix.cli.lab.outcome import Outcome, Trial
-from batchmix.cli.lab.rows import Data
+from batchmix.cli.lab.rows import Data, Task
 from batchmix.cli.lab.training import Training
 
 FORMAT = 1
@@ -57,7 +58,7 @@ class Store:
     Whoever opens one holds the folder's lock. A last line that was half written is cut off.
     """
 
-    def __init__(self, out: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, out: Path, config: Mapping[str, Any], task: Task | None = None) -> None:
         self.path = out / "trials.jsonl"
         self.outcomes: dict[Trial, Outcome] = {}
         self.other: dict[str, tuple[str, str]] = {}  # versions then and now, where they differ
@@ -68,12 +69,22 @@ class Store:
             return
         self._check(lines[0], config)
         for number, found in enumerate(lines[1:], 2):
-            found.pop("format")
             try:
-                outcome = Outcome.of_json(found)
-                self.outcomes[outcome.trial] = outcome
-            except (KeyError, TypeError):
-                raise self._foreign(number) from None
+                self._take(found, config, task)
+            except ValueError as error:
+                raise self._foreign(number, f"cannot be read ({error})") from None
+
+    def _take(self, line: dict[str, Any], config: Mapping[str, Any], task: Task | None) -> None:
+        """A line of the file; ValueError where it is no trial of this comparison."""
+        found = {name: value for name, value in line.items() if name != "format"}
+        outcome = Outcome.of_json(found, task)
+        trained, asked = len(outcome.history["loss"]), config.get("training", {}).get("epochs")
+        if asked not in (None, trained):
+            raise ValueError(f"{trained} epochs, not {asked}")
+        before = self.outcomes.get(outcome.trial, outcome)
+        if replace(outcome, seconds=before.seconds, notes=before.notes) != before:
+            raise ValueError(f"{outcome.trial} is there before, with another result")
+        self.outcomes[outcome.trial] = outcome
 
     def add(self, outcome: Outcome) -> None:
         """Keep it for good: it is on the disk when this returns."""
@@ -89,7 +100,7 @@ class Store:
 
     def _line(self, what: Mapping[str, Any]) -> bytes:
         """As it is kept; what could not be read again is not written."""
-        line = (json.dumps(what) + "\n").encode()
+        line = (json.dumps(plain(what), allow_nan=False) + "\n").encode()
         if len(line) > LONGEST:
             raise mix_error(
                 f"--out {self.path.parent}",
@@ -187,8 +198,8 @@ class Store:
 def _object(line: bytes) -> dict[str, Any] | None:
     """What a line holds; None where it is no JSON object."""
     try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
+        found = parse_json(line, LONGEST)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
