@@ -125,5 +125,5 @@ def keep_best(
                     "The best model is trained once more to be kept.",
                     "The same command tries it again.",
                 )
-    write(note, json.dumps(about).encode())
+    write(note, text.encode())
     return trial
