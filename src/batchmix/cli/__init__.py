@@ -74,7 +74,8 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as end:
         if is_closed(end.__context__):  # rich makes 1 of it
             _closed()
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        sys.stdout.flush()  # else a disk that is full is met when nobody can be told
+        raise
 
 
 @atexit.register
