@@ -27,11 +27,16 @@ def data(rows=8, fingerprint="abc"):
     return Data("things", "", "image", task, part, shape=(8, 8, 1), fingerprint=fingerprint)
 
 
-def outcome(trial, epochs=2, **notes):
+def outcome(trial, epochs=2, classes=2, **notes):
     """Figures that are a function of the trial."""
     level = 0.5 + 0.01 * trial.seed + 0.1 * (trial.arm != "none") - trial.noise / 4
     scores = {"accuracy": level, "nll": 1.0 - level, "brier": 0.1, "ece": 0.1, "ece_scaled": 0.05}
-    scores |= {"balanced": level, "nll_scaled": 0.5, "temperature": 1.5, "recall": [level, level]}
+    scores |= {
+        "balanced": level,
+        "nll_scaled": 0.5,
+        "temperature": 1.5,
+        "recall": [level] * classes,
+    }
     scores |= {"reliability": {"confidence": [0.5] * 15, "accuracy": [0.5] * 15, "count": [8] * 15}}
     history = {name: [level] * epochs for name in ("loss", "lr", "held_out", "held_out_clean")}
     rows = {"train": 4, "held_out": 2, "test": 2}
@@ -47,7 +52,7 @@ def run_trial(trial, data, training, *, limit_train=None, on_epoch=None, keep=No
     if keep:
         keep.mkdir(parents=True, exist_ok=True)
         (keep / "model.safetensors").write_text(f"{trial.arm} {trial.seed}")
-    return outcome(trial, training.epochs, pid=os.getpid())
+    return outcome(trial, training.epochs, len(data.task.names), pid=os.getpid())
 
 
 def slow(trial, data, training, **options):

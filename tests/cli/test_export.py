@@ -2,6 +2,7 @@
 
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,8 @@ import torch
 from timm.data import create_transform, resolve_data_config
 
 from batchmix._errors import MixError
-from batchmix.cli._output import write
 from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Task
-from batchmix.cli.lab.saved import export
 from batchmix.cli.lab.saved.export import load_model, save_model
 from batchmix.cli.lab.training import Training
 
@@ -58,12 +57,13 @@ def test_it_is_read_back_exactly(tmp_path, name, channels):
 
 def test_weights_never_stand_beside_the_config_of_another_model(tmp_path, monkeypatch):
     kept(tmp_path, "mlp", (1, 8, 8))
+    replace = Path.replace
 
-    def killed(path, content):
-        write(path, content)
+    def killed(path, target):
+        replace(path, target)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export, "write", killed)
+    monkeypatch.setattr(Path, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         kept(tmp_path, "mlp", (1, 8, 8), temperature=2.0)
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]

@@ -74,22 +74,37 @@ def write(path: Path, content: bytes) -> None:
 
     An OSError names the file; part files that killed processes left behind are removed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}{_PART}")
+    write_together({path: content})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write files of one folder that belong together; the last is missing while they change.
+
+    They change when there was room for all.
+    """
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}{_PART}") for path in files}
+    *others, path = files
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        for path, content in files.items():
+            with parts[path].open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if others:
+            path.unlink(missing_ok=True)
+            sync(path.parent)
+        for path, part in parts.items():
+            part.replace(path)
         sync(path.parent)
         sweep(path.parent)
     except OSError as error:  # a full disk does not say which file did not fit
         error.filename = str(path)
         raise
     finally:
-        with suppress(OSError):
-            part.unlink()
+        for part in parts.values():
+            with suppress(OSError):
+                part.unlink()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from batchmix._errors import MixError
 from batchmix._regular import check_regular
-from batchmix.cli._output import sync, write
+from batchmix.cli._output import write_together
 from batchmix.cli.lab.engine.models import build
 from batchmix.cli.lab.rows import Form, Task
 from batchmix.cli.lab.saved.config import CONFIG, WEIGHTS, Saved, as_config, read_config, refused
@@ -53,10 +53,8 @@ def save_model(
         {"torch": torch.__version__},
     )  # fmt: skip
     content = json.dumps(as_config(saved, _architecture(model, saved)), indent=2)
-    (folder / CONFIG).unlink(missing_ok=True)  # never one model's beside the weights of another
-    sync(folder)
-    write(folder / WEIGHTS, save(tensors, metadata={"format": "pt"}))
-    write(folder / CONFIG, (content + "\n").encode())
+    weights = save(tensors, metadata={"format": "pt"})
+    write_together({folder / WEIGHTS: weights, folder / CONFIG: (content + "\n").encode()})
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Saved]:
