@@ -65,7 +65,8 @@ def forks() -> Iterator[Callable[[], object]]:
         while not over.wait(0.001):
             mixer((X, Y))
 
-    busy = [threading.Thread(target=mix) for _ in range(4)]
+    # daemons: a fork that hangs ends this program
+    busy = [threading.Thread(target=mix, daemon=True) for _ in range(4)]
     for each in busy:
         each.start()
 

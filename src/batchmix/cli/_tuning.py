@@ -21,7 +21,7 @@ from batchmix.cli.lab.search.reserve import reserved, searched
 from batchmix.cli.lab.search.space import space
 from batchmix.cli.lab.trials.comparison import run
 from batchmix.cli.lab.trials.pool import Event, Pool, cores
-from batchmix.cli.lab.trials.store import Store, configuration
+from batchmix.cli.lab.trials.store import open_store
 from batchmix.cli.show.found import Found, worth
 
 _SMOOTH = "smooth:0.1"
@@ -41,8 +41,7 @@ def search_and_measure(chosen: Prepared, options: Mapping[str, Any], progress: P
     """Search, then measure what was found with fresh seeds, until a signal comes."""
     result = Result()
     # trials of something else are refused before the search, not after it
-    whole = chosen._replace(data=reserved(chosen.data))
-    Store(options["out"], configuration(*whole), chosen.data.task)
+    open_store(options["out"], *chosen._replace(data=reserved(chosen.data)))
     try:
         _search(result, chosen, options, progress)
         _measure(result, chosen, options, progress)
@@ -92,7 +91,7 @@ def _with_optuna(
     cache, log = folder / "cache", folder / "trials.log"
     part = read(part, search.seeds, progress, skip_bad=options["skip_bad"], cache=cache)
     folder.mkdir(parents=True, exist_ok=True)
-    store = Store(folder, configuration(*part), part.data.task)
+    store = open_store(folder, *part)
     study = open_study(path, search, made_with)
     data, training, limit_train = part
     with Pool(data, training, jobs=options["jobs"], limit_train=limit_train, log=log) as pool:
@@ -121,7 +120,7 @@ def _with_ray(
         search,
         part.data,
         part.training,
-        store=Store(folder, configuration(*part), part.data.task),
+        store=open_store(folder, *part),
         made_with=_made_with(search, part),
         limit_train=part.limit_train,
         gpus=options["gpus_per_trial"],
@@ -140,7 +139,7 @@ def _measure(
     arms = ["none", *smooth, best_of(result.found).arm]
     trials = [Trial(arm, options["label_noise"], seed) for seed in seeds for arm in arms]
     part = read(part, seeds, progress, skip_bad=options["skip_bad"], cache=out / "cache")
-    store = Store(out, configuration(*part), part.data.task)
+    store = open_store(out, *part)
     result.measured = part
     kind, epochs = part.data.task.kind, part.training.epochs
     result.tally = Tally(trials, store.outcomes.values(), epochs, kind)

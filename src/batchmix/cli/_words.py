@@ -240,10 +240,9 @@ def policy_of_options(
     for option, share in (("--mixup-prob", prob), ("--mixup-switch-prob", switch_prob)):
         if not 0 <= share <= 1:
             raise mix_error(option, f"got {share}.", "A probability lies in 0..1.", "Try 0.5.")
-    low, high = cutmix_minmax or (0.2, 0.8)
-    if not 0 <= low <= high <= 1:
+    if cutmix_minmax and not 0 <= cutmix_minmax[0] <= cutmix_minmax[1] <= 1:
         raise mix_error(
-            "--cutmix-minmax", f"got {low} {high}.",
+            "--cutmix-minmax", f"got {cutmix_minmax[0]} {cutmix_minmax[1]}.",
             "It is LOW HIGH, shares of a side, 0 <= LOW <= HIGH <= 1.", "Try 0.2 0.8.")  # fmt: skip
     return recipes.timm_policy(
         mixup, cutmix, cutmix_minmax, prob, switch_prob, mode, off_epoch=off_epoch

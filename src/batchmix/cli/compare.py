@@ -25,7 +25,7 @@ from batchmix.cli.lab.trials.comparison import On, keep_best, run
 from batchmix.cli.lab.trials.logged import Logged
 from batchmix.cli.lab.trials.on_ray import check_ray
 from batchmix.cli.lab.trials.pool import warm
-from batchmix.cli.lab.trials.store import Store, configuration
+from batchmix.cli.lab.trials.store import open_store
 
 # options that do not change what is found
 _SILENT = {"data", "jobs", "as_json", "quiet"}
@@ -135,15 +135,14 @@ def _train(
 ) -> _Result:
     """Run the trials that are not in the folder yet, until all are over or a signal comes."""
     out, local = options["out"], options["on"] == "local"
-    task = chosen.data.task
-    store = Store(out, configuration(*chosen), task)  # other data is refused before rows are read
+    store = open_store(out, *chosen)  # other data is refused before rows are read
     if not set(trials) <= set(store.outcomes) or options["keep_best"]:
         if local:
             warm()
         cache = out / "cache" if local else None
         skip_bad, seeds = options["skip_bad"], range(options["seeds"])
         chosen = read(chosen, seeds, progress, skip_bad=skip_bad, cache=cache)
-        store = Store(out, configuration(*chosen), task)
+        store = open_store(out, *chosen)
     for name, (then, now) in store.other.items():
         progress.say(f"note: trials in {out} were made with {name} {then}; here it is {now}")
     tally = Tally(trials, store.outcomes.values(), chosen.training.epochs, chosen.data.task.kind)

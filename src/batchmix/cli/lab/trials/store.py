@@ -41,6 +41,11 @@ def configuration(data: Data, training: Training, limit_train: int | None) -> di
     return config | {"skipped": [name for name, _ in data.skipped]} if data.skipped else config
 
 
+def open_store(out: Path, data: Data, training: Training, limit_train: int | None) -> Store:
+    """What there is of these trials; whatever is of others is refused."""
+    return Store(out, configuration(data, training, limit_train), data.task)
+
+
 def versions() -> dict[str, str]:
     """Of what made the outcomes; nothing is imported for it."""
     found = {"python": python_version(), "batchmix": batchmix.__version__}
