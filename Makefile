@@ -2,6 +2,7 @@
 #   make compare          does mixing help on your data? (DATA=folder, ARGS="--seeds 5")
 #   make test             the library with NumPy, PyTorch and JAX, the command line, the docs
 #   make test-hosts       TensorFlow, Keras and every other host, for real
+#   make test-gpu         the kernel for GPUs, in Triton's interpreter
 #   make ... TORCH=cpu    accept a CPU build of PyTorch only
 
 PYTHON ?= python3
@@ -17,14 +18,14 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts check types fuzz mutate sanitize bench bench-front-door docs figures golden constraints hashes \
+.PHONY: compare test test-hosts test-gpu check types fuzz mutate sanitize bench bench-front-door docs figures golden constraints hashes \
 matrix wheels sbom verified clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
 
 # what is true of every framework; each framework has a process of its own
-CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py inplace.py boxes.py)
+CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py inplace.py boxes.py masks.py layers.py hints.py)
 test: check types
 	$(BIN)/python -m pytest -n auto
 	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto \
@@ -37,12 +38,17 @@ HOST_FILES = $(wildcard tests/hosts/test_*.py) \
 $(filter-out %/datarax.py %/composer.py %/composer_functional.py,$(wildcard src/batchmix/adapters/[a-z]*.py))
 test-hosts: .venv-hosts/installed .venv-datarax/installed .venv-bench/installed
 	BATCHMIX_TEST_BACKENDS=tensorflow $(HOSTS) -n auto $(CONTRACT)
-	printf '%s\n' $(HOST_FILES) | xargs -P 2 -I FILE sh -c '$(HOSTS) FILE || { echo FAILED: FILE; exit 255; }'
+	printf '%s\n' $(HOST_FILES) | xargs -P 2 -I FILE sh -c '$(HOSTS) FILE || { echo FAILED: FILE; exit 1; }'
 	KERAS_BACKEND=jax $(HOSTS) tests/hosts/test_keras.py
 	KERAS_BACKEND=torch $(HOSTS) tests/hosts/test_keras.py
 	$(HOSTS) tests/explore tests/explore/browser
 	.venv-datarax/bin/python -m pytest tests/datarax
 	.venv-bench/bin/python -m pytest tests/composer
+
+# the kernel for GPUs: interpreted where there is none, each case of the contract or a part of them
+GPU = BATCHMIX_KERNEL=triton TRITON_INTERPRET=1 OMP_NUM_THREADS=1 BATCHMIX_TEST_BACKENDS=torch
+test-gpu: .venv-gpu/installed
+	$(GPU) .venv-gpu/bin/python -m pytest -n auto $(filter-out %losses_metrics.py,$(CONTRACT)) tests/gpu/test_*.py
 
 check: $(VENV)/test
 	$(BIN)/ruff format --check .
@@ -102,6 +108,11 @@ bench-front-door: $(VENV)/test
 	.venv-bench/bin/python tests/torchvision_cpu.py
 	@touch $@
 
+.venv-gpu/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python $(INSTALL) -e '.[test-gpu]'
+	@touch $@
+
 .venv-hosts/installed: pyproject.toml constraints.txt tests/torchvision_cpu.py
 	$(PYTHON) -m venv .venv-hosts
 	.venv-hosts/bin/python $(INSTALL) -e '.[cli,hosts]'
@@ -120,6 +131,7 @@ docs: $(VENV)/test
 figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/compare_tables.py
+	$(BIN)/python docs/evidence_tables.py
 
 # digests of what every policy and pairing draws: added to, never changed
 golden: $(VENV)/test

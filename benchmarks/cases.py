@@ -36,10 +36,11 @@ PAIRS, FLOAT = "both, per pair", "uint8 to float32"
 class Mixed:
     """What a library did to the batch: its result, and the parameters that it used."""
 
-    pixels: Any  # [B, ...], array or tensor
+    pixels: Any  # [B, ...], array or tensor, on any device; None where labels alone were made
     plan: bm.Plan
     labels: Any = None  # [B, C]; None where none were made
     tolerance: float = 2e-6
+    label_tolerance: float = 1e-5
     finish: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda row: row
 
 
@@ -56,13 +57,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Batch:
-    """A float32 batch [B, C, H, W], and room to mix it in."""
+    """A batch, float32 [B, C, H, W] where nothing else is said, and room to mix it in."""
 
     x: torch.Tensor
     y: torch.Tensor
     work: torch.Tensor  # mixed in place, again and again
     out: torch.Tensor
     classes: int
+    layout: str = "NCHW"
 
     @staticmethod
     def random(shape: Shape, classes: int = CLASSES) -> Batch:
@@ -74,8 +76,9 @@ class Batch:
 
     @property
     def size(self) -> dict[str, int]:
-        """Cells per axis."""
-        return dict(zip("HW", self.x.shape[2:]))
+        """Cells per axis that a box lies on: of a video H and W, of a sound T."""
+        cells = dict(zip(self.layout, self.x.shape))
+        return {axis: cells[axis] for axis in ("HW" if "H" in cells else "T")}
 
     def __len__(self) -> int:
         return len(self.x)
@@ -87,9 +90,17 @@ class Batch:
 
 def written(rows: int, size: dict[str, int], partner: Any, box: Any, opacity: Any) -> bm.Plan:
     """A plan from parameters; a box is ((top, bottom), (left, right)), one of each will do."""
-    box = np.broadcast_to(np.asarray(box, np.int64), (rows, 2, 2))
-    opacity = np.broadcast_to(np.asarray(opacity, np.float64), rows)
-    return bm.Plan(np.asarray(partner), box, opacity, "HW", tuple(size.values()))
+    box = np.broadcast_to(np.asarray(box, np.int64), (rows, len(size), 2))
+    opacity = np.broadcast_to(np.asarray(host(opacity), np.float64), rows)
+    return bm.Plan(host(partner), box, opacity, "".join(size), tuple(size.values()))
+
+
+def host(value: Any) -> NDArray[Any]:
+    """In NumPy, from any device; bfloat16, which NumPy lacks, as float32."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value
+    return np.asarray(value)
 
 
 def whole(size: dict[str, int]) -> list[list[int]]:
@@ -110,12 +121,17 @@ def own_share(box: list[list[int]], size: dict[str, int]) -> float:
 
 def dense(y: Any, partner_y: Any, own: Any) -> NDArray[np.float64]:
     """[B, CLASSES] from two labels per row and the weight of the first."""
-    y, partner_y = np.asarray(y), np.asarray(partner_y)
-    own = np.broadcast_to(np.asarray(own, np.float64), len(y))
+    y, partner_y = host(y), host(partner_y)
+    own = np.broadcast_to(np.asarray(host(own), np.float64), len(y))
     soft = np.zeros((len(y), CLASSES))
     np.add.at(soft, (np.arange(len(y)), y), own)
     np.add.at(soft, (np.arange(len(y)), partner_y.astype(np.int64)), 1 - own)
     return soft
+
+
+def tolerance(x: torch.Tensor) -> dict[str, Any]:
+    """What `Mixed` allows: integers are rounded, and a sum beside one half either way."""
+    return {} if x.is_floating_point() else {"tolerance": 1.0, "finish": np.rint}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 import batchmix as bm
+import by_policy
 import cases as c
 import front_door
 import images
@@ -54,6 +55,8 @@ def _runs(spec: dict[str, Any], modules: dict[str, ModuleType]) -> list[Run]:
     if group == peers.FRONT_DOOR.group:
         runs = [_front_door(shape, modules, budget) for shape in spec["shapes"]]
         return [*runs, _draws(c.LARGE, budget)]
+    if group == peers.POLICIES.group:
+        return [run for shape in spec["shapes"] for run in _by_policy(shape, modules, budget)]
     if group != peers.MAIN.group:  # batchmix alone is no comparison
         return [_floats(group, shape, modules, budget) for shape in spec["shapes"] if modules]
     runs = [_floats(group, shape, modules, budget) for shape in spec["shapes"]]
@@ -90,6 +93,18 @@ def _draws(shape: c.Shape, budget: float) -> Run:
     cases = front_door.draws(shape[0], dict(zip("HW", shape[2:])))
     return _measure(
         "draw", shape, cases, budget / _CALLS, clock=partial(timed, calls=_CALLS), warm=True
+    )
+
+
+def _by_policy(shape: c.Shape, modules: dict[str, ModuleType], budget: float) -> Iterator[Run]:
+    """Each policy: on floats, on 8-bit images, and its plans alone."""
+    for dtype in (torch.float32, torch.uint8):
+        batch = by_policy.images(shape, dtype)
+        name = f"{peers.POLICIES.group}, {str(dtype).removeprefix('torch.')}"
+        cases = by_policy.cases(batch, modules)
+        yield _measure(name, shape, cases, budget, partial(_checked, batch))
+    yield _measure(
+        f"{peers.POLICIES.group}, plans", shape, by_policy.draws(batch), budget, warm=True
     )
 
 
@@ -138,7 +153,7 @@ def _parts(shape: c.Shape, modules: dict[str, ModuleType], budget: float) -> Run
 
 def _checked(batch: c.Batch | Images, case: c.Case) -> dict[str, Any]:
     """How a case differs from the oracle."""
-    if isinstance(batch, c.Batch):
+    if isinstance(batch, c.Batch) and batch.work is not batch.x:
         batch.work.copy_(batch.x)
     if case.seen is None:
         return {}

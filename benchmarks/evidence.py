@@ -1,13 +1,14 @@
 """The comparisons whose figures stand in docs/compare.md: `batchmix compare`, kept as JSON.
 
     python benchmarks/evidence.py digits
+    python benchmarks/evidence.py digits-policies
     python benchmarks/evidence.py cifar --data path/to/cifar10 --noise 0 --noise 0.4
     python benchmarks/evidence.py spoken --data path/to/free-spoken-digit-dataset/recordings
-    python benchmarks/evidence.py cifar-gpu --data path/to/cifar10
 
 cifar10: `train/CLASS/*` and `test/CLASS/*`. The recordings are called DIGIT_SPEAKER_INDEX.wav; one
 speaker of them chooses the epoch, one is the test. A comparison that was interrupted goes on with
-the same command. The report is copied to benchmarks/evidence/.
+the same command. The report is copied to benchmarks/evidence/. All of CIFAR-10 on a GPU is
+gpu_evidence.py.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 _ARMS = "none smooth:0.1 mixup:0.2 mixup:1 cutmix:1 switch:1,1"
+_MASKS = "resizemix fmix:1 gridmix smoothmix columns:0.3 mosaic"
 _SPEAKERS = {"yweweler": "val", "theo": "test"}  # the other four train
 
 
@@ -40,13 +42,6 @@ def _first(data: Path, out: Path, **counts: int) -> Path:
             for file in sorted(folder.iterdir())[:count]:
                 shutil.copyfile(file, out / part / folder.name / file.name)
     return out
-
-
-def _cifar_gpu(data: Path) -> list[str]:
-    """All rows, as long as the CutMix paper's CIFAR runs, for a machine with a GPU."""
-    options = "--model timm:resnet18 --augment light --epochs 200 --seeds 3 --lr 0.1"
-    options += " --weight-decay 5e-4 --batch-size 128 --accelerator cuda --precision bf16-mixed"
-    return [str(data), *options.split(), "--policies", _ARMS]
 
 
 def _spoken(data: Path, work: Path) -> list[str]:
@@ -68,22 +63,26 @@ def _spoken(data: Path, work: Path) -> list[str]:
 def main() -> None:
     """Run one comparison and keep its report."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("name", choices=["digits", "cifar", "cifar-gpu", "spoken"])
+    parser.add_argument("name", choices=["digits", "digits-policies", "cifar", "spoken"])
     parser.add_argument("--data", type=Path, help="folder of the data set")
     parser.add_argument("--noise", type=float, action="append", help="share of wrong labels")
     parser.add_argument("--work", type=Path, default=Path("batchmix-evidence"))
     args, options = parser.parse_known_args()  # further ones are those of compare
-    if args.name != "digits" and not (args.data and args.data.is_dir()):
+    digits = args.name.startswith("digits")
+    if not digits and not (args.data and args.data.is_dir()):
         parser.error(f"{args.name}: give the folder of the data with --data")
-    noise = args.noise or ([] if args.name == "digits" else [0.0])
+    noise = args.noise or ([] if digits else [0.0])
     out = args.work / args.name
     out.mkdir(parents=True, exist_ok=True)
     if args.name == "spoken":
         words = _spoken(args.data, args.work)
-    elif args.name == "digits":
+    elif digits:
         words = ["digits"]
+        if args.name == "digits-policies":
+            arms = f"none smooth:0.1 mixup:1 cutmix:1 {_MASKS}"
+            words += ["--seeds", "3", "--policies", arms]
     else:
-        words = _cifar(args.data, args.work) if args.name == "cifar" else _cifar_gpu(args.data)
+        words = _cifar(args.data, args.work)
     words += [word for level in noise for word in ("--label-noise", str(level))] + options
     command = [sys.executable, "-m", "batchmix", "compare", *words, "--out", str(out)]
     done = subprocess.run(command, check=False).returncode

@@ -25,6 +25,7 @@ class Line:
     ms: Mapping[str, float] | None = None  # median, q1, q3, min, samples
     check: Mapping[str, Any] | None = None
     failed: str | None = None
+    host_ms: float | None = None  # until a call returns, where a device does the work
 
     @property
     def median(self) -> float:

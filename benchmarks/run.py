@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 from rich.console import Console
@@ -17,7 +17,7 @@ from figure import figure
 from processes import Setting, cores, run_all
 from report import Report
 from tables import page, printed
-from targets import FRONT_DOOR, TARGETS
+from targets import FRONT_DOOR, TARGETS, Target
 
 HERE = Path(__file__).parent
 _GRID: list[c.Shape] = [
@@ -28,13 +28,26 @@ _GRID: list[c.Shape] = [
 ]
 
 
+class _Part(NamedTuple):
+    """What `--only` runs."""
+
+    process: peers.Process
+    goals: list[Target]
+
+
+_PARTS = {"front-door": _Part(peers.FRONT_DOOR, FRONT_DOOR), "policies": _Part(peers.POLICIES, [])}
+
+
 def bench(
     quick: Annotated[
         bool, Option("--quick", help="One thread, warm allocator, few shapes: a few minutes.")
     ] = False,
     only: Annotated[
-        Literal["front-door"] | None,
-        Option(help="Mixer and the drop-ins: one thread, warm allocator, one minute."),
+        Literal["front-door", "policies"] | None,
+        Option(
+            help="Mixer and the drop-ins, or the policies one by one: one thread, warm allocator, "
+            "a minute or a few."
+        ),
     ] = None,
     shape: Annotated[
         list[str] | None, Option(help="These batches instead, such as 256x3x224x224; repeatable.")
@@ -86,12 +99,13 @@ def bench(
         for count in threads or ([1] if part else sorted({1, cores()}))
         for kind in (["warm", "shipped"] if allocator == "both" else [allocator])
     ]
-    processes = [peers.FRONT_DOOR] if only else peers.PROCESSES
+    processes = [_PARTS[only].process] if only else peers.PROCESSES
+    goals = _PARTS[only].goals if only else TARGETS
     content = run_all(settings, command, datarax, processes)
     report = Report.of(content)
     console = Console()
     wide = Console(width=max(console.width, 150))  # a table that is cut off helps nobody
-    for part_of_it in printed(report, FRONT_DOOR if only else TARGETS):
+    for part_of_it in printed(report, goals):
         wide.print(part_of_it, highlight=False)
     if out is None:
         return

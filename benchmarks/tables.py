@@ -57,7 +57,8 @@ def printed(report: Report, goals: Sequence[Target]) -> list[Any]:
     parts: list[Any] = [_machine(report), ""]
     for grid in grids(report):
         parts += [grid.on_terminal(), ""]
-    return [*parts, _NOTE, "", targets(report, goals).on_terminal(), ""]
+    parts += [_NOTE, ""]
+    return [*parts, targets(report, goals).on_terminal(), ""] if goals else parts
 
 
 def page(before: str, report: Report) -> str:
@@ -112,11 +113,11 @@ def _grid(title: str, table: Report) -> Grid:
         rows.append(
             [
                 *names.values(),
-                _spread(line),
+                spread(line),
                 _beside_limit(line, first),
-                _beside_ours(line, first),
-                *(_ms(other.median(**names)) for other in others),
-                _check(line),
+                beside_ours(line, first),
+                *(milliseconds(other.median(**names)) for other in others),
+                verdict(line),
             ]
         )
     heads = [f"{n} thread{'s' * (n > 1)}\n{kind}" for n, kind in order]
@@ -126,15 +127,15 @@ def _grid(title: str, table: Report) -> Grid:
     return Grid(title, [heading for heading, keep in zip(headings, used) if keep], rows)
 
 
-def _spread(line: Line) -> str:
+def spread(line: Line) -> str:
     """Median and quartiles, such as 5.8 [5.7 6.1]."""
     if line.ms is None:
         return "-"
-    middle, low, high = (_ms(line.ms[name]) for name in ("median", "q1", "q3"))
+    middle, low, high = (milliseconds(line.ms[name]) for name in ("median", "q1", "q3"))
     return f"{middle} [{low} {high}]"
 
 
-def _ms(value: float | None) -> str:
+def milliseconds(value: float | None) -> str:
     """Three digits."""
     if value is None:
         return "-"
@@ -148,7 +149,7 @@ def _beside_limit(line: Line, table: Report) -> str:
     return f"{line.median / limit:.2f}" if limit and line.ms else ""
 
 
-def _beside_ours(line: Line, table: Report) -> str:
+def beside_ours(line: Line, table: Report) -> str:
     """How many times faster batchmix does the same."""
     if line.library in ("batchmix", "limit"):
         return ""
@@ -163,7 +164,7 @@ def _beside_ours(line: Line, table: Report) -> str:
     return ""
 
 
-def _check(line: Line) -> str:
+def verdict(line: Line) -> str:
     """right, or by how much not, or why not at all."""
     if line.failed:
         return f"failed: {line.failed}"
@@ -172,7 +173,9 @@ def _check(line: Line) -> str:
     return f"wrong: pixels {line.check['pixels']:.2g}, labels {line.check['labels'] or 0:.2g}"
 
 
-def targets(report: Report, goals: Sequence[Target]) -> Grid:
+def targets(
+    report: Report, goals: Sequence[Target], how: str = "one thread, warm allocator"
+) -> Grid:
     """Hits and misses alike; a hit is one of the whole step."""
     rows = []
     for target in goals:
@@ -183,5 +186,5 @@ def targets(report: Report, goals: Sequence[Target]) -> Grid:
         beside = "" if alone is None else f"{alone:.3g}"
         rows.append([target.says, goal, found, result, beside])
     hits = sum(row[3] == "hit" for row in rows)
-    title = f"Targets: {hits} of {len(rows)} hit; one thread, warm allocator, medians of one run"
+    title = f"Targets: {hits} of {len(rows)} hit; {how}, medians of one run"
     return Grid(title, ["what", "target", "measured", "result", "pixels alone"], rows, words=1)

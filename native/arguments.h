@@ -3,6 +3,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -51,40 +52,60 @@ bool inside(const int32_t* regions, int64_t rows, int axes, const int64_t* size)
   return true;
 }
 
-// Address of the first row, bytes from one to the next, and how many there are.
-struct Memory {
-  long long first, stride, count;
-  bool operator==(const Memory& other) const {
-    return first == other.first && stride == other.stride;
-  }
-};
+// Rows in memory: `stride` bytes apart, or each at an address of its own.
+class Rows {
+ public:
+  int64_t count = 0;
 
-// Where each row begins.
-struct Rows {
-  std::vector<char*> at;
-  char* const* out() const { return at.data(); }
-  const char* const* in() const { return at.data(); }
-
-  // as many rows as the plan has, `stride` bytes apart
-  bool lie(const Memory& memory, int64_t rows) {
-    const auto [first, stride, count] = memory;
-    if (count != rows) return refuse("the plan has another number of rows");
-    if (!first && rows) return refuse("no memory at this address");
-    at.resize(static_cast<size_t>(rows));
-    for (int64_t k = 0; k < rows; k++)
-      at[k] = reinterpret_cast<char*>(static_cast<uintptr_t>(first) +
-                                      static_cast<uintptr_t>(k * stride));
+  // (address of the first, bytes from one to the next, count), or addresses as int64
+  bool read(PyObject* given) {
+    if (PyTuple_Check(given)) {
+      long long first, stride, rows;
+      if (!PyArg_ParseTuple(given, "LLL", &first, &stride, &rows)) return false;
+      if (rows < 0) return refuse("lengths do not fit");
+      first_ = static_cast<uintptr_t>(first);
+      stride_ = stride;
+      count = rows;
+      return true;
+    }
+    View addresses;
+    if (PyObject_GetBuffer(given, &addresses, PyBUF_SIMPLE)) return false;
+    count = addresses.len / 8;
+    if (addresses.len % 8) return refuse("lengths do not fit");
+    apart_.resize(static_cast<size_t>(count));
+    for (int64_t k = 0; k < count; k++)
+      apart_[k] = static_cast<uintptr_t>(addresses.at<int64_t>()[k]);
     return true;
   }
-  // rows at addresses of their own
-  bool lie_at(const View& addresses, int64_t rows) {
-    if (!addresses.holds(rows, 8)) return refuse("lengths do not fit");
+
+  // where the rows `index` begin, or all of them
+  bool at(const int32_t* index, int64_t rows, std::vector<char*>& found) const {
     for (int64_t k = 0; k < rows; k++) {
-      if (!addresses.at<int64_t>()[k]) return refuse("no memory at this address");
-      at.push_back(reinterpret_cast<char*>(static_cast<uintptr_t>(addresses.at<int64_t>()[k])));
+      const uintptr_t at = row(index ? index[k] : k);
+      if (!at) return refuse("no memory at this address");
+      found.push_back(reinterpret_cast<char*>(at));
     }
     return true;
   }
+
+  bool operator==(const Rows& other) const {
+    if (count != other.count) return false;
+    if (apart_.empty() && other.apart_.empty())
+      return first_ == other.first_ && (count < 2 || stride_ == other.stride_);
+    for (int64_t k = 0; k < count; k++)
+      if (row(k) != other.row(k)) return false;
+    return true;
+  }
+
+ private:
+  uintptr_t row(int64_t k) const {
+    if (!apart_.empty()) return apart_[k];
+    return first_ ? first_ + static_cast<uintptr_t>(k) * static_cast<uintptr_t>(stride_) : 0;
+  }
+
+  uintptr_t first_ = 0;
+  int64_t stride_ = 0;
+  std::vector<uintptr_t> apart_;
 };
 
 // Cells and plan axis of each row axis, in the order of memory: [rank, 2] int64.
@@ -116,34 +137,58 @@ bool set_axes(Job& job, const View& axes) {
 
 // The columns of a plan.
 struct Columns {
-  View partner, box, opacity, mask, source;
+  View partner, box, opacity, mask, grid, source;
+  int bilinear;
   std::vector<int32_t> partners, boxes, sources;
   std::vector<float> masked;  // opacities, where the mask has one cell per row
   int64_t rows() const { return partner.len / 4; }
 
-  bool set(Job& job) {
-    int64_t cells = 1;
-    for (int k = 0; k < job.axes; k++) cells *= job.size[k];
+  // for partners among `others` rows
+  bool set(Job& job, int64_t others) {
     const int64_t ends = rows() * job.axes * 2;
     if (!partner.holds(rows(), 4) || !opacity.holds(rows(), 4) || (ends && !box.holds(ends, 4)) ||
-        (mask.buf && !mask.holds(rows() * cells, 4)) || (source.buf && !source.holds(ends, 4)))
+        (source.buf && !source.holds(ends, 4)))
       return refuse("lengths do not fit");
     partners = partner.copied();
     boxes = box.copied();
     sources = source.copied();
-    if (!in_range(partners.data(), rows(), rows())) return refuse("partner out of range");
+    if (!in_range(partners.data(), rows(), others)) return refuse("partner out of range");
     if (!inside(boxes.data(), rows(), job.axes, job.size) ||
         (source.buf && !inside(sources.data(), rows(), job.axes, job.size)))
       return refuse("box out of range");
     job.box = boxes.data();
     job.opacity = opacity.at<float>();
-    if (job.axes) {
-      job.mask = mask.at<float>();
-      job.source = source.buf ? sources.data() : nullptr;
-    } else if (mask.buf) {
-      for (int64_t k = 0; k < rows(); k++) masked.push_back(job.opacity[k] * mask.at<float>()[k]);
-      job.opacity = masked.data();
+    if (mask.buf && !set_mask(job)) return false;
+    if (!job.axes || !source.buf) return true;
+    job.source = sources.data();
+    job.parts = bilinear ? int64_t{1} << (16 / job.axes) : 0;
+    return true;
+  }
+
+ private:
+  bool set_mask(Job& job) {
+    int64_t cells = std::max<int64_t>(rows(), 1);
+    if (job.axes && !grid.holds(job.axes, 8)) return refuse("lengths do not fit");
+    for (int k = 0; k < job.axes; k++) {
+      job.grid[k] = grid.at<int64_t>()[k];
+      if (job.grid[k] < 1 || job.grid[k] > job.size[k]) return refuse("mask out of range");
+      if (cells > INT64_MAX / 8 / job.grid[k]) return refuse("too many cells");
+      cells *= job.grid[k];
     }
+    job.mask_item = mask.itemsize;
+    if ((mask.itemsize != 1 && mask.itemsize != 4) ||
+        !mask.holds(rows() ? cells : 0, mask.itemsize))
+      return refuse("lengths do not fit");
+    if (job.axes) {
+      job.mask = mask.buf;
+      return true;
+    }
+    for (int64_t k = 0; k < rows(); k++) {
+      const float share = mask.itemsize == 4 ? mask.at<float>()[k]
+                                             : static_cast<float>(mask.at<uint8_t>()[k]) / 255.0f;
+      masked.push_back(job.opacity[k] * share);
+    }
+    job.opacity = masked.data();
     return true;
   }
 };

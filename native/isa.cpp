@@ -8,25 +8,25 @@
 
 namespace {
 
-void any_paste(const Job& job, const Visit* visits, int64_t count, char* kept, int64_t begin,
-               int64_t end) {
+void any_paste(const Job& job, const Visit* visits, int64_t count, char* kept, Tap* taps,
+               int64_t begin, int64_t end) {
   switch (job.type) {
     case F64:
-      return paste_rows<Number<F64>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<F64>>(job, visits, count, kept, taps, begin, end);
     case F32:
-      return paste_rows<Number<F32>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<F32>>(job, visits, count, kept, taps, begin, end);
     case F16:
-      return paste_rows<Number<F16>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<F16>>(job, visits, count, kept, taps, begin, end);
     case BF16:
-      return paste_rows<Number<BF16>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<BF16>>(job, visits, count, kept, taps, begin, end);
     case U8:
-      return paste_rows<Number<U8>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<U8>>(job, visits, count, kept, taps, begin, end);
     case I8:
-      return paste_rows<Number<I8>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<I8>>(job, visits, count, kept, taps, begin, end);
     case U16:
-      return paste_rows<Number<U16>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<U16>>(job, visits, count, kept, taps, begin, end);
     case I16:
-      return paste_rows<Number<I16>>(job, visits, count, kept, begin, end);
+      return paste_rows<Number<I16>>(job, visits, count, kept, taps, begin, end);
     case TYPES:
       return;
   }

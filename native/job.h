@@ -22,10 +22,11 @@ struct Visit {
 
 struct Job {
   Type type;
-  int64_t item;              // bytes per element
+  int64_t item;  // bytes per element
+  int64_t rows;
   char* const* out;          // [rows]
   const char* const* x;      // [rows]
-  const char* const* other;  // [rows]
+  const char* const* other;  // [rows], the partner of each
   int rank;                  // axes of a row, in the order of memory, the last one contiguous
   int64_t n[MAX_AXES];       // cells of each
   int axis[MAX_AXES];        // the plan's axis that it is, or -1
@@ -35,7 +36,10 @@ struct Job {
   int64_t size[MAX_AXES];    // of the plan
   const int32_t* box;        // [rows, axes, 2]
   const int32_t* source;     // the same, or null; null without axes
-  const float* mask;         // [rows, *size], or null; null without axes
+  int64_t parts;             // weights of a stretched source are multiples of 1/parts; 0: nearest
+  const void* mask;          // [rows, *grid], or null; null without axes
+  int64_t mask_item;         // 4: float, 1: uint8, of which 255 is 1
+  int64_t grid[MAX_AXES];    // cells of the mask, on each axis of the plan
   const float* opacity;      // [rows]
   bool in_place;             // out is x, so that what is not pasted is there already
   bool stream;               // write past the cache
@@ -52,10 +56,18 @@ struct Normalize {
   bool stream;
 };
 
+// Where cells of a stretched source come from: a cell, and the weight of the one after it.
+struct Tap {
+  int64_t cell;
+  double weight;
+};
+
 struct Kernels {
   const char* name;
-  // every visit, for the elements [begin, end) of each row; kept: room for a row
-  void (*paste)(const Job&, const Visit*, int64_t visits, char* kept, int64_t begin, int64_t end);
+  // every visit, for the elements [begin, end) of each row; kept: room for a row; taps: for as many
+  // as the longest axis has cells, where there is a source
+  void (*paste)(const Job&, const Visit*, int64_t visits, char* kept, Tap* taps, int64_t begin,
+                int64_t end);
   void (*normalize)(const Normalize&, const Visit*, int64_t visits);
   void (*stream_copy)(char*, const char*, int64_t bytes);
 };

@@ -12,8 +12,16 @@
 namespace {
 
 // Memory that is written before it is read.
-std::unique_ptr<char[]> memory(int64_t bytes) {
-  return std::unique_ptr<char[]>(bytes ? new char[static_cast<size_t>(bytes)] : nullptr);
+template <class Item = char>
+std::unique_ptr<Item[]> memory(int64_t count) {
+  return std::unique_ptr<Item[]>(count ? new Item[static_cast<size_t>(count)] : nullptr);
+}
+
+// Taps that a thread needs.
+int64_t taps_of(const Job& job) {
+  int64_t most = 0;
+  for (int k = 0; k < job.axes && job.source; k++) most = std::max(most, job.size[k]);
+  return most;
 }
 
 // Call work(0) .. work(count - 1), each in a thread, the last one in this one. Threads live for one
@@ -33,14 +41,15 @@ void in_threads(int64_t count, Work work) {
 // Elements that stay together when rows are divided: a line that is blended whole, or one cell of a
 // mask.
 int64_t grain_of(const Job& job) {
-  int64_t grain = 1;
+  int64_t grain = 0;
   for (int m = job.rank - 1; m >= 0; m--) {
     if (job.axis[m] < 0) continue;
-    if (job.mask || job.source) return job.stride[m];
+    if (job.mask) return job.stride[m];
+    if (!grain) grain = job.source ? job.stride[m] : 1;
     const int64_t line = job.n[m] * job.stride[m];
     if (line <= LINE) grain = line;
   }
-  return grain;
+  return std::max<int64_t>(grain, 1);
 }
 
 // Each thread has a range of cells, the same of every row.
@@ -48,15 +57,17 @@ void by_cells(const Job& job, std::vector<Visit>& order, int threads) {
   bool keeps = false;
   for (const Visit& v : order) keeps = keeps || v.step == KEEP;
   const auto kept = memory(keeps ? job.cells * job.item : 0);
-  for (Visit& v : order) v.from = v.step == LAST ? kept.get() : job.other[v.partner];
+  for (Visit& v : order) v.from = v.step == LAST ? kept.get() : job.other[v.row];
   const int64_t grain = grain_of(job);
   const int64_t unit = grain * std::max<int64_t>(1, 64 / job.item / grain);
   const int64_t units = (job.cells + unit - 1) / unit;
-  const int64_t count = std::min<int64_t>(threads, units);
+  const int64_t count = std::min<int64_t>(threads, units), most = taps_of(job);
+  const auto taps = memory<Tap>(count * most);
   in_threads(count, [&](int64_t k) {
     const int64_t begin = units * k / count * unit;
     const int64_t end = std::min(job.cells, units * (k + 1) / count * unit);
-    kernels().paste(job, order.data(), static_cast<int64_t>(order.size()), kept.get(), begin, end);
+    kernels().paste(job, order.data(), static_cast<int64_t>(order.size()), kept.get(),
+                    taps.get() + k * most, begin, end);
   });
 }
 
@@ -75,17 +86,20 @@ void by_rows(const Job& job, std::vector<Visit>& order, int threads) {
     shared.push_back(v.partner);
   }
   if (static_cast<int64_t>(shared.size()) > 2 * count) return by_rows(job, order, 1);
+  const int64_t most = taps_of(job);
   const auto kept = memory(count * bytes);
+  const auto taps = memory<Tap>(count * most);
   const auto copies = memory(static_cast<int64_t>(shared.size()) * bytes);
   for (const int32_t row : shared)
     memcpy(copies.get() + copied[row] * bytes, job.x[row], static_cast<size_t>(bytes));
   for (Visit& v : order) {
-    v.from = v.step == LAST ? kept.get() + part[v.row] * bytes : job.other[v.partner];
+    v.from = v.step == LAST ? kept.get() + part[v.row] * bytes : job.other[v.row];
     if (part[v.row] != part[v.partner]) v.from = copies.get() + copied[v.partner] * bytes;
   }
   in_threads(count, [&](int64_t k) {
     const int64_t begin = rows * k / count, end = rows * (k + 1) / count;
-    kernels().paste(job, order.data() + begin, end - begin, kept.get() + k * bytes, 0, job.cells);
+    kernels().paste(job, order.data() + begin, end - begin, kept.get() + k * bytes,
+                    taps.get() + k * most, 0, job.cells);
   });
 }
 
@@ -95,7 +109,10 @@ std::atomic<const Kernels*> chosen{nullptr};
 
 void run(const Job& job, const int32_t* partner, int64_t rows, bool own_partners, int threads) {
   const bool shaped = job.mask || job.source, in_place = job.in_place && own_partners;
-  const Writes writes = !in_place ? APART : shaped ? IN_PLACE : IN_PLACE_BY_PAIRS;
+  const Writes writes = !own_partners ? ELSEWHERE
+                        : !in_place   ? APART
+                        : shaped      ? IN_PLACE
+                                      : IN_PLACE_BY_PAIRS;
   std::vector<Visit> order = order_of(partner, job.opacity, rows, writes);
   // cells of a source are not those that are written, so that ranges of cells are not independent
   if (in_place && job.source)

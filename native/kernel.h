@@ -2,7 +2,7 @@
 #pragma once
 #include "job.h"
 
-// Run `job` for partners [rows], which are rows of x where `own_partners`.
+// Run `job` for partners [rows], rows of x where `own_partners`, else of another array.
 void run(const Job& job, const int32_t* partner, int64_t rows, bool own_partners, int threads);
 void run(const Normalize& job, int64_t rows, int threads);
 

@@ -23,58 +23,42 @@ PyObject* without_gil(Work work) {
 }
 
 PyObject* py_paste(PyObject*, PyObject* args) {
-  Memory to, own, others;
+  PyObject *to, *own, *theirs;
   View axes;
   Columns plan;
   int type, stream, threads;
-  if (!PyArg_ParseTuple(args, "(LLL)(LLL)(LLL)y*y*y*y*z*z*ipi", &to.first, &to.stride, &to.count,
-                        &own.first, &own.stride, &own.count, &others.first, &others.stride,
-                        &others.count, &axes, &plan.partner, &plan.box, &plan.opacity, &plan.mask,
-                        &plan.source, &type, &stream, &threads))
+  if (!PyArg_ParseTuple(args, "OOOy*y*y*y*z*y*z*pipi", &to, &own, &theirs, &axes, &plan.partner,
+                        &plan.box, &plan.opacity, &plan.mask, &plan.grid, &plan.source,
+                        &plan.bilinear, &type, &stream, &threads))
     return nullptr;
   Job job{};
-  if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job)) return nullptr;
-  if (!job.cells) Py_RETURN_NONE;
   Rows out, x, other;
-  if (!out.lie(to, plan.rows()) || !x.lie(own, plan.rows()) || !other.lie(others, plan.rows()))
-    return nullptr;
-  job.out = out.out();
-  job.x = x.in();
-  job.other = other.in();
-  job.in_place = to == own;
-  job.stream = stream;
-  return without_gil(
-      [&] { run(job, plan.partners.data(), plan.rows(), own == others, threads); });
-}
-
-PyObject* py_mix_stack(PyObject*, PyObject* args) {
-  Memory to;
-  View rows, axes;
-  Columns plan;
-  int type, stream, threads;
-  if (!PyArg_ParseTuple(args, "(LLL)y*y*y*y*y*z*z*ipi", &to.first, &to.stride, &to.count, &rows,
-                        &axes, &plan.partner, &plan.box, &plan.opacity, &plan.mask, &plan.source,
-                        &type, &stream, &threads))
-    return nullptr;
-  Job job{};
-  if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job)) return nullptr;
+  if (!out.read(to) || !x.read(own) || !other.read(theirs)) return nullptr;
+  if (!set_type(job, type) || !set_axes(job, axes) || !plan.set(job, other.count)) return nullptr;
+  const int64_t rows = plan.rows();
+  if (out.count != rows || x.count != rows)
+    return refuse("the plan has another number of rows"), nullptr;
   if (!job.cells) Py_RETURN_NONE;
-  Rows out, x;
-  if (!out.lie(to, plan.rows()) || !x.lie_at(rows, plan.rows())) return nullptr;
-  job.out = out.out();
-  job.x = job.other = x.in();
+  std::vector<char*> outs, owns, partners;
+  if (!out.at(nullptr, rows, outs) || !x.at(nullptr, rows, owns) ||
+      !other.at(plan.partners.data(), rows, partners))
+    return nullptr;
+  job.out = outs.data();
+  job.x = owns.data();
+  job.other = partners.data();
+  job.rows = rows;
+  job.in_place = out == x;
   job.stream = stream;
-  return without_gil([&] { run(job, plan.partners.data(), plan.rows(), true, threads); });
+  return without_gil([&] { run(job, plan.partners.data(), rows, x == other, threads); });
 }
 
 PyObject* py_mix_normalize(PyObject*, PyObject* args) {
-  View rows, partner, box, opacity, scale, bias;
+  PyObject *to, *rows;
+  View partner, box, opacity, scale, bias;
   int type, stream, threads;
-  Memory to;
   long long height, width, channels;
-  if (!PyArg_ParseTuple(args, "(LLL)y*LLLy*y*y*y*y*ipi", &to.first, &to.stride, &to.count, &rows,
-                        &height, &width, &channels, &partner, &box, &opacity, &scale, &bias, &type,
-                        &stream, &threads))
+  if (!PyArg_ParseTuple(args, "OOLLLy*y*y*y*y*ipi", &to, &rows, &height, &width, &channels,
+                        &partner, &box, &opacity, &scale, &bias, &type, &stream, &threads))
     return nullptr;
   const int64_t count = partner.len / 4, size[2] = {height, width};
   if (type != F32 && type != F16 && type != BF16) return refuse("unknown type"), nullptr;
@@ -88,11 +72,15 @@ PyObject* py_mix_normalize(PyObject*, PyObject* args) {
   if (!in_range(partners.data(), count, count)) return refuse("partner out of range"), nullptr;
   if (!inside(boxes.data(), count, 2, size)) return refuse("box out of range"), nullptr;
   Rows out, x;
-  if (!out.lie(to, count) || !x.lie_at(rows, count)) return nullptr;
+  if (!out.read(to) || !x.read(rows)) return nullptr;
+  if (out.count != count || x.count != count)
+    return refuse("the plan has another number of rows"), nullptr;
+  std::vector<char*> outs, owns;
+  if (!out.at(nullptr, count, outs) || !x.at(nullptr, count, owns)) return nullptr;
   Normalize job{};
   job.type = static_cast<Type>(type);
-  job.out = out.out();
-  job.x = reinterpret_cast<const uint8_t* const*>(x.in());
+  job.out = outs.data();
+  job.x = reinterpret_cast<const uint8_t* const*>(owns.data());
   job.height = height;
   job.width = width;
   job.channels = channels;
@@ -142,6 +130,20 @@ PyObject* py_execute(PyObject*, PyObject* args) {
                                  opacity + rows));
 }
 
+PyObject* py_seen(PyObject*, PyObject* args) {
+  View box, opacity, size, out;
+  int layers;
+  if (!PyArg_ParseTuple(args, "y*y*y*iw*", &box, &opacity, &size, &layers, &out)) return nullptr;
+  if (layers < 1 || layers > MAX_LAYERS) return refuse("1 to 16 layers"), nullptr;
+  const int64_t axes = size.len / 8, rows = opacity.len / 4 / layers, ends = rows * axes * 2;
+  if (axes < 1 || axes > MAX_AXES || !size.holds(axes, 8) || !opacity.holds(rows * layers, 4) ||
+      (ends && !box.holds(ends * layers, 4)) || !out.holds(rows * (layers + 1), 8))
+    return refuse("lengths do not fit"), nullptr;
+  seen(box.at<int32_t>(), opacity.at<float>(), layers, rows, static_cast<int>(axes),
+       size.at<int64_t>(), static_cast<double*>(out.buf));
+  Py_RETURN_NONE;
+}
+
 PyObject* py_stream_copy(PyObject*, PyObject* args) {
   View to, from;
   if (!PyArg_ParseTuple(args, "w*y*", &to, &from)) return nullptr;
@@ -160,10 +162,10 @@ PyObject* py_name(PyObject*, PyObject*) { return PyUnicode_FromString(kernels().
 
 PyMethodDef methods[] = {
     {"paste", py_paste, METH_VARARGS, "Execute a plan on a batch."},
-    {"mix_stack", py_mix_stack, METH_VARARGS, "Execute a plan on rows given by their addresses."},
     {"mix_normalize", py_mix_normalize, METH_VARARGS, "Mix and normalise uint8 rows."},
     {"mix_labels", py_mix_labels, METH_VARARGS, "Ids to soft labels; False where it cannot."},
     {"execute", py_execute, METH_VARARGS, "Opacities as executed, and lam; False where it cannot."},
+    {"seen", py_seen, METH_VARARGS, "Shares that are seen of a row and of each layer."},
     {"stream_copy", py_stream_copy, METH_VARARGS, "Copy past the cache, in one thread."},
     {"choose", py_choose, METH_VARARGS, "Choose an instruction set by name; False if not there."},
     {"name", py_name, METH_NOARGS, "The instruction set in use."},

@@ -4,7 +4,8 @@
 
 #include "job.h"
 
-enum Writes { APART, IN_PLACE, IN_PLACE_BY_PAIRS };
+// ELSEWHERE: partners are rows of another array, which is not written to.
+enum Writes { ELSEWHERE, APART, IN_PLACE, IN_PLACE_BY_PAIRS };
 
 // Rows from partner to partner, so that a partner is read while it is in the cache.
 // In place, a row is written after all that read it: chains from their open ends, then cycles,
@@ -13,10 +14,14 @@ enum Writes { APART, IN_PLACE, IN_PLACE_BY_PAIRS };
 inline std::vector<Visit> order_of(const int32_t* partner, const float* opacity, int64_t rows,
                                    Writes writes) {
   const auto n = static_cast<size_t>(rows);
-  std::vector<int32_t> next(n), readers(n, 0);
-  std::vector<char> done(n, 0);
   std::vector<Visit> order;
   order.reserve(n);
+  if (writes == ELSEWHERE) {
+    for (int32_t i = 0; i < rows; i++) order.push_back({i, partner[i], PASTE, nullptr});
+    return order;
+  }
+  std::vector<int32_t> next(n), readers(n, 0);
+  std::vector<char> done(n, 0);
   for (int32_t i = 0; i < rows; i++) {
     next[i] = opacity[i] > 0 ? partner[i] : i;
     if (next[i] != i) readers[next[i]]++;

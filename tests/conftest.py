@@ -7,6 +7,13 @@ import types
 import numpy as np
 import pytest
 
+# the kernel for GPUs, interpreted: right, and slow, so that there is a part of the cases
+INTERPRETED = os.environ.get("BATCHMIX_KERNEL") == "triton"
+if INTERPRETED:
+    import interpreted
+
+    interpreted.quicken()
+
 ASKED = os.environ.get("BATCHMIX_TEST_BACKENDS", "numpy torch").split()
 
 
@@ -22,20 +29,25 @@ def _numpy():
         ids=lambda values: np.asarray(values, np.int64),
         copy=np.copy,
         writes=True,
+        looks=True,
         compiled=None,
     )
 
 
 def _torch():
     torch = importlib.import_module("torch")
+    device = os.environ.get("BATCHMIX_TEST_DEVICE", "cpu")  # cuda, where there is one
     return types.SimpleNamespace(
         name="torch",
-        array=lambda values, dtype: torch.tensor(np.array(values)).to(getattr(torch, dtype)),
-        numpy=lambda x: (x.double() if x.is_floating_point() else x).numpy().astype(np.float64),
+        array=lambda values, dtype: torch.tensor(np.array(values)).to(
+            device, getattr(torch, dtype)
+        ),
+        numpy=lambda x: (x.double() if x.is_floating_point() else x).cpu().numpy().astype(float),
         dtype=lambda x: str(x.dtype).removeprefix("torch."),
-        ids=lambda values: torch.tensor(values, dtype=torch.int64),
+        ids=lambda values: torch.tensor(values, dtype=torch.int64, device=device),
         copy=lambda x: x.clone(),
         writes=True,
+        looks=device == "cpu" and not INTERPRETED,
         compiled=None,  # seconds for each shape; test_torch compiles a few
     )
 
@@ -53,6 +65,7 @@ def _jax():
         ids=lambda values: jax.numpy.asarray(np.asarray(values, np.int64)),
         copy=jax.numpy.array,
         writes=False,
+        looks=True,
         compiled=jax.jit,
     )
 
@@ -68,6 +81,7 @@ def _tensorflow():
         ids=lambda values: tf.constant(values, tf.int64),
         copy=tf.identity,
         writes=False,
+        looks=True,
         compiled=tf.function,
     )
 
@@ -79,7 +93,8 @@ MAKERS = {"numpy": _numpy, "torch": _torch, "jax": _jax, "tensorflow": _tensorfl
 def xp(request):
     """A framework: a few functions to make and read its arrays. One asked for must be there.
 
-    `writes`: whether arrays can be written to. `compiled`: makes a compiled function of one that
+    `writes`: whether arrays can be written to. `looks`: whether labels are looked at before they
+    are mixed; a GPU would have to be waited for. `compiled`: makes a compiled function of one that
     takes a plan and arrays, or None.
     """
     return MAKERS[request.param]()

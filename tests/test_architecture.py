@@ -21,32 +21,49 @@ FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets"
 LAYERS = {
     "_errors": [],
     "_columns": ["_errors"],
+    "_key": [],
+    "_stream": ["_key"],
+    "_weights": ["_columns"],
+    "_layers": ["_errors", "_columns", "_weights"],
+    "_regrid": ["_errors", "_columns", "_layers"],
+    "_saved": ["_errors", "_columns", "_npz"],
     "_regular": [],
     "_npz": ["_regular"],
-    "_plan": ["_errors", "_columns", "_npz"],
+    "_plan": ["_errors", "_columns", "_layers", "_regrid", "_saved", "_weights"],
     "_tree": ["_errors"],
-    "pairing": ["_errors"],
-    "policies": ["_errors", "_columns", "_plan", "policies"],
-    "_draw": ["_errors", "_columns", "_plan", "backends", "pairing", "policies"],
+    "_classes": ["_errors"],
+    "pairing": ["_errors", "_classes", "pairing"],
+    "policies": ["_errors", "_columns", "_key", "_classes", "_weights", "policies"],
+    "_draw": [
+        "_errors", "_columns", "_key", "_layers", "_plan", "_stream", "backends", "pairing",
+        "policies",
+    ],
     "backends": ["_errors", "_columns", "_plan", "backends"],
-    "_mix": ["_errors", "_plan", "backends"],
-    "_stack": ["_errors", "_plan", "_mix", "backends"],
-    "_bounding_boxes": ["_errors", "_plan", "_mix", "backends"],
-    "_labels": ["_errors", "_plan", "_mix", "backends"],
-    "fields": ["_errors", "_plan", "_mix", "_labels", "_bounding_boxes"],
+    "_batch": ["_errors", "_plan", "backends"],
+    "_mix": ["_errors", "_plan", "_batch", "backends"],
+    "_stack": ["_errors", "_plan", "_batch", "_mix", "backends"],
+    "_visible": ["_plan", "_weights"],
+    "_bounding_boxes": ["_errors", "_plan", "_batch", "_visible", "backends"],
+    "_labels": ["_errors", "_plan", "_batch", "backends"],
+    "_targets": ["_errors", "_plan", "_batch", "_labels", "backends"],
+    "fields": ["_errors", "_plan", "_mix", "_labels", "_targets", "_bounding_boxes"],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],
     "_audit": ["_errors", "_regular", "backends", "_audit"],
-    "_stats": ["_errors", "_plan", "_draw", "pairing", "policies"],
+    "_stats": ["_errors", "_key", "_plan", "_draw", "pairing", "policies"],
     "recipes": ["_errors", "losses", "pairing", "policies", "recipes"],
-    "_address": ["_errors", "_plan"],
-    "_parts": ["_errors", "_mix", "_tree", "backends", "fields"],
+    "_address": ["_errors", "_key"],
+    "_parts": ["_errors", "_batch", "_tree", "backends", "fields"],
+    "_drawing": [
+        "_errors", "_key", "_plan", "_tree", "_address", "_batch", "_draw", "_parts", "backends",
+        "pairing",
+    ],
     "_mixer": [
-        "_errors", "_plan", "_tree", "_address", "_draw", "_parts", "backends", "fields",
+        "_errors", "_key", "_plan", "_tree", "_address", "_drawing", "_parts", "backends", "fields",
         "pairing", "policies",
     ],
     "extend": [
-        "_errors", "_columns", "_plan", "_address", "_tree", "_mixer", "backends", "policies",
+        "_errors", "_columns", "_key", "_address", "_tree", "_mixer", "backends", "policies",
     ],
     # as those of third parties: public names, and what is meant for them
     "adapters": ["adapters", "extend", "fields", "losses", "pairing", "policies", "recipes"],
@@ -155,7 +172,7 @@ def test_public_names():
         assert sorted(module.__all__) == list(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)
     public = {name for name in vars(batchmix) if not name.startswith("_")}
-    assert public - {"adapters", "backends", "cli", "extend"} == set(batchmix.__all__)
+    assert public - {"adapters", "backends", "cli", "extend", "metrics"} == set(batchmix.__all__)
     assert len(batchmix.__all__) <= 18
 
 
@@ -177,7 +194,7 @@ def test_public_functions_say_what_they_do(path):
     parts = path.relative_to(SRC).with_suffix("").parts
     if any(name.startswith("_") for name in parts) or parts[0] in ("backends", "cli"):
         return
-    protocols = {"pair", "sample"}
+    protocols = {"pair", "sample", "reads", "layers"}
     for node in ast.parse(path.read_text()).body:
         told = parts[0] == "adapters" or not isinstance(node, ast.ClassDef)  # methods: by the host
         functions = [node] if told else [node, *node.body]

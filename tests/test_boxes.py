@@ -1,13 +1,17 @@
 """Boxes go where their pixels went: an oracle paints them, mixes the pictures, and looks."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import batchmix as bm
+import oracle
 from batchmix._bounding_boxes import mix_bounding_boxes
 from batchmix.fields import BoundingBoxes, Image
+from batchmix.policies import CutMix, FMix, Layers, MixUp, Mosaic
 from checks import plans
 
 SIZE = (5, 6)  # H, W
@@ -94,9 +98,13 @@ def test_a_stretched_region_moves_the_boxes_in_it():
     assert got[0].tolist() == [[0, 0, 2, 5], [4, 2, 5, 3]]
 
 
-def test_through_a_mask_own_boxes_stay():
-    plan = bm.Plan([1, 0], [[[0, 5], [0, 6]]] * 2, [1, 1], "HW", SIZE, mask=np.ones((2, *SIZE)))
-    assert mix_bounding_boxes(CORNERS, plan)[:, 0].tolist() == CORNERS[:, 0].tolist()
+def test_through_a_mask_own_boxes_stay_where_something_is_left_of_them():
+    for opacity, gone in ((1, True), (0.5, False)):
+        plan = bm.Plan(
+            [1, 0], [[[0, 5], [0, 6]]] * 2, [opacity] * 2, "HW", SIZE, mask=np.ones((2, *SIZE))
+        )
+        want = np.full_like(CORNERS[:, 0], -1) if gone else CORNERS[:, 0]
+        assert mix_bounding_boxes(CORNERS, plan)[:, 0].tolist() == want.tolist()
 
 
 def test_in_a_mixer_and_with_other_rows():
@@ -122,3 +130,35 @@ def test_in_a_mixer_and_with_other_rows():
 def test_errors(call, message):
     with pytest.raises(bm.MixError, match=f"(?s){message}"):
         call()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        FMix(cells=None), FMix(), Mosaic("crop"), Layers([CutMix(), CutMix()]),
+        Layers([FMix(), CutMix()]), Layers([CutMix(), MixUp(1.0)]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [{"H": 12, "W": 10}, {"W": 10, "H": 12}])
+def test_boxes_are_as_small_as_what_is_seen(policy, size):
+    """Counted by painting each box alone."""
+    rng = np.random.default_rng(0)
+    plan = bm.draw(policy, bm.Key(3), 5, size)
+    low = rng.integers(0, 7, (5, 3, 2))
+    boxes = np.concatenate([low, low + rng.integers(1, 6, (5, 3, 2)).clip(max=[3, 5])], 2)
+    mixed = BoundingBoxes("xyxy")(boxes, plan)
+    for row in range(5):
+        for k, rows in enumerate([np.arange(5), *(layer.partner for layer in plan.layers)]):
+            for n in range(3):
+                left, top, right, bottom = boxes[rows[row], n]
+                painted = np.zeros((5, 12, 10))
+                painted[rows[row], top:bottom, left:right] = 1
+                image = painted if k == 0 else np.zeros((5, 12, 10))
+                for m, layer in enumerate(plan.layers, 1):
+                    one = dataclasses.replace(layer, source=None) if k != m else layer
+                    image = oracle.mix(image, one, "NHW", other=painted * (k == m))
+                across, down = (np.flatnonzero((image[row] > 0).any(axis)) for axis in (0, 1))
+                want = [-1] * 4
+                if len(across):
+                    want = [across[0], down[0], across[-1] + 1, down[-1] + 1]
+                assert mixed[row, 3 * k + n].tolist() == want

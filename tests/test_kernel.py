@@ -15,7 +15,7 @@ import pytest
 
 import batchmix as bm
 from batchmix.backends import _native
-from batchmix.backends import numpy as backend
+from batchmix.backends._numpy_memory import memory as memory_of
 from checks import SWITCH, in_a_child, taken
 
 KERNEL = _native._kernel
@@ -46,25 +46,50 @@ def array(x, dtype):
     return x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
 
 
+def weights(plan, i):
+    """The weight of row i's partner in each cell of the plan, float32."""
+    weight = np.zeros(plan.size, np.float32)
+    inside = tuple(slice(lo, hi) for lo, hi in plan.box[i])
+    weight[inside] = plan.opacity[i]
+    if plan.mask is None:
+        return weight
+    at = [(2 * np.arange(n) + 1) * g // (2 * n) for n, g in zip(plan.size, plan.mask.shape[1:])]
+    mask = plan.mask[i][np.ix_(*at)] if at else plan.mask[i]
+    return weight * (mask / np.float32(255) if mask.dtype == np.uint8 else mask)
+
+
+def stretched(theirs, plan, i, layout, compute):
+    """The partner's source over the box; outside of it, anything."""
+    made, parts = theirs, 2 ** (16 // max(len(plan.axes), 1))
+    # as the kernel has it: the last axis in memory is blended last
+    for axis in [a for a in layout if a in plan.axes]:
+        k, at = plan.axes.index(axis), layout.index(axis) - 1
+        (lo, hi), (start, stop) = plan.box[i, k].astype(int), plan.source[i, k].astype(int)
+        n, s = hi - lo, stop - start
+        middle, cell = (2 * np.arange(n) + 1) * s, np.zeros(plan.size[k], int)
+        if plan.resample == "nearest":
+            cell[lo:hi] = start + middle // max(2 * n, 1)
+            made = np.take(made, cell, at)
+            continue
+        found, rest = np.divmod(np.clip(middle - n, 0, (s - 1) * 2 * n), max(2 * n, 1))
+        weight = np.zeros(plan.size[k])
+        cell[lo:hi], weight[lo:hi] = start + found, (rest * parts + n) // max(2 * n, 1) / parts
+        w = weight.reshape([-1 if m == at else 1 for m in range(theirs.ndim)]).astype(compute)
+        one, two = (np.take(made, c, at).astype(compute) for c in (cell, cell + (weight > 0)))
+        made = np.where(w == 0, one, np.where(w == 1, two, one * (1 - w) + two * w))
+    return (np.rint(made) if theirs.dtype.kind in "iu" else made).astype(theirs.dtype)
+
+
 def mixed(x, other, plan, layout, bits):
     """What is expected: row by row, one weight for each cell. `bits`: only 0 and 1, any dtype."""
     out, order = x.copy(), [plan.axes.index(a) for a in layout if a in plan.axes]
     wide = [n if a in plan.axes else 1 for a, n in zip(layout[1:], x.shape[1:])]
     compute = x.dtype if bits else np.float64 if x.dtype == np.float64 else np.float32
     for i, p in enumerate(plan.partner):
-        box = plan.box[i]
-        weight = np.zeros(plan.size, np.float32)
-        inside = tuple(slice(lo, hi) for lo, hi in box)
-        weight[inside] = (
-            plan.opacity[i] if plan.mask is None else plan.opacity[i] * plan.mask[i][inside]
-        )
         theirs = other[p]
-        for k, axis in enumerate(plan.axes if plan.source is not None else ""):
-            (lo, hi), (start, stop) = box[k], plan.source[i, k]
-            at = np.arange(plan.size[k])
-            at[lo:hi] = start + (2 * (at[lo:hi] - lo) + 1) * (stop - start) // max(2 * (hi - lo), 1)
-            theirs = np.take(theirs, at, layout.index(axis) - 1)
-        a = np.broadcast_to(weight.transpose(order).reshape(wide), x.shape[1:])
+        if plan.source is not None:
+            theirs = stretched(theirs, plan, i, layout, compute)
+        a = np.broadcast_to(weights(plan, i).transpose(order).reshape(wide), x.shape[1:])
         if bits:
             blend = theirs
         else:
@@ -75,6 +100,17 @@ def mixed(x, other, plan, layout, bits):
             blend = (np.rint(blend) if x.dtype.kind in "iu" else blend).astype(x.dtype)
         out[i] = np.where(a == 0, x[i], np.where(a == 1, theirs, blend))
     return out
+
+
+def some_mask(rng, shape, values):
+    """Of 8 bits or of floats, with few or many cells, in runs or not."""
+    grid = [1 + rng.integers(n) if rng.random() < 0.5 else n for n in shape[1:]]
+    mask = rng.choice(values, (shape[0], *grid))
+    if grid and rng.random() < 0.5:  # long runs
+        mask = np.repeat(mask[..., ::7], 7, -1)[..., : grid[-1]]
+    if rng.random() < 0.5:
+        return np.uint8(np.rint(mask * 255))
+    return np.float32(mask)
 
 
 def some_plan(rng, rows, axes, size, hard):
@@ -94,8 +130,9 @@ def some_plan(rng, rows, axes, size, hard):
         partner = np.arange(rows)[::-1]
     return bm.Plan(
         partner, box.reshape(rows, len(size), 2), rng.choice(values, rows), axes, size,
-        mask=rng.choice(values, (rows, *size)) if rng.random() < 0.4 else None,
+        mask=some_mask(rng, (rows, *size), values) if rng.random() < 0.5 else None,
         source=source if size and rng.random() < 0.3 else None,
+        resample="nearest" if hard or rng.random() < 0.3 else "bilinear",
     )  # fmt: skip
 
 
@@ -133,11 +170,27 @@ def case(rng):
         values = rng.integers(0, 256, (2, math.prod(shape) * width), np.uint8).view(dtype)
     else:
         values = array(rng.standard_normal((2, math.prod(shape))), dtype)
-    order = rng.permutation(rank)
-    x, other = (laid(rng, v.reshape(shape), order) for v in values)
-    want = mixed(x[0], other[0] if (apart := rng.random() < 0.3) else x[0], plan, layout, hard)
-    out = x if rng.random() < 0.5 else laid(rng, values[1].reshape(shape), order)
-    return x[0], other[0] if apart else x[0], *out, want, (dtype, plan, layout, None)
+    order = rng.permutation(rank) if rng.random() < 0.8 else np.arange(rank)
+    (x, memory), (other, _) = (laid(rng, v.reshape(shape), order) for v in values)
+    if apart := rng.random() < 0.4:  # partners of their own, any number of them
+        other = np.take(other, rng.integers(0, rows, rng.integers(1, 9)), 0) if rows else other
+        partner = rng.integers(0, max(len(other), 1), rows).astype(np.int32)
+        columns = plan.columns() | {"partner": partner}
+        plan = bm.Plan.unchecked(**plan.form, **columns)
+        other, _ = laid(rng, other, order)
+    theirs = other if apart else x
+    want = mixed(x, theirs, plan, layout, hard)
+    out = (x, memory) if rng.random() < 0.5 else laid(rng, values[1].reshape(shape), order)
+    return x, theirs, *out, want, (dtype, plan, layout, None)
+
+
+def told(rng, x, out):
+    """A batch as the kernel is told of it: its memory, or where each row begins."""
+    rows, result = memory_of(x), memory_of(out)
+    dense = _native.in_c_order(rows, x.itemsize) and _native.in_c_order(result, x.itemsize)
+    if not dense or rng.random() < 0.5:
+        return rows
+    return rows.address + np.arange(len(x)) * rows.strides[0]
 
 
 def bytes_of(x):
@@ -152,8 +205,11 @@ def test_any_memory(isa, monkeypatch, streamed, threads):
     monkeypatch.setattr(_native, "_BYTES_PER_THREAD", 1)
     monkeypatch.setitem(_native._state, "threads", threads)
     for seed in range(250):
-        x, other, got, memory, want, rest = case(np.random.default_rng([seed, threads, streamed]))
-        assert _native.paste(*(backend._memory(v) for v in (x, other, got)), *rest)
+        rng = np.random.default_rng([seed, threads, streamed])
+        x, other, got, memory, want, rest = case(rng)
+        own = told(rng, x, got)
+        theirs = own if other is x else told(rng, other, got)
+        assert _native.paste(own, theirs, memory_of(got), *rest)
         np.testing.assert_array_equal(*(bytes_of(v) for v in (got, want)), f"{seed}: {rest}")
         got[...] = np.full(got.itemsize, 77, np.uint8).view(got.dtype)[0]
         assert (memory == 77).all()
@@ -219,9 +275,8 @@ I32, F32, I64 = np.int32, np.float32, np.int64
 X = np.zeros((2, 3), F32)
 AT = (X.ctypes.data, 12, 2)
 TABLE, PARTNER, BOX, OPACITY = I64([[3, -1]]), I32([1, 0]), I32([]), F32([1, 1])
-PASTE = [AT, AT, AT, TABLE, PARTNER, BOX, OPACITY, None, None, 1, False, 1]
+PASTE = [AT, AT, AT, TABLE, PARTNER, BOX, OPACITY, None, I64([]), None, False, 1, False, 1]
 ROWS = X.ctypes.data + I64([0, 12])
-STACK = [AT, ROWS, TABLE, PARTNER, BOX, OPACITY, None, None, 1, False, 1]
 NORMALIZE = [
     AT,
     ROWS,
@@ -253,16 +308,32 @@ REFUSED = {  # function, the arguments that differ, what is said
     "partner": ("paste", {4: I32([1, 2])}, "partner out of range"),
     "no box": ("paste", {3: I64([[3, 0]])}, "lengths"),
     "box": ("paste", {3: I64([[3, 0]]), 5: I32([0, 4, 0, 3])}, "box out of range"),
-    "source": ("paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 8: I32([2, 1, 0, 3])}, "box out"),
+    "source": ("paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 9: I32([2, 1, 0, 3])}, "box out"),
     "opacity": ("paste", {6: F32([1])}, "lengths"),
     "mask": ("paste", {7: F32([1, 1, 1])}, "lengths"),
-    "type": ("paste", {9: 8}, "unknown type"),
+    "mask of 8 bytes": ("paste", {7: I64([1, 1])}, "lengths"),
+    "no grid": ("paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 7: F32([1, 1])}, "lengths"),
+    "no cells": (
+        "paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 7: F32([]), 8: I64([0])}, "mask out",
+    ),
+    "more cells": (
+        "paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 7: F32([1] * 8), 8: I64([4])}, "mask out",
+    ),
+    "cells of the mask": (
+        "paste", {3: I64([[3, 0]]), 5: I32([0, 3] * 2), 7: F32([1] * 5), 8: I64([2])}, "lengths",
+    ),
+    "type": ("paste", {11: 8}, "unknown type"),
     "more partners": ("paste", {4: I32([1, 0, 1, 0]), 6: F32([1] * 4)}, "number of rows"),
     "three rows": ("paste", {1: (X.ctypes.data, 8, 3)}, "number of rows"),
-    "a row too few": ("mix_stack", {0: (X.ctypes.data, 12, 1)}, "number of rows"),
+    "a row too few": ("paste", {0: (X.ctypes.data, 12, 1)}, "number of rows"),
+    "fewer than none": ("paste", {2: (X.ctypes.data, 12, -1)}, "lengths"),
+    "nobody's partner": ("paste", {2: (X.ctypes.data, 12, 1)}, "partner out of range"),
+    "a partner of few": ("paste", {2: ROWS[:1]}, "partner out of range"),
     "normalise another": ("mix_normalize", {0: (X.ctypes.data, 12, 3)}, "number of rows"),
-    "a row nowhere": ("mix_stack", {1: I64([0, 0])}, "no memory"),
-    "one row": ("mix_stack", {1: ROWS[:1]}, "lengths"),
+    "a row nowhere": ("paste", {1: I64([0, 0])}, "no memory"),
+    "a partner nowhere": ("paste", {2: I64([0, 0])}, "no memory"),
+    "one row": ("paste", {1: ROWS[:1]}, "number of rows"),
+    "half an address": ("paste", {2: ROWS.view(I32)[:3]}, "lengths"),
     "normalise nowhere": ("mix_normalize", {1: I64([0, 0])}, "no memory"),
     "17 channels": ("mix_normalize", {4: 17}, "bad shape"),
     "no height": ("mix_normalize", {2: 0}, "bad shape"),
@@ -275,9 +346,7 @@ REFUSED = {  # function, the arguments that differ, what is said
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_module_checks_what_it_is_given(name):
     function, changes, text = REFUSED[name]
-    arguments = list(
-        {"paste": PASTE, "mix_stack": STACK, "mix_labels": LABELS}.get(function, NORMALIZE)
-    )
+    arguments = list({"paste": PASTE, "mix_labels": LABELS}.get(function, NORMALIZE))
     getattr(KERNEL, function)(*arguments)
     for at, value in changes.items():
         arguments[at] = value
@@ -351,8 +420,8 @@ def test_rows_are_not_written_in_another_order():
     out = np.zeros((2, 3, 4, 5), np.uint8).transpose(0, 2, 3, 1)
     plan = bm.draw(SWITCH, bm.Key(0), 2, {"H": 4, "W": 5})
     addresses = np.array([row.ctypes.data for row in rows])
-    memory = backend._memory(out)
-    assert not _native.mix_stack(addresses, memory, "uint8", plan, "NHWC", None)
+    memory = memory_of(out)
+    assert not _native.paste(addresses, addresses, memory, "uint8", plan, "NHWC", None)
 
 
 @pytest.fixture

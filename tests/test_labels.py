@@ -42,8 +42,9 @@ def test_ids_in_a_column(xp, dtype):
     np.testing.assert_array_equal(xp.numpy(other), xp.numpy(soft))
     binary = bm.mix_labels(xp.array([[1], [0]] * 3, dtype), plan, 1)
     assert binary.shape == (B, 1)
-    with pytest.raises(bm.MixError, match="with classes=3"):
-        bm.mix_labels(xp.array(y[:, None], dtype), plan, 3)
+    if xp.looks:
+        with pytest.raises(bm.MixError, match="with classes=3"):
+            bm.mix_labels(xp.array(y[:, None], dtype), plan, 3)
 
 
 def test_rows_sum_to_one_when_both_labels_are_equal(xp):
@@ -126,6 +127,11 @@ def test_what_is_handed_out_may_be_written_to(xp):
 
 @pytest.mark.parametrize("bad", [-100, -1, 5, 99])
 def test_ids_out_of_range(xp, bad):
+    if not xp.looks:  # such a row has no label at all
+        soft = xp.numpy(bm.mix_labels(xp.ids([0, 1, bad, 3, 4, 0]), plan_of(), C))
+        reached = (np.arange(B) == 2) | (plan_of().partner == 2)
+        np.testing.assert_array_equal(np.isnan(soft), np.repeat(reached[:, None], C, 1))
+        return
     with pytest.raises(bm.MixError, match=rf"label {bad} with classes=5"):
         bm.mix_labels(xp.ids([0, 1, bad, 3, 4, 0]), plan_of(), C)
     with pytest.raises(bm.MixError, match=rf"label {bad} with classes=5"):

@@ -1,6 +1,7 @@
 """A Mixer through any order of calls, told, saved, forked, refused: always at its address."""
 
 import copy
+import functools
 import json
 import os
 import pickle
@@ -59,6 +60,23 @@ def plain(xp, batch):
     return {k: np.copy(xp.numpy(v)) if hasattr(v, "dtype") else v for k, v in batch.items()}
 
 
+def chosen(plan):
+    """The plan of ids: in each cell the partner's where more than half of it shows."""
+    layers = []
+    for one in plan.layers:
+        mask = one.mask
+        if mask is not None:
+            share = mask / 255 if mask.dtype == np.uint8 else mask
+            mask = one.opacity.reshape(-1, *[1] * (mask.ndim - 1)) * share > 0.5
+        layers.append(
+            bm.Plan(
+                one.partner, one.box, one.opacity > 0.5, one.axes, one.size,
+                mask=None if mask is None else mask.astype(np.float32), source=one.source,
+            )
+        )  # fmt: skip
+    return functools.reduce(bm.Plan.then, layers)
+
+
 def spoiled(xp, batch, how):
     """A batch of two rows or more with one thing wrong, and what else is said in the call."""
     rows, _, height, width = batch["x"].shape
@@ -72,7 +90,7 @@ def spoiled(xp, batch, how):
     }.get(how, {})
     said = {
         "epoch": {"epoch": -1}, "half": {"epoch": 1.5}, "step": {"step": -1},
-        "word": {"step": "1"}, "other": {"other": batch_of(xp, rows + 1, (height, width))},
+        "word": {"step": "1"}, "other": {"other": batch_of(xp, rows, (height, width + 1))},
     }.get(how, {})  # fmt: skip
     batch = batch | wrong
     if how == "missing":
@@ -136,8 +154,7 @@ class Mixing(RuleBasedStateMachine):
         assert list(got) == list(before)
         assert_mixed(got["x"], before["x"], plan, "NCHW", dtype)
         assert_mixed(got["whose"], before["whose"], plan, "NHW", "float64")
-        chosen = bm.Plan(plan.partner, plan.box, plan.opacity > 0.5, plan.axes, plan.size)
-        np.testing.assert_array_equal(got["m"], oracle.mix(before["m"], chosen, "NHW"))
+        np.testing.assert_array_equal(got["m"], oracle.mix(before["m"], chosen(plan), "NHW"))
         labels = oracle.labels(before["y"].astype(int), plan, CLASSES)
         np.testing.assert_allclose(got["y"], labels, atol=1e-6)
         pixels = got["whose"].mean((1, 2))

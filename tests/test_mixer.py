@@ -178,7 +178,7 @@ def test_two_streams(xp):
     """Own content from one shuffled stream, partners from another, as with zipped data sets."""
     one, two = ((images(xp, seed=s), labels(xp)) for s in (0, 1))
     mixer = bm.Mixer(MixUp(0.2), {0: Image("NCHW"), 1: Labels(5)})
-    plan = mixer.draw(one, step=0)
+    plan = mixer.draw(one, step=0, other=two)
     x, _ = mixer(one, step=0, other=two)
     a, b, lam = xp.numpy(one[0]), xp.numpy(two[0]), plan.lam.reshape(-1, 1, 1, 1)
     np.testing.assert_allclose(xp.numpy(x), lam * a + (1 - lam) * b[plan.partner], atol=1e-5)
@@ -206,7 +206,7 @@ def test_ids_field_takes_the_heavier_side():
 def test_a_refused_batch_does_not_count(xp):
     mixer = bm.Mixer(SWITCH, {0: Image("NCHW"), 1: Labels(5)})
     with pytest.raises(bm.MixError):
-        mixer((images(xp), xp.ids([0, 1, 2, 7])))
+        mixer((images(xp), xp.ids([0, 1, 2, 7] if xp.looks else [[0, 1]])))
     want = bm.Mixer(SWITCH, {0: Image("NCHW"), 1: Labels(5)})((images(xp), labels(xp)))
     assert repr_of(mixer((images(xp), labels(xp))), xp) == repr_of(want, xp)
 

@@ -24,8 +24,10 @@ SWITCH = Switch([MixUp(0.8), CutMix(1.0)])
 
 def same(a, b):
     """Every array of two plans is equal."""
-    for field in dataclasses.fields(bm.Plan):
-        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
+    assert a.form == b.form
+    assert list(a.columns()) == list(b.columns())
+    for name, column in a.columns().items():
+        np.testing.assert_array_equal(column, b.columns()[name])
     return True
 
 
@@ -192,10 +194,11 @@ def test_opacity_is_what_is_executed():
 
 
 def test_the_table_of_columns_is_what_plans_and_pastes_have():
-    static = {"axes", "size"}
-    assert {f.name for f in dataclasses.fields(bm.Plan)} - static == set(COLUMNS)
+    form = {"axes", "size", "resample", "others"}
+    assert set(bm.Plan.identity(1).form) == form
+    assert {f.name for f in dataclasses.fields(bm.Plan)} == set(COLUMNS) | form | {"above"}
     drawn = {name for name, column in COLUMNS.items() if not column.derived} - {"partner"}
-    assert {f.name for f in dataclasses.fields(Paste)} == drawn
+    assert {f.name for f in dataclasses.fields(Paste)} == drawn | {"resample", "above"}
 
 
 def test_a_plan_can_be_asked_for_its_attributes():

@@ -190,20 +190,20 @@ def test_pairs_of_21841_classes_never_make_a_dense_label():
 def test_train_of_a_timm_model_stops_mixing(monkeypatch, tmp_path, capsys):
     import torch
 
-    from batchmix import _mixer
+    from batchmix import _drawing
     from batchmix.cli import main
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # threads of small models mostly wait for each other
 
-    draw, mixed = _mixer.draw, {}
+    draw, mixed = _drawing.draw, {}
 
     def noted(policy, key, *args, **options):
         plan = draw(policy, key, *args, **options)
         mixed.setdefault(key.epoch, set()).add(bool((plan.lam < 1).any()))
         return plan
 
-    monkeypatch.setattr(_mixer, "draw", noted)
+    monkeypatch.setattr(_drawing, "draw", noted)
     words = "train digits --model timm:lcnet_035 --mixup 0.8 --cutmix 1 --mixup-off-epoch 1"
     words += " --mixup-mode pair --epochs 2 --limit-train 64 --batch-size 32 --accelerator cpu"
     with pytest.raises(SystemExit) as done:

@@ -41,6 +41,7 @@ MAIN = Process(
     "float32", ("timm", "torchvision", "kornia", "Composer", "fastai", "formula")
 )  # the one that has uint8 images and all shapes too
 FRONT_DOOR = Process("front door", ("timm", "torchvision"))
+POLICIES = Process("policies", ("torchvision", "kornia"))
 DATARAX = Process("JAX, NHWC", ("Datarax",), "jax")  # asks for versions that no other library has
 PROCESSES = (
     MAIN,

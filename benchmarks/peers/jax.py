@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -17,7 +17,10 @@ from batchmix.policies import Policy
 from ours import plans
 
 
-def cases(batch: c.Batch) -> Iterator[c.Case]:
+def cases(
+    batch: c.Batch, array: Callable[[Any], Any] = jnp.asarray,
+    wait: Callable[[Any], Any] = jax.block_until_ready,
+) -> Iterator[c.Case]:  # fmt: skip
     """MixUp and CutMix, and the same of batchmix."""
     mix, cut = jax.jit(_mix), jax.jit(_cut)
     pixels, step = {c.MIXUP_ROWS: mix, c.CUTMIX_ROWS: cut}, {}
@@ -27,7 +30,7 @@ def cases(batch: c.Batch) -> Iterator[c.Case]:
     step[c.CUTMIX_ROWS] = jax.jit(
         lambda x, y, order, lam, box: (_cut(x, order, box), _soft(y, order, lam))
     )
-    framework = compiled.Framework("JAX", jnp.asarray, jax.block_until_ready, pixels, step, jitted)
+    framework = compiled.Framework("JAX", array, wait, pixels, step, jitted)
     return compiled.cases(framework, batch)
 
 
@@ -48,7 +51,7 @@ def jitted(batch: c.Batch, policy: Policy, layout: str = "NCHW") -> compiled.Ste
 def _mix(x: Any, order: Any, lam: Any) -> Any:
     """x [B, C, H, W], lam [B]."""
     lam = lam[:, None, None, None]
-    return x * lam + x[order] * (1 - lam)
+    return (x * lam + x[order] * (1 - lam)).astype(x.dtype)
 
 
 def _cut(x: Any, order: Any, box: Any) -> Any:

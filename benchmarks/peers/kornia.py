@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from kornia import augmentation
@@ -29,7 +30,7 @@ def cases(batch: c.Batch) -> Iterator[c.Case]:
     def seen_cut() -> c.Mixed:
         pixels, (labels,) = cut(batch.x, batch.y)
         drawn = cut._params
-        corners = drawn["crop_src"][0].int().numpy()  # [B, 4, (x, y)], both ends included
+        corners = c.host(drawn["crop_src"][0].int())  # [B, 4, (x, y)], both ends included
         boxes = [[[at[0, 1], at[2, 1] + 1], [at[0, 0], at[2, 0] + 1]] for at in corners]
         plan = batch.plan(drawn["mix_pairs"][0], boxes, 1.0)
         return c.Mixed(pixels, plan, _dense(labels, labels[:, 2]))
@@ -40,6 +41,18 @@ def cases(batch: c.Batch) -> Iterator[c.Case]:
     yield c.Case(
         "kornia", c.CUTMIX, "new array, label pairs", lambda: cut(batch.x, batch.y), seen_cut
     )
+
+
+def per_row(batch: c.Batch) -> Iterator[c.Case]:
+    """Those with a counterpart, as they draw for themselves; labels where they make some."""
+    keys = ["input", "class"]
+    for work, mix in (
+        ("MixUp", augmentation.RandomMixUpV2(p=1.0, data_keys=keys)),
+        ("CutMix", augmentation.RandomCutMixV2(data_keys=keys, use_correct_lambda=True)),
+    ):
+        yield c.Case("kornia", work, "new array", partial(mix, batch.x, batch.y))
+    tiles = augmentation.RandomMosaic(tuple(batch.size.values()), p=1.0, data_keys=["input"])
+    yield c.Case("kornia", "Mosaic", "new array", partial(tiles, batch.x))
 
 
 def _dense(labels: Any, own: Any) -> Any:

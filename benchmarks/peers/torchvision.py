@@ -25,6 +25,12 @@ def cases(batch: c.Batch) -> Iterator[c.Case]:
         yield _case(batch, work, transform, pasted, opacity)
 
 
+def per_row(batch: c.Batch) -> Iterator[c.Case]:
+    """CutMix as it draws for itself, which is once for the batch, with dense labels."""
+    cut = v2.CutMix(num_classes=batch.classes)
+    yield c.Case("torchvision, one draw", "CutMix", "new array", *drawn(batch, cut))
+
+
 def _case(batch: c.Batch, work: str, transform: Any, box: Any, opacity: float) -> c.Case:
     """One of them."""
 

@@ -5,14 +5,16 @@ A plan says, for each row: paste `source` of row `partner` over `box` at `opacit
 an adapter.
 """
 
-from batchmix import fields, losses, metrics, pairing, policies, recipes
+from batchmix import fields, losses, pairing, policies, recipes
+from batchmix import metrics as metrics  # a module of many names, beside those of the first page
 from batchmix._audit import audit
 from batchmix._draw import draw
 from batchmix._errors import MixError
-from batchmix._labels import mix_labels, pairs
+from batchmix._key import Key
+from batchmix._labels import mix_labels, pairs, parts
 from batchmix._mix import mix
 from batchmix._mixer import Mixer
-from batchmix._plan import Key, Plan
+from batchmix._plan import Plan
 from batchmix._stack import mix_normalize, mix_stack
 from batchmix._stats import stats
 
@@ -27,13 +29,13 @@ __all__ = [
     "draw",
     "fields",
     "losses",
-    "metrics",
     "mix",
     "mix_labels",
     "mix_normalize",
     "mix_stack",
     "pairing",
     "pairs",
+    "parts",
     "policies",
     "recipes",
     "stats",

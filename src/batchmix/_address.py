@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchmix._errors import MixError, mix_error
-from batchmix._plan import Untold
+from batchmix._key import Untold
 
 counting = threading.Lock()  # of every Mixer; held over a fork, so that no child waits for it
 if hasattr(os, "register_at_fork"):

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._batch import check_batch, dtype_of
 from batchmix._errors import mix_error
-from batchmix._mix import check_batch, dtype_of
 from batchmix._plan import Plan
+from batchmix._visible import visible
 from batchmix.backends import Backend, backend_of, is_traced
 
 FORMATS = ("xyxy", "yxyx", "xywh", "cxcywh")
@@ -25,18 +26,28 @@ def mix_bounding_boxes(x: Any, plan: Plan, format: str = "xyxy", *, other: Any =
     check_format(WHERE, format)
     _check(x, plan)
     rows = _values(b, x, plan)
-    theirs = (rows if other is None else _values(b, other, plan))[np.asarray(plan.partner)]
-    own, partners = _corners(rows, format), _corners(theirs, format)
-    region = _region(plan, plan.box)
-    pasted = np.asarray(plan.opacity) > 0
-    if plan.source is not None:
-        partners = _moved(partners, region, _region(plan, plan.source))
-    partners = _cut(partners, region)
-    partners[~pasted] = 0
-    opaque = pasted & (np.asarray(plan.opacity) == 1) & (plan.mask is None)
-    own = np.where(opaque[:, None, None], _uncovered(own, region), own)
-    mixed = np.concatenate([_as(own, rows, format), _as(partners, theirs, format)], axis=1)
-    return _like(b, mixed, x)
+    others = rows if other is None else _values(b, other, plan)
+    shown = [(_corners(rows, format), rows)]
+    for layer in (plan, *plan.above):
+        region = _region(layer, layer.box)
+        pasted = np.asarray(layer.opacity) > 0
+        opaque = pasted & (np.asarray(layer.opacity) == 1) & (layer.mask is None)
+        shown = [
+            (np.where(opaque[:, None, None], _uncovered(corners, region), corners), boxes)
+            for corners, boxes in shown
+        ]
+        theirs = others[np.asarray(layer.partner)]
+        corners = _corners(theirs, format)
+        if layer.source is not None:
+            corners = _moved(corners, region, _region(layer, layer.source))
+        corners = _cut(corners, region)
+        corners[~pasted] = 0
+        shown.append((corners, theirs))
+    seen = [corners for corners, _ in shown]
+    if plan.above or plan.mask is not None:
+        seen = visible(seen, plan)
+    parts = [_as(corners, boxes, format) for corners, (_, boxes) in zip(seen, shown)]
+    return _like(b, np.concatenate(parts, axis=1), x)
 
 
 def check_format(where: str, format: str) -> None:

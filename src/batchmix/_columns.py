@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 import reprlib
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 from batchmix._errors import MixError, mix_error
 
 Columns = Mapping[str, Any]
+# of drawn opacities: an 8-bit value times a 12-bit opacity is exact in float32, in any framework
+LATTICE = 4096
 
 
 class Column(NamedTuple):
@@ -23,7 +24,7 @@ class Column(NamedTuple):
     Args:
       dtype: that it is kept in.
       entry: what an entry is: one "number", a "region" [A, 2] of half-open ranges within the grid,
-        or a "grid" [*size].
+        or a "grid", as many cells as `size` or fewer on each axis.
       low, high: range of the numbers; None for a range that depends on the plan, or for none.
       rule: what the numbers are, for the error.
       pixels: whether mixing pixels reads it.
@@ -37,17 +38,19 @@ class Column(NamedTuple):
     rule: str = ""
     pixels: bool = False
     derived: bool = False
+    also: str = ""  # another dtype that it may be kept in
 
 
 COLUMNS = {
     "partner": Column("int32", low=0, rule="It names a row of the batch.", pixels=True),
     "box": Column("int32", "region", pixels=True),
     "opacity": Column("float32", low=0, high=1, rule="It is a share.", pixels=True),
-    "mask": Column("float32", "grid", 0, 1, "It is a share.", pixels=True),
+    "mask": Column("float32", "grid", 0, 1, "It is a share.", pixels=True, also="uint8"),
     "source": Column("int32", "region", pixels=True),
     "kind": Column("int8"),
     "label_lam": Column("float32", low=0, high=1, rule="It is a share, or NaN for `lam`."),
     "lam": Column("float32", derived=True),
+    "seen": Column("float32", derived=True),  # of a plan with layers: what is seen of this one
 }
 PIXELS = tuple(name for name, column in COLUMNS.items() if column.pixels)
 
@@ -69,6 +72,21 @@ def checked_grid(axes: Any, size: Any) -> tuple[int, ...]:
         "axes is a string with a capital letter for each axis, size the cells of each.",
         "Pass for example axes='HW', size=(224, 224); for a table axes='', size=().",
     )
+
+
+def check_form(resample: Any, others: Any) -> None:
+    """How a source is stretched, and how many rows partners are taken from."""
+    if resample not in ("nearest", "bilinear"):
+        raise refused(
+            f"got resample={resample!r}.", "A source is stretched by the nearest cell or linearly.",
+            "Pass 'nearest' or 'bilinear'.",
+        )  # fmt: skip
+    counts = isinstance(others, int | np.integer) and not isinstance(others, bool) and others >= 0
+    if others is not None and not counts:
+        raise refused(
+            f"got others={others!r}.", "It counts the rows of the batch that partners are of.",
+            "Pass len(other), or leave it out where they are of the batch itself.",
+        )  # fmt: skip
 
 
 def checked_size(where: str, axes: tuple[Any, ...], *size: Any) -> tuple[int, ...]:
@@ -113,8 +131,10 @@ def owned(name: str, value: Any) -> NDArray[Any]:
             f"`{name}` is {reprlib.repr(value)}.", f"It is an array of numbers, {dtype.name}.",
             "Give every row an entry, all of one shape.",
         )  # fmt: skip
-    if array.dtype == dtype:  # a mask is large and only its values are used, so it is not copied
-        return np.ascontiguousarray(array) if name == "mask" else array.copy()
+    if name == "mask" and array.dtype in (dtype, np.dtype(COLUMNS[name].also)):
+        return np.ascontiguousarray(array)  # large, and only its values are used: not copied
+    if array.dtype == dtype:
+        return array.copy()
     if array.size and not np.can_cast(array.dtype, dtype, "same_kind"):
         raise refused(
             f"`{name}` has dtype {array.dtype}.", f"It is kept as {dtype.name}.",
@@ -130,13 +150,14 @@ def owned(name: str, value: Any) -> NDArray[Any]:
     return array.astype(dtype, order="C")  # the kernel reads them as they lie
 
 
-def entry_shape(name: str, size: tuple[int, ...]) -> tuple[int, ...]:
-    """Of what the column `name` has for a row."""
-    shapes = {"number": (), "region": (len(size), 2), "grid": size}
+def entry_shape(name: str, size: tuple[int, ...]) -> tuple[int | None, ...]:
+    """Of what the column `name` has for a row; None is 1 to as many as there are cells."""
+    grid = (None,) * len(size)
+    shapes = {"number": (), "region": (len(size), 2), "grid": grid}
     return shapes[COLUMNS[name].entry]
 
 
-def check(columns: Columns, axes: str, size: tuple[int, ...]) -> None:
+def check(columns: Columns, axes: str, size: tuple[int, ...], others: int | None) -> None:
     """Shapes, then ranges: what passes here can be indexed with, without looking again."""
     if columns["partner"].ndim != 1:
         raise refused(
@@ -145,29 +166,30 @@ def check(columns: Columns, axes: str, size: tuple[int, ...]) -> None:
         )  # fmt: skip
     rows = len(columns["partner"])
     for name, value in columns.items():
-        shape = (rows, *entry_shape(name, size))
-        if value.shape != shape:
+        grid = COLUMNS[name].entry == "grid"
+        fewer = grid and value.ndim == 1 + len(size) and value.shape[0] == rows
+        fewer = fewer and all(0 < n <= cells for n, cells in zip(value.shape[1:], size))
+        shape = (rows, *size) if grid else (rows, *entry_shape(name, size))
+        if value.shape != shape and not fewer:
             raise refused(
                 f"`{name}` has shape {value.shape}.",
-                f"For {rows} rows and size {size} it is {shape}.",
+                f"For {rows} rows and size {size} it is {shape}{' or fewer cells' * grid}.",
                 f"Give one `{name}` per row of `partner`.",
             )
     for name, value in columns.items():
         column = COLUMNS[name]
         if column.entry == "region":
             _check_region(name, value, columns["box"], axes, size)
-        elif column.rule and value.size:
-            _check_range(name, value, rows - 1 if name == "partner" else 1)
+        elif name == "partner" and value.size:
+            _check_range(name, value, (rows if others is None else others) - 1)
+        elif column.rule and value.size and value.dtype.name != column.also:
+            _check_range(name, value, 1)
 
 
 def _check_region(
     name: str, region: NDArray[np.int32], box: Any, axes: str, size: tuple[int, ...]
 ) -> None:
-    """Half-open ranges within the grid; what is stretched over a box is not empty."""
-    lo, hi = region[..., 0], region[..., 1]
-    fits = (lo >= 0) & (lo <= hi) & (hi <= np.array(size, np.int32))
-    if name == "source":
-        fits &= (lo < hi) | (box[..., 0] >= box[..., 1])
+    fits = within(name, region, box, size)
     if not fits.all():
         row, axis = (int(k[0]) for k in np.nonzero(~fits))
         raise refused(
@@ -175,6 +197,34 @@ def _check_region(
             f"On axis {axes[axis]!r} it is a half-open range within 0..{size[axis]}.",
             "Clip it to the grid.",
         )
+
+
+def within(
+    name: str, region: NDArray[np.int32], box: Any, size: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """[B, A]: half-open ranges within the grid; what is stretched over a box is not empty."""
+    lo, hi = region[..., 0], region[..., 1]
+    fits = (lo >= 0) & (lo <= hi) & (hi <= np.array(size, np.int32))
+    return fits & ((lo < hi) | (box[..., 0] >= box[..., 1])) if name == "source" else fits
+
+
+def is_source(source: NDArray[Any], box: NDArray[np.int32], size: tuple[int, ...]) -> bool:
+    """Whether it is what Plan would take as it is."""
+    alike = source.dtype == np.int32 and source.shape == box.shape
+    return alike and bool(within("source", source, box, size).all())
+
+
+def nearest(cells: int, n: int) -> NDArray[np.int64]:
+    """[n]: of a mask of so many cells, the one that each of `n` shows."""
+    at: NDArray[np.int64] = (2 * np.arange(n, dtype=np.int64) + 1) * cells // (2 * n)
+    return at
+
+
+def on_grid(mask: NDArray[Any], grid: tuple[int, ...]) -> NDArray[Any]:
+    """A mask [B, ...] of as many cells as `grid` has, each the nearest."""
+    for axis, (cells, n) in enumerate(zip(mask.shape[1:], grid)):
+        mask = mask if cells == n else mask.take(nearest(cells, n), axis + 1)
+    return mask
 
 
 def _check_range(name: str, value: NDArray[Any], high: int) -> None:
@@ -188,48 +238,3 @@ def _check_range(name: str, value: NDArray[Any], high: int) -> None:
         f"`{name}` of row {row} is {np.ravel(value[row])[:4].tolist()}.",
         f"{COLUMNS[name].rule} It lies in 0..{high}.", "Check how it was made.",
     )  # fmt: skip
-
-
-def executed(columns: Columns, size: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
-    """`opacity`, 0 where nothing is pasted; `lam`, what is left of each row; `label_lam`."""
-    partner, box, opacity = columns["partner"], columns["box"], columns["opacity"]
-    sides, rows = box[..., 1] - box[..., 0], len(partner)
-    area = np.ones(rows)
-    for axis in range(len(size)):
-        area *= sides[:, axis]
-    opacity[(area == 0) | (partner == np.arange(rows))] = 0
-    share = area / math.prod(size) if "mask" not in columns else _masked(box, columns["mask"], size)
-    lam = (1 - opacity * share).astype(np.float32)
-    if "label_lam" not in columns:
-        return {"opacity": opacity, "lam": lam}
-    given = columns["label_lam"]
-    return {"opacity": opacity, "lam": lam, "label_lam": np.where(np.isnan(given), lam, given)}
-
-
-def _masked(
-    box: NDArray[np.int32], mask: NDArray[np.float32], size: tuple[int, ...]
-) -> NDArray[np.float64]:
-    """[B]: mean of the mask inside the box, over all cells of the grid."""
-    rows = len(box)
-    if not rows:  # then an axis may be longer than the memory
-        return np.ones(0)
-    inside = np.ones((rows, *size), bool)
-    for axis, n in enumerate(size):
-        at = np.arange(n)
-        on = (at >= box[:, axis, :1]) & (at < box[:, axis, 1:])  # [B, n]
-        shape = [rows, *[1] * len(size)]
-        shape[axis + 1] = n
-        inside &= on.reshape(shape)
-    cells = math.prod(size)
-    pasted = np.where(inside, mask, np.float32(0)).reshape(rows, cells)
-    mean: NDArray[np.float64] = pasted.sum(1, dtype=np.float64) / cells
-    return mean
-
-
-def absent(name: str, box: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
-    """What means the same as not having the column `name`, for the rows of `box`."""
-    if name == "source":
-        return box
-    if name == "mask":
-        return np.ones((len(box), *size), np.float32)
-    return np.full(len(box), np.nan, np.float32)  # label_lam: by area

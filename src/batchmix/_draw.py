@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import functools
+import inspect
 import operator
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.random.bit_generator import ISeedSequence
 from numpy.typing import NDArray
 
-from batchmix._columns import checked_size, owned
+from batchmix._columns import LATTICE, checked_size, is_source, owned
 from batchmix._errors import mix_error
-from batchmix._plan import Key, Plan, Untold
-from batchmix.backends import _native
-from batchmix.pairing import Derangement, Pairing, _check_pairing
+from batchmix._key import Key, Untold
+from batchmix._layers import joined
+from batchmix._plan import Plan
+from batchmix._stream import stream
+from batchmix.backends import _derived
+from batchmix.pairing import Derangement, Other, Pairing, _check_pairing
 from batchmix.policies import Paste, Policy, Request
-from batchmix.policies._paste import check_policy, nothing
-
-LATTICE = 4096  # an 8-bit value times a 12-bit opacity is exact in float32, in any framework
+from batchmix.policies._paste import check_layers, check_policy, layers_of, nothing, reads_of
 
 
 def draw(
@@ -30,6 +30,7 @@ def draw(
     *,
     pairing: Pairing = Derangement(),  # noqa: B008  an immutable value
     hints: Mapping[str, Any] | None = None,
+    other: Other | int | None = None,
 ) -> Plan:
     """Draw the plan of one batch: a pure function of its arguments.
 
@@ -44,14 +45,17 @@ def draw(
       batch: number of rows, >= 0.
       size: cells per spatial axis, such as {"H": 224, "W": 224}, {"T": 16000}, or {} for a table.
       pairing: who is whose partner.
-      hints: host arrays [batch, ...] such as labels, for pairings that need them.
+      hints: host arrays [batch, ...] by name, for what `reads` them: "label" (ids or [B, C]),
+        "target", "image" ([B, *size] or [B, *size, C]), "mask", "instances" ([B, *size]).
+      other: the batch that partners are taken from, where it is another one: its number of rows, or
+        ``pairing.Other(rows, hints)``. No row is its own partner then.
 
     Returns:
       A `Plan`. Opacities are rounded to multiples of 1/4096, so that 8-bit images come out the same
       pixel for pixel in every framework.
 
     Raises:
-      MixError: a key, batch or size that cannot be drawn for.
+      MixError: a key, batch or size that cannot be drawn for; a hint that is read and not there.
 
     Example:
       >>> import batchmix as bm
@@ -73,16 +77,20 @@ def draw(
         )  # fmt: skip
     cells = checked_size("draw()", tuple(size), *size.values())
     _check_pairing("draw()", pairing)
-    hints = {name: np.asarray(value) for name, value in (hints or {}).items()}
     if policy is not None:
         check_policy("draw()", policy)
-    partner = owned("partner", pairing.pair(_stream(key, 1), int(batch), hints))
-    if partner.shape != (batch,):
-        raise mix_error(
-            "draw()", f"the pairing gave partners of shape {partner.shape} for batch={batch}.",
-            "Each row has one partner.", "Return an integer for each of the `batch` rows.",
-        )  # fmt: skip
-    request = Request(_stream(key, 0), key, partner, dict(zip(size, cells)))
+    pool = _checked_other(other, int(batch))
+    reads = reads_of(policy, pairing)
+    own = _read(reads, hints or {}, int(batch))
+    theirs = own if pool is None else _read(reads, pool.hints, pool.rows)
+    if pool is not None:
+        pool = Other(pool.rows, theirs)
+    partners = [_partners(pairing, key, int(batch), own, pool, k) for k in range(layers_of(policy))]
+    if len(partners) > 1 and pool is None and not getattr(pairing, "reads", ()):
+        _part(partners)
+    later = tuple(partners[1:])
+    sizes = dict(zip(size, cells))
+    request = Request(stream(key, 0), key, partners[0], sizes, None, own, theirs, later)
     paste = nothing(request) if policy is None else policy.sample(request)
     if not isinstance(paste, Paste):
         raise mix_error(
@@ -90,36 +98,118 @@ def draw(
             "It answers with what is pasted on each row.",
             "Return a batchmix.policies.Paste(box, opacity, kind).",
         )  # fmt: skip
-    return _executed(partner, paste, "".join(size), cells)
+    check_layers("draw()", paste, len(later))
+    form = {"axes": "".join(size), "size": cells, "others": None if pool is None else pool.rows}
+    layers = [_executed(p, one, form) for p, one in zip(partners, (paste, *paste.above))]
+    if len(layers) == 1:
+        return layers[0]
+    found = None
+    if all(layer.mask is None for layer in layers):
+        boxes, opacities = ([vars(one)[n] for one in layers] for n in ("box", "opacity"))
+        found = _derived.seen(np.stack(boxes), np.stack(opacities), cells)
+    return joined(layers, found)
 
 
-def _executed(partner: NDArray[np.int32], paste: Paste, axes: str, size: tuple[int, ...]) -> Plan:
+def _checked_other(other: Any, batch: int) -> Other | None:
+    """The batch that partners are taken from, if it is another one."""
+    numbers = isinstance(other, int | np.integer) and not isinstance(other, bool)
+    pool = Other(other, {}) if numbers else other
+    if pool is None:
+        return None
+    fit = isinstance(pool, Other) and isinstance(pool.hints, Mapping)
+    if not fit or not isinstance(pool.rows, int | np.integer) or pool.rows < min(batch, 1):
+        raise mix_error(
+            "draw()", f"got other={other!r}.",
+            "It counts the rows of the batch that partners are taken from, one at least.",
+            "Pass len(other), or pairing.Other(len(other), hints).",
+        )  # fmt: skip
+    return Other(int(pool.rows), pool.hints)
+
+
+def _read(reads: tuple[str, ...], hints: Mapping[str, Any], rows: int) -> dict[str, NDArray[Any]]:
+    """The hints as arrays; those that are read are there, with an entry for each row."""
+    try:
+        found = {name: np.asarray(hint) for name, hint in hints.items()}
+    except (AttributeError, TypeError, ValueError) as problem:
+        raise mix_error(
+            "draw()", f"got hints={hints!r} ({str(problem).splitlines()[0]}).",
+            "They are arrays on the host, by name.", "Pass for example hints={'label': ids}.",
+        ) from None  # fmt: skip
+    for name in reads:
+        if name not in found:
+            raise mix_error(
+                "draw()", f"the policy or the pairing reads {name!r}; hints has "
+                f"{', '.join(map(repr, hints)) or 'nothing'}.",
+                "What looks at the batch is handed its arrays, by name.",
+                f"Pass hints={{{name!r}: array}}; a Mixer takes them from its fields, or from "
+                f"hints={{{name!r}: place in the batch}}.",
+            )  # fmt: skip
+        if found[name].shape[:1] != (rows,):
+            raise mix_error(
+                "draw()", f"the hint {name!r} has shape {found[name].shape}, the rows are {rows}.",
+                "A hint has an entry for each row.", "Pass hints of the same batch.",
+            )  # fmt: skip
+    return found
+
+
+def _partners(
+    pairing: Pairing,
+    key: Key,
+    batch: int,
+    hints: Mapping[str, Any],
+    other: Other | None,
+    layer: int,
+) -> NDArray[np.int32]:
+    """Who is whose partner in one layer; each layer has a stream of its own."""
+    pair: Any = pairing.pair
+    rng = stream(key, 1 + layer)
+    if other is None:
+        found = pair(rng, batch, hints)
+    elif "other" not in inspect.signature(pair).parameters:
+        raise mix_error(
+            "draw()", f"{pairing!r} pairs the rows of one batch.",
+            "Partners are to be rows of another batch here (other=).",
+            "Give its `pair` a fourth argument, other=None, or take Derangement().",
+        )  # fmt: skip
+    else:
+        found = pair(rng, batch, hints, other)
+    partner = owned("partner", found)
+    if partner.shape != (batch,):
+        raise mix_error(
+            "draw()", f"the pairing gave partners of shape {partner.shape} for batch={batch}.",
+            "Each row has one partner.", "Return an integer for each of the `batch` rows.",
+        )  # fmt: skip
+    return partner
+
+
+def _part(partners: list[NDArray[np.int32]]) -> None:
+    """Rows that meet a partner again take the partner of that one, and so on, if there is one."""
+    rows = np.arange(len(partners[0]))
+    for k, partner in enumerate(partners[1:], 1):
+        fresh, met = partner, [rows, *partners[:k]]
+        if fresh.size and fresh.min() >= 0 and fresh.max() < len(rows):
+            for _ in range(k + 1):
+                again = np.logical_or.reduce([partner == one for one in met])
+                partner = np.where(again, fresh[partner], partner)
+            again = np.logical_or.reduce([partner == one for one in met])
+            partners[k] = np.where(again, fresh, partner).astype(np.int32)
+
+
+def _executed(partner: NDArray[np.int32], paste: Paste, form: dict[str, Any]) -> Plan:
     opacity, kind = np.ascontiguousarray(paste.opacity, float), np.asarray(paste.kind)
-    boxes_alone = paste.mask is None and paste.source is None and paste.label_lam is None
-    if boxes_alone and kind.dtype == np.int8 and kind.shape == partner.shape:
-        done = _native.executed(partner, np.asarray(paste.box), opacity, size, LATTICE)
-        if done is not None:
-            columns = {"partner": partner, "box": np.array(paste.box), "kind": kind.copy()}
-            return Plan.unchecked(axes=axes, size=size, opacity=done[0], lam=done[1], **columns)
+    size = form["size"]
+    box, source = np.asarray(paste.box), paste.source
+    plain = paste.mask is None and paste.label_lam is None and form["others"] is None
+    if plain and kind.dtype == np.int8 and kind.shape == partner.shape:
+        done = _derived.executed(partner, box, opacity, size, LATTICE)
+        if done is not None and (source is None or is_source(source, box, size)):
+            columns: dict[str, Any] = {"partner": partner, "box": box.copy(), "kind": kind.copy()}
+            columns |= {"opacity": done[0], "lam": done[1]}
+            columns |= {} if source is None else {"source": np.array(source, order="C")}
+            return Plan.unchecked(**form | {"resample": paste.resample}, **columns)
     # what has more columns, and what does not fit: there the message is made
-    columns = vars(paste) | {"opacity": np.rint(opacity * LATTICE) / LATTICE}
-    return Plan(partner=partner, axes=axes, size=size, **columns)
-
-
-class _Words(ISeedSequence):
-    """The two words of a Philox key, known already: SeedSequence would hash them at every draw."""
-
-    def __init__(self, words: NDArray[np.uint64]) -> None:
-        self.words = words
-
-    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
-        return self.words
-
-
-@functools.lru_cache(64)
-def _words(seed: int, use: int) -> _Words:
-    sequence = np.random.SeedSequence(seed, spawn_key=(use,) if use else ())
-    return _Words(np.asarray(sequence.generate_state(2, np.uint64), np.uint64))
+    columns = dict(paste.columns(), opacity=np.rint(opacity * LATTICE) / LATTICE)
+    return Plan(partner=partner, resample=paste.resample, **form, **columns)
 
 
 class _UntoldKey(Key):
@@ -133,17 +223,6 @@ class _UntoldKey(Key):
             "Call set_epoch(epoch) before each pass, or pass epoch= or steps_per_epoch= where an "
             "adapter takes them.",
         )  # fmt: skip
-
-
-def _stream(key: Key, use: int) -> np.random.RandomState:
-    """The generator at `key` for one use (0 policy, 1 pairing)."""
-    # A counter-based generator needs no hash of its address: each (step, epoch, rank) is a block of
-    # 2^64 counts of the stream of its seed. RandomState, not Generator: only its distributions are
-    # frozen between NumPy versions (NEP 19).
-    seed, epoch, step, rank = key
-    start = np.array([0, step, epoch, rank], np.uint64)
-    words: Any = _words(seed, use)  # the stubs of NumPy know SeedSequence only
-    return np.random.RandomState(np.random.Philox(words, counter=start))
 
 
 def _checked_key(key: Key) -> Key:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from batchmix._batch import check_batch, shape_of
 from batchmix._errors import MixError, mix_error
-from batchmix._mix import check_batch, shape_of
 from batchmix._plan import Plan
 from batchmix.backends import Backend, _formula, backend_of, called_as_is
 
@@ -57,19 +57,27 @@ def mix_labels(
     others = y if other is None else other
     if b.is_integer(y) and tuple(y.shape)[1:] == (1,) and classes not in (None, 1):
         y, others = y[:, 0], others[:, 0]  # a column of ids, as in the data sets of Keras
-    own_weight = plan.lam if plan.label_lam is None else plan.label_lam
+    shares = shares_of(plan, "mix_labels()")
     if len(y.shape) == 1 and b.is_integer(y):
         if classes is None:
             raise _no_classes(y)
-        off, on = smoothing / classes, 1 - smoothing
-        soft = b.soft(y, others, plan.partner, own_weight, classes, off, on)
-        if soft is None:
-            raise _no_class(b, y, others, classes)
-        return soft
+        if not plan.above:
+            off, on = smoothing / classes, 1 - smoothing
+            soft = b.soft(y, others, plan.partner, shares[0], classes, off, on)
+            if soft is None:
+                raise _no_class(b, y, others, classes)
+            return soft
+        y, others = (_one_hot(b, ids, plan, classes) for ids in (y, others))
     count = _checked_probabilities(b, y, classes)
-    partners = b.cast(b.take(others, b.array(plan.partner, y)), "float32")
-    theirs = 1 - b.array(own_weight, y)[:, None]
-    soft = _formula.blend(b, b.cast(y, "float32"), partners, theirs)
+    soft = b.cast(y, "float32")
+    if not plan.above:
+        partners = b.cast(b.take(others, b.array(plan.partner, y)), "float32")
+        soft = _formula.blend(b, soft, partners, b.array(shares[1], y)[:, None])
+    else:
+        soft = soft * b.array(shares[0], y)[:, None]
+        for layer, share in zip((plan, *plan.above), shares[1:]):
+            partners = b.cast(b.take(others, b.array(layer.partner, y)), "float32")
+            soft = soft + partners * b.array(share, y)[:, None]
     return soft * (1 - smoothing) + smoothing / count if smoothing else soft
 
 
@@ -88,7 +96,7 @@ def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
       (y, y[partner], lam): two arrays like `y`, and float32 [B], the weight of the row's OWN label.
 
     Raises:
-      MixError: B does not fit.
+      MixError: B does not fit, or the plan has layers and so several partners a row.
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -101,10 +109,83 @@ def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
     """
     b = backend_of(y, "pairs()")
     check_batch(b, "pairs()", "y", y, plan, other)
+    if plan.above:
+        raise mix_error(
+            "pairs()", f"the plan has {1 + len(plan.above)} layers.",
+            "A row has a partner in each.", "Use parts(y, plan), which has a label for each.",
+        )  # fmt: skip
     partners = b.take(y if other is None else other, b.array(plan.partner, y))
-    lam = plan.lam if plan.label_lam is None else plan.label_lam
+    lam = shares_of(plan, "pairs()")[0]
     # a copy: what is handed out may be written to, the plan may not
     return y, partners, b.array(lam.copy() if isinstance(lam, np.ndarray) else lam, y)
+
+
+@called_as_is
+def parts(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any]:
+    """All targets of each row and their weights: `pairs` for any number of layers.
+
+    Use with `losses.pairwise`.
+
+    Args:
+      y: labels [B, ...] of any dtype.
+      plan: as given to `mix`.
+      other: labels that partners are taken from, as in `mix`.
+
+    Returns:
+      (labels [B, K + 1, ...] like `y`, weights float32 [B, K + 1]): the row's own first, then the
+      partner's of each layer. Weights of a row sum to 1.
+
+    Raises:
+      MixError: B does not fit.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[], opacity=[0.25, 0], axes="", size=())
+      >>> labels, weights = bm.parts(np.array([7, 9]), plan.then(plan))
+      >>> labels.tolist(), weights.tolist()
+      ([[7, 9, 9], [9, 7, 7]], [[0.5625, 0.1875, 0.25], [1.0, 0.0, 0.0]])
+
+    Differs from: no other library mixes more than two rows with weights that follow the pixels.
+    """
+    b = backend_of(y, "parts()")
+    check_batch(b, "parts()", "y", y, plan, other)
+    others = y if other is None else other
+    layers = (plan, *plan.above)
+    labels = b.stack([y, *(b.take(others, b.array(layer.partner, y)) for layer in layers)])
+    weights = b.stack([b.array(share, y) for share in shares_of(plan, "parts()")])
+    axes = (1, 0, *range(2, len(y.shape) + 1))
+    return b.transpose(labels, axes), b.transpose(weights, (1, 0))
+
+
+def shares_of(plan: Plan, where: str) -> list[Any]:
+    """[B] each: the weight of a row's own label, then of the partner's in each layer."""
+    layers = (plan, *plan.above)
+    if not plan.above:
+        own: Any = plan.lam if plan.label_lam is None else plan.label_lam
+        return [own, 1 - own]
+    if all(layer.label_lam is None for layer in layers):
+        return [plan.lam, *(layer.seen for layer in layers)]
+    if not isinstance(plan.lam, np.ndarray):
+        raise mix_error(
+            where, "a plan with layers and labels of its own has no values yet.",
+            "Such labels are counted on the host.", "Mix them outside of the compiled function.",
+        )  # fmt: skip
+    return [np.ascontiguousarray(share) for share in plan.label_weights.T]
+
+
+def _one_hot(b: Backend, ids: Any, plan: Plan, classes: int) -> Any:
+    """float32 [rows, classes] of ids that were checked."""
+    rows = ids.shape[0]
+    # in a graph that does not know, or in one of CUDA, which has no place for numbers of the host
+    if rows is None or type(plan.partner) is not np.ndarray:
+        first = b.cast(0 * ids, "int32")
+        alone = b.cast(first + 1, "float32")
+    else:
+        first, alone = np.zeros(rows, np.int32), np.ones(rows, np.float32)
+    soft = b.soft(ids, ids, first, alone, classes, 0.0, 1.0)
+    if soft is None:
+        raise _no_class(b, ids, ids, classes)
+    return soft
 
 
 def check_options(where: str, classes: int | None, smoothing: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from batchmix._batch import check_batch, elsewhere
 from batchmix._errors import MixError, mix_error
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of, called_as_is
@@ -29,8 +30,9 @@ def mix(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = None) 
       plan: as drawn for this B and size.
       layout: one letter per axis of `x`, batch first, such as "NCHW", "NHWC", "NCTHW", "NCT", "NC".
         Letters that the plan has too must agree in size; over the others a box extends in full.
-      other: rows to take partners from instead of `x`, same shape and dtype: row `partner[i]` of
-        `other`. A row that is its own partner is left alone here too.
+      other: rows to take partners from instead of `x`, of the same form and dtype, any number of
+        them: row `partner[i]` of `other`. A row that is its own partner is left alone here too,
+        unless the plan was drawn for another batch (`others`).
       out: array to write to, same shape and dtype; `out=x` works in place, for any pairing, with
         the same result. JAX and TensorFlow have no arrays that could be written to.
 
@@ -73,6 +75,8 @@ class _Chosen:
     size: tuple[int, ...]
     mask: Any
     source: Any
+    resample: str
+    above: tuple[Any, ...]
 
 
 def _chosen(b: Backend, plan: Plan) -> Any:
@@ -84,66 +88,14 @@ def _chosen(b: Backend, plan: Plan) -> Any:
 
     mask: Any = plan.mask
     if mask is not None:
-        mask = rounded(plan.opacity[(slice(None), *[None] * len(plan.size))] * mask > 0.5)
+        # of a NumPy array torch.compile tells how many bytes its elements have, and not their dtype
+        bits = mask.itemsize == 1 if isinstance(mask, np.ndarray) else b.is_integer(mask)
+        share = rounded(mask) / 255 if bits else mask
+        mask = rounded(plan.opacity[(slice(None), *[None] * len(plan.size))] * share > 0.5)
     opacity = rounded(plan.opacity > 0.5)
-    return _Chosen(plan.partner, plan.box, opacity, plan.axes, plan.size, mask, plan.source)
-
-
-def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: Any) -> None:
-    """One row of `x` for each of the plan, and `other` like `x`."""
-    if not isinstance(plan, Plan):
-        raise mix_error(
-            where, f"`plan` is a {type(plan).__name__}.", "It is what bm.draw returns.",
-            "Draw one: bm.draw(policy, Key(seed, epoch, step), batch, size).",
-        )  # fmt: skip
-    # in a graph of TensorFlow sizes may be unknown, here None; its backend asserts those later
-    shape, rows = shape_of(x, where), plan.partner.shape[0]
-    if not shape or (shape[0] != rows and None not in (shape[0], rows)):
-        raise mix_error(
-            where, f"`{name}` has shape {shape}; the plan was drawn for {rows} rows.",
-            "Each row has one entry in the plan.", "Draw with batch=len(x).",
-        )  # fmt: skip
-    if type(plan.partner) is not np.ndarray and backend_of(plan.partner, where) is not b:
-        raise mix_error(
-            where, f"`{name}` is a {type(x).__name__}, the plan one of a traced step.",
-            "A plan without values is for arrays of its own framework.",
-            f"Convert `{name}` first, for example with jax.numpy.asarray.",
-        )  # fmt: skip
-    if other is not None and (
-        backend_of(other, where) is not b
-        or not _fit(shape_of(other, where), shape)
-        or other.dtype != x.dtype
-    ):
-        raise mix_error(
-            where, f"`other` is a {type(other).__name__} of shape {tuple(other.shape)} and dtype "
-            f"{other.dtype}; `{name}` has shape {shape} and dtype {x.dtype}.",
-            "Partners are rows of `other`, so both must be alike.",
-            "Cut the longer batch, and convert to one dtype.",
-        )  # fmt: skip
-    if other is not None and not b.together(x, other):
-        raise elsewhere(where, "other", other, name, x)
-
-
-def shape_of(x: Any, where: str) -> tuple[int | None, ...]:
-    """The shape; a size that a graph does not know is None."""
-    shape = x.shape
-    if getattr(shape, "rank", 0) is None:
-        raise mix_error(
-            where, "the number of axes of an array is not known in this graph.",
-            "A layout has one letter per axis.", "Set it before: tf.ensure_shape(x, [None, ...]).",
-        )  # fmt: skip
-    return tuple(shape)
-
-
-def dtype_of(x: Any) -> str:
-    """Name of the dtype; NumPy, JAX and TensorFlow say it, of PyTorch's it is the last word."""
-    return getattr(x.dtype, "name", str(x.dtype).removeprefix("torch."))
-
-
-def _fit(one: tuple[int | None, ...], two: tuple[int | None, ...]) -> bool:
-    """Whether two shapes are the same, as far as they are known."""
-    same = (n == m or n is None or m is None for n, m in zip(one, two))
-    return len(one) == len(two) and all(same)
+    above = tuple(_chosen(b, layer) for layer in plan.above)
+    grid = plan.axes, plan.size
+    return _Chosen(plan.partner, plan.box, opacity, *grid, mask, plan.source, "nearest", above)
 
 
 def checked(where: str, x: Any, plan: Plan, layout: str, other: Any, out: Any) -> Backend:
@@ -206,15 +158,6 @@ def _check_out(b: Backend, where: str, x: Any, other: Any, out: Any) -> None:
             where, "`out` shares memory with what is read.",
             "It is `x` itself, or memory of its own; `other` is never written to.", fix,
         )  # fmt: skip
-
-
-def elsewhere(where: str, name: str, y: Any, first: str, x: Any) -> MixError:
-    """The error for arrays that no operation can read together."""
-    return mix_error(
-        where, f"`{name}` is on {y.device}, `{first}` on {x.device}.",
-        "All arrays of a call lie on one device.",
-        "Move one first, for example with y.to(x.device).",
-    )  # fmt: skip
 
 
 def not_writable(where: str, out: Any, fix: str) -> MixError:

@@ -6,21 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchmix._address import checked_epoch, checked_state, copied, counting, number_of, traced
-from batchmix._draw import draw
-from batchmix._errors import MixError, mix_error
-from batchmix._parts import Part, parts_of, sizes_of, with_own_memory
-from batchmix._plan import Key, Plan, Untold
+from batchmix._drawing import checked_hints, drawing_of
+from batchmix._errors import mix_error
+from batchmix._key import Untold
+from batchmix._parts import Part, parts_of, with_own_memory
+from batchmix._plan import Plan
 from batchmix._tree import get_at, replaced_at
-from batchmix.backends import backend_of, called_as_is, is_traced
+from batchmix.backends import called_as_is, is_traced
 from batchmix.backends._process import (
     in_loader_worker,
     is_spawning,
     known_rank,
-    process_rank,
 )
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
+from batchmix.policies._paste import reads_of
 
 
 @called_as_is
@@ -43,6 +44,9 @@ class Mixer:
       axes: letters of the axes that boxes lie on. Left out: the letters that all fields with a
         layout share, without N and C, and without T where space remains (a box in a video spans
         all of its frames).
+      hints: {name: place} for what the policy or the pairing reads, where the fields do not tell:
+        else the one Labels is "label", the one Image "image", the one Mask or Ids "mask", the one
+        Targets "target". What is read of a device is copied to the host, which waits for it.
       inplace: write into the arrays of the batch that lie on a grid (images, masks, ...), which
         saves the memory and most of the time of a new batch. The result is the same. What cannot
         be written to is copied: JAX and TensorFlow arrays, read-only ones, leaves that need
@@ -76,6 +80,7 @@ class Mixer:
         rank: int | None = None,
         axes: str | None = None,
         inplace: bool = False,
+        hints: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(fields, Mapping):
             raise mix_error(
@@ -84,6 +89,7 @@ class Mixer:
             )  # fmt: skip
         self.policy, self.fields, self.pairing = policy, dict(fields), pairing
         self.seed, self.rank, self.axes, self.inplace = seed, rank, axes, inplace
+        self.hints = checked_hints(hints, self.reads)
         self.epoch: int = Untold(0)
         self.step = 0
         for place, field in self.fields.items():
@@ -106,7 +112,7 @@ class Mixer:
             each run then draws on the host.
           epoch: number of the pass over the data; left out, the one set last. With a traced step it
             is traced too, as a compiled function would keep the one that it was traced with.
-          other: a second batch of the same form, to take the partners from.
+          other: a second batch of the same form, to take the partners from; any number of rows.
 
         Raises:
           MixError: a field that is missing or does not fit; no step, or no epoch, in a function
@@ -114,24 +120,31 @@ class Mixer:
             a worker of a DataLoader, where every copy of the mixer would count alone.
         """
         parts = parts_of(batch, self.fields)
-        rows, size, x = sizes_of(parts, self.axes)
+        drawn, x = drawing_of(self, batch, parts, other)
 
         def mixed(step: Any, epoch: Any) -> Any:
-            return self._mixed(batch, parts, self._drawn(rows, size, x, step, epoch), other)
+            return self._mixed(batch, parts, drawn(step, epoch), other)
 
         return self._at(x, step, epoch, mixed)
 
     @called_as_is
-    def draw(self, batch: Any, step: int | None = None, epoch: int | None = None) -> Plan:
-        """The plan for `batch`, of which only the sizes are looked at."""
-        rows, size, x = sizes_of(parts_of(batch, self.fields), self.axes)
-        plan: Plan = self._at(x, step, epoch, lambda s, e: self._drawn(rows, size, x, s, e))
+    def draw(
+        self, batch: Any, step: int | None = None, epoch: int | None = None, *, other: Any = None
+    ) -> Plan:
+        """The plan for `batch`, of which sizes are looked at, and what the policy reads."""
+        drawn, x = drawing_of(self, batch, parts_of(batch, self.fields), other)
+        plan: Plan = self._at(x, step, epoch, drawn)
         return plan
 
     @called_as_is
     def apply(self, batch: Any, plan: Plan, *, other: Any = None) -> Any:
         """`batch` with `plan` executed on the fields that are named."""
         return self._mixed(batch, parts_of(batch, self.fields), plan, other)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of what the policy and the pairing look at in a batch."""
+        return reads_of(self.policy, self.pairing)
 
     def _at(self, x: Any, step: Any, epoch: Any, make: Callable[[Any, Any], Any]) -> Any:
         """``make(step, epoch)`` of this batch. What is refused does not count."""
@@ -165,23 +178,6 @@ class Mixer:
             self.epoch, self.step = epoch, step + 1
             return epoch, step, before
 
-    def _drawn(self, rows: int | None, size: dict[str, int], x: Any, step: Any, epoch: Any) -> Plan:
-        def make(epoch: int, step: int, rows: int) -> Plan:
-            rank = process_rank() if self.rank is None else self.rank
-            key = Key(number_of(self.seed), epoch, step, rank)
-            cells = {axis: number_of(n) for axis, n in size.items()}  # torch traces sizes, too
-            return draw(self.policy, key, number_of(rows), cells, pairing=self.pairing)
-
-        try:
-            b = backend_of(x, "Mixer")
-        except MixError:  # a shape alone: rows that are stacked while they are mixed, a spec
-            b = None
-        if b is None:
-            return make(epoch, step, rows or 0)
-        if any(is_traced(n) and backend_of(n, "Mixer") is not b for n in (epoch, step)):
-            raise traced(f"step={step!r}, which has no value yet.")
-        return b.drawn(make, [epoch, step], rows, x)
-
     def _mixed(self, batch: Any, parts: list[Part], plan: Plan, other: Any) -> Any:
         """The fields that write come last, after all checks: a refused batch is as it was."""
         written = with_own_memory(parts, batch, other) if self.inplace else []
@@ -213,7 +209,7 @@ class Mixer:
           >>> mixer.but(rank=1).seed
           7
         """
-        names = ("policy", "fields", "pairing", "seed", "rank", "axes", "inplace")
+        names = ("policy", "fields", "pairing", "seed", "rank", "axes", "inplace", "hints")
         return Mixer(**{name: getattr(self, name) for name in names} | arguments)
 
     def __getstate__(self) -> dict[str, Any]:

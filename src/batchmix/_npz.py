@@ -45,8 +45,13 @@ class Arrays:
         self.names = [member.filename.removesuffix(".npy") for member in members]
         self._archive, self._left = archive, size + _SPARE
 
-    def read(self, name: str, dtype: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-        """The array of this name; `dtype` begins as "i4" or "U" do, None is any number of cells."""
+    def read(
+        self, name: str, dtype: str | tuple[str, ...], shape: tuple[int | None, ...]
+    ) -> NDArray[Any]:
+        """The array of this name; `dtype` begins as "i4" or "U" do, or in one of several ways.
+
+        None in a shape is any number of cells.
+        """
         if name not in self.names:
             raise ValueError(f"it has no {name!r}")
         found = self._header(name)
@@ -54,9 +59,10 @@ class Arrays:
             n >= 0 if wanted is None else n == wanted for n, wanted in zip(found.shape, shape)
         )
         if not (as_told and found.dtype.str[1:].startswith(dtype)):
-            wanted = str(shape).replace("None", "any")
+            wanted = dtype if isinstance(dtype, str) else " or ".join(dtype)
+            wanted += " " + str(shape).replace("None", "any")
             raise ValueError(
-                f"{name!r} is {found.dtype.str[:40]} {str(found.shape)[:80]}, not {dtype} {wanted}"
+                f"{name!r} is {found.dtype.str[:40]} {str(found.shape)[:80]}, not {wanted}"
             )
         self._left -= found.dtype.itemsize * int(np.prod(found.shape, dtype=object))
         if self._left < 0:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from batchmix._batch import shape_of
 from batchmix._errors import MixError, mix_error
-from batchmix._mix import shape_of
 from batchmix._tree import Path, get_at, leaves, path_of
 from batchmix.backends import backend_of
 from batchmix.fields import Field
@@ -19,7 +19,7 @@ class Part(NamedTuple):
 
     place: Any
     path: Path
-    field: Field
+    field: Any  # a Field; None of what is read only
     value: Any
 
 
@@ -47,8 +47,8 @@ def sizes_of(parts: list[Part], axes: str | None) -> tuple[int | None, dict[str,
         if layout is None or len(layout) != len(shape):
             continue  # the field itself says what does not fit
         for axis, n in zip(layout, shape):
-            if axis == "C" or n is None:
-                continue
+            if n is None or (axis == "C" and "C" not in (axes or "")):
+                continue  # channels of one grid need not be those of another
             if sizes.setdefault(axis, (n, place))[0] != n:
                 raise _sizes_differ(axis, place, n, *sizes[axis])
         shared = [a for a in layout if a not in "NC" and (shared is None or a in shared)]

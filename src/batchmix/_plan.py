@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._columns import COLUMNS, check, checked_grid, entry_shape, executed, owned
+from batchmix import _layers, _regrid
+from batchmix._columns import COLUMNS, check, check_form, checked_grid, owned
 from batchmix._errors import mix_error
-from batchmix._npz import Arrays, open_npz
+from batchmix._saved import read, write
+from batchmix._weights import executed
 
-_ABSENT = dict.fromkeys(COLUMNS)
-FORMAT = 1  # of saved plans; a change in what a column means is a new number
-_MOST_AXES = 1000  # of a saved plan
-
-
-class Key(NamedTuple):
-    """The address of a plan: equal keys give equal plans, on every machine and framework.
-
-    Args:
-      seed: the run.
-      epoch: pass over the data, from 0.
-      step: batch within the epoch, from 0.
-      rank: process, so that two ranks never draw the same mixes.
-
-    All four are integers >= 0, all but the seed below 2^64 (checked by `draw`).
-
-    Example:
-      >>> Key(seed=0, epoch=3, step=17)
-      Key(seed=0, epoch=3, step=17, rank=0)
-    """
-
-    seed: int
-    epoch: int = 0
-    step: int = 0
-    rank: int = 0
-
-
-class Untold(int):
-    """A number that stands in for one that nobody told.
-
-    As the epoch of a key it tells passes over the data apart, and a policy that looks at it is
-    refused (see `draw`). As a seed it gives way to that of a state.
-    """
+_ABSENT: dict[str, Any] = dict.fromkeys(COLUMNS)
+_FORM = ("axes", "size", "resample", "others")
+Resample = Literal["nearest", "bilinear"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,16 +42,22 @@ class Plan:
         is kept as executed: 0 where the row is its own partner or the box is empty.
       axes: one capital letter per spatial axis but N, such as "HW", "T", "THW", or "" for a table.
       size: cells per axis, in the order of `axes`.
-      mask: floats [B, *size] in 0..1, multiplies opacity.
-      source: integers [B, A, 2], region of the partner that is stretched over the box (nearest
-        cell). Without it the partner's own box is pasted.
+      mask: floats [B, *size] in 0..1, multiplies opacity; or uint8, where 255 is 1. On a smaller
+        grid, cell k of n takes the nearest of g, ``(2 k + 1) g // (2 n)``.
+      source: integers [B, A, 2], region of the partner that is stretched over the box. Without it
+        the partner's own box is pasted.
       kind: integers [B], which policy drew the row: its index in the outermost `Switch`, -1 for a
         row left alone. For logs and figures, never read when mixing.
       label_lam: floats [B] in 0..1, only where a method defines labels other than by area; NaN
         stands for `lam`.
+      resample: how a source is stretched: "nearest" cell, or "bilinear" (weights are multiples of
+        1/256 on two axes, and the result is rounded to the dtype before it is pasted).
+      above: further pastes over this one, as `then` adds them.
+      others: rows of the batch that partners are taken from, where that is another one
+        (``other=``); `partner` then lies in 0..others-1, and no row is its own.
 
     One more array is derived, not given: `lam`, float32 [B], the weight of the row's OWN content,
-    ``1 - mean(opacity * mask inside the box)``.
+    ``1 - mean(opacity * mask inside the box)``; with layers what of it still shows.
 
     Raises:
       MixError: any of the above does not hold.
@@ -95,22 +75,34 @@ class Plan:
     opacity: NDArray[np.float32]
     axes: str
     size: tuple[int, ...]
-    mask: NDArray[np.float32] | None = None
+    mask: NDArray[np.float32] | NDArray[np.uint8] | None = None
     source: NDArray[np.int32] | None = None
     kind: NDArray[np.int8] | None = None
     label_lam: NDArray[np.float32] | None = None
+    resample: Resample = "nearest"
+    others: int | None = None
     lam: NDArray[np.float32] = field(init=False)
+    seen: NDArray[np.float32] | None = field(init=False)
+    above: Sequence[Plan] = ()
 
     def __post_init__(self) -> None:
         """Bring every array to its dtype, check all of them, and derive the rest."""
         size = checked_grid(self.axes, self.size)
-        given = {name: getattr(self, name) for name in ("partner", "box", "opacity")}
-        columns = {name: owned(name, value) for name, value in (given | self.columns()).items()}
+        check_form(self.resample, self.others)
+        given = {name: vars(self).get(name) for name, c in COLUMNS.items() if not c.derived}
+        needed = ("partner", "box", "opacity")
+        columns = {
+            name: owned(name, v) for name, v in given.items() if v is not None or name in needed
+        }
         if not size and not columns["box"].size:  # no axes: any way to write "no box" will do
             columns["box"] = columns["box"].reshape(*columns["partner"].shape[:1], 0, 2)
-        check(columns, self.axes, size)
+        check(columns, self.axes, size, self.others)
         # lam is counted now: a lazy property could be evaluated first inside a traced function
-        self.__dict__.update(columns | executed(columns, size), size=size)
+        columns |= executed(columns, size, own=self.others is None)
+        above = self.above
+        self.__dict__.update(columns, size=size, seen=None, above=())
+        if above:
+            self.__dict__.update(vars(reduce(Plan.then, above, self)))
 
     @staticmethod
     def identity(batch: int, axes: str = "", size: tuple[int, ...] = ()) -> Plan:
@@ -140,26 +132,49 @@ class Plan:
     def columns(self) -> dict[str, Any]:
         """The arrays that this plan has, by name, `lam` among them.
 
+        Those of the second layer are named "partner.2" and so on, of the third "partner.3".
+
         Example:
           >>> list(Plan([1, 0], [[[0, 2]]] * 2, [0.75, 0.5], axes="T", size=(2,)).columns())
           ['partner', 'box', 'opacity', 'lam']
         """
-        return {name: value for name in COLUMNS if (value := getattr(self, name, None)) is not None}
+        found: dict[str, Any] = {}
+        for k, layer in enumerate((self, *self.above)):
+            end = f".{k + 1}" if k else ""
+            own = {name + end: vars(layer)[name] for name in COLUMNS}
+            found |= {name: value for name, value in own.items() if value is not None}
+        return found
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What a plan is made of besides its columns: ``Plan.unchecked(**form, **columns)``."""
+        return {name: vars(self)[name] for name in _FORM}
 
     @classmethod
-    def unchecked(cls, *, axes: str, size: tuple[int, ...], **columns: Any) -> Plan:
+    def unchecked(
+        cls, *, axes: str, size: tuple[int, ...], resample: Resample = "nearest",
+        others: int | None = None, above: Sequence[Plan] = (), **columns: Any,
+    ) -> Plan:  # fmt: skip
         """A plan of columns that were checked before, or hold no values yet (traced, stacked).
 
         For adapters. No value is checked or derived: give every column that `columns()` has.
         """
-        if not columns.keys() <= _ABSENT.keys():
+        form = {"axes": axes, "size": size, "resample": resample, "others": others}
+        if columns.keys() <= _ABSENT.keys():  # of one layer, as it is in almost every step
+            return _made(form | {"above": tuple(above)}, columns)
+        foreign = sorted(name for name in columns if name.partition(".")[0] not in COLUMNS)
+        if foreign:
             raise mix_error(
-                "Plan.unchecked()", f"got the columns {sorted(columns.keys() - _ABSENT.keys())}.",
+                "Plan.unchecked()", f"got the columns {foreign}.",
                 f"A plan has {', '.join(COLUMNS)}.", "Pass those that plan.columns() gives.",
             )  # fmt: skip
-        plan = object.__new__(cls)
-        plan.__dict__.update(_ABSENT, axes=axes, size=size, **columns)
-        return plan
+        layers: dict[str, dict[str, Any]] = {"": {}}
+        for name, column in columns.items():
+            base, _, layer = name.partition(".")
+            layers.setdefault(layer, {})[base] = column
+        first, *above = (_made(form, own) for own in layers.values())
+        first.__dict__["above"] = tuple(above)
+        return first
 
     @property
     def __jax_array__(self) -> Any:
@@ -175,11 +190,31 @@ class Plan:
     def __repr__(self) -> str:
         size = "x".join(map(str, self.size))
         head = f"Plan({len(self)} rows, {self.axes}={size}" if size else f"Plan({len(self)} rows"
+        head += f", {1 + len(self.above)} layers" if self.above else ""
         if not len(self) or not isinstance(self.lam, np.ndarray):  # traced: no values to show
             return f"{head})"
         low, high, mean = self.lam.min(), self.lam.max(), self.lam.mean()
         mixed = int((self.lam < 1).sum())
         return f"{head}, {mixed} mixed, lam {low:.2f}..{high:.2f} mean {mean:.2f})"
+
+    @property
+    def layers(self) -> tuple[Plan, ...]:
+        """The pastes one by one, each a plan of its own; of a plan without layers itself.
+
+        Example:
+          >>> plan = Plan([1, 0], [[[0, 2]]] * 2, [1, 1], axes="T", size=(4,))
+          >>> [layer.lam.tolist() for layer in plan.then(plan).layers]
+          [[0.5, 0.5], [0.5, 0.5]]
+        """
+        if not self.above:
+            return (self,)
+        return tuple(_layers.alone(layer) for layer in (self, *self.above))
+
+    weights = property(_layers.weights)
+    label_weights = property(_layers.label_weights)
+    then = _layers.then
+    at = _regrid.at
+    relabel = _layers.relabel
 
     def save(self, path: str | Path) -> None:
         """Write the plan to `path` as npz, without pickle; `Plan.load` gives it back.
@@ -189,10 +224,7 @@ class Plan:
           >>> Plan.identity(2, "T", (8,)).save(file.name); Plan.load(file.name).size
           (8,)
         """
-        given = {k: v for k, v in self.columns().items() if not COLUMNS[k].derived}
-        given |= {"format": FORMAT, "axes": self.axes, "size": np.asarray(self.size, int)}
-        with Path(path).open("wb") as file:  # given a name, savez would append ".npz" to it
-            np.savez(file, **given)
+        write(path, self.form, self.columns())
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
@@ -204,39 +236,12 @@ class Plan:
           MixError: the file is not a saved plan, or of a newer format.
           FileNotFoundError: there is no such file.
         """
-        try:
-            with open_npz(path) as file:
-                return cls(**_read(file))
-        except FileNotFoundError:
-            raise
-        except Exception as problem:  # zip, value and memory errors all mean the same thing
-            said = " ".join(str(problem).partition("\n")[0].split())[:200]
-            said = said if said.isprintable() else ascii(said)
-            raise mix_error(
-                "Plan.load()", f"cannot read {str(path)!r} as a plan ({said.rstrip('.')}).",
-                f"A plan is an npz file of format {FORMAT}, without pickled objects.",
-                "Write it with plan.save(path), by a version of batchmix no newer than this one.",
-            ) from None  # fmt: skip
+        return read(path, lambda layers: _layers.loaded(cls, layers))
 
 
-def _read(file: Arrays) -> dict[str, Any]:
-    """The arguments of a saved plan; shapes and dtypes are those that its size asks for."""
-    version = file.read("format", "i", ()).item()
-    if version != FORMAT:
-        raise ValueError(f"format {version}")
-    given = {name: column for name, column in COLUMNS.items() if not column.derived}
-    foreign = set(file.names) - {"format", "axes", "size", *given}
-    if foreign:
-        raise ValueError(f"it has a foreign array {min(foreign)[:80]!r}")
-    axes = str(file.read("axes", "U", ()))
-    if len(axes) > _MOST_AXES:
-        raise ValueError(f"it has {len(axes)} axes")
-    size = checked_grid(axes, file.read("size", "i", (len(axes),)).tolist())
-    found: dict[str, Any] = {"axes": axes, "size": size}
-    rows = None
-    for name, column in given.items():
-        if name in file.names or name in ("partner", "box", "opacity"):
-            shape = (rows, *entry_shape(name, size))
-            found[name] = file.read(name, np.dtype(column.dtype).str[1:], shape)
-            rows = len(found["partner"])
-    return found
+def _made(form: Mapping[str, Any], columns: Mapping[str, Any]) -> Plan:
+    """A plan of one layer, unchecked."""
+    plan = object.__new__(Plan)
+    plan.__dict__.update(_ABSENT | {"above": ()}, **form)
+    plan.__dict__.update(columns)
+    return plan

@@ -8,8 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._batch import check_place, dtype_of, elsewhere
 from batchmix._errors import mix_error
-from batchmix._mix import check_layout, dtype_of, elsewhere, not_writable
+from batchmix._mix import check_layout, not_writable
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
 
@@ -125,12 +126,13 @@ def _numbers(value: Any) -> NDArray[np.float32]:
         return np.empty(0, np.float32)
 
 
-def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
-    """The backend of rows that are all alike, and these as a list."""
+def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, Any]:
+    """The backend of rows that are all alike, and these: a list, or the array that they are."""
+    alike = hasattr(rows, "dtype")
     try:
-        if hasattr(rows, "dtype"):
+        if alike:
             backend_of(rows, where)
-        rows = list(rows)
+        rows = rows if alike and len(rows) else list(rows)
     except (TypeError, RuntimeError):
         raise mix_error(
             where, f"`rows` is a {type(rows).__name__}.", "It is a sequence of arrays.",
@@ -145,7 +147,8 @@ def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
         )  # fmt: skip
     first = rows[0]
     backend = backend_of(first, where)
-    for i, row in enumerate(rows):
+    check_place(backend, where, "rows[0]", first, plan)
+    for i, row in enumerate([] if alike else rows):
         if (
             backend_of(row, where) is not backend
             or row.shape != first.shape
@@ -162,7 +165,7 @@ def _checked(where: str, rows: Any, plan: Plan) -> tuple[Backend, list[Any]]:
 
 
 def _check_out(
-    where: str, b: Backend, shape: tuple[int, ...], dtype: str, rows: list[Any], out: Any
+    where: str, b: Backend, shape: tuple[int, ...], dtype: str, rows: Any, out: Any
 ) -> None:
     """`out` fits, can be written to, and shares nothing with the rows."""
     if out is None:
@@ -179,7 +182,7 @@ def _check_out(
         raise elsewhere(where, "out", out, "rows[0]", rows[0])
     if not b.writable(out):
         raise not_writable(where, out, "Pass memory of its own.")
-    if any(b.overlap(out, row) != "none" for row in rows):
+    if any(b.overlap(out, row) != "none" for row in ([rows] if hasattr(rows, "dtype") else rows)):
         raise mix_error(
             where, "`out` shares memory with a row.",
             "It is written to while rows are read.", "Pass memory of its own.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from batchmix._draw import draw
 from batchmix._errors import mix_error
-from batchmix._plan import Key, Plan
+from batchmix._key import Key
+from batchmix._plan import Plan
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
 
@@ -124,9 +125,9 @@ def stats(
         for step in range(batches)
     ]
     lam = np.concatenate([plan.lam for plan in plans])
-    own = np.concatenate([plan.partner == np.arange(batch) for plan in plans])
+    own = np.concatenate([_every(plan, _is_own) for plan in plans])
     alone = np.concatenate([_alone(plan) for plan in plans])
-    empty = np.concatenate([(plan.box[..., 1] <= plan.box[..., 0]).any(1) for plan in plans])
+    empty = np.concatenate([_every(plan, _is_empty) for plan in plans])
     mixed = lam < 1
     return Stats(
         lam=lam,
@@ -137,6 +138,22 @@ def stats(
         nearly=float((mixed & ((lam < margin) | (lam > 1 - margin))).mean()),
         margin=margin,
     )
+
+
+def _every(plan: Plan, holds: Callable[[Plan], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """[B]: rows for which something holds in every layer."""
+    every = np.ones(len(plan), bool)
+    for layer in (plan, *plan.above):
+        every &= holds(layer)
+    return every
+
+
+def _is_own(layer: Plan) -> NDArray[np.bool_]:
+    return np.asarray(layer.partner == np.arange(len(layer)))
+
+
+def _is_empty(layer: Plan) -> NDArray[np.bool_]:
+    return np.asarray((layer.box[..., 1] <= layer.box[..., 0]).any(1))
 
 
 def _alone(plan: Plan) -> NDArray[np.bool_]:

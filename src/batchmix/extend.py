@@ -25,8 +25,8 @@ from typing import Any
 from batchmix._address import checked_epoch, checked_state
 from batchmix._columns import COLUMNS, Column
 from batchmix._errors import mix_error
+from batchmix._key import Untold
 from batchmix._mixer import Mixer
-from batchmix._plan import Untold
 from batchmix._tree import get_at, path_of, replaced_at
 from batchmix.backends import backend_of, called_as_is
 from batchmix.backends._process import process_rank

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from batchmix._bounding_boxes import check_format, mix_bounding_boxes
 from batchmix._errors import mix_error
 from batchmix._labels import check_options, mix_labels
 from batchmix._mix import checked, mix, mix_ids
 from batchmix._plan import Plan
+from batchmix._targets import mix_targets
 
 __all__ = [
     "Audio",
@@ -22,6 +23,7 @@ __all__ = [
     "Keep",
     "Labels",
     "Mask",
+    "Targets",
     "Video",
 ]
 
@@ -29,8 +31,9 @@ __all__ = [
 class Field(Protocol):
     """Anything with this method is a field.
 
-    One that lies on a grid also has a `layout`, an argument `out` to write to, and
-    ``check(value, plan, other)``, which raises what the call with ``out=value`` would raise.
+    What policies and pairings may read has a `hint`, the name that they read it by. One that lies
+    on a grid also has a `layout`, an argument `out` to write to, and ``check(value, plan, other)``,
+    which raises what the call with ``out=value`` would raise.
     """
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
@@ -85,6 +88,7 @@ class Ids:
     """
 
     layout: str = ""  # is refused, with the reason
+    hint: ClassVar[str] = "mask"
 
     def __post_init__(self) -> None:
         _check_layout(type(self).__name__, self.layout)
@@ -113,6 +117,7 @@ class Labels:
 
     classes: int | None = None
     smoothing: float = 0.0
+    hint: ClassVar[str] = "label"
 
     def __post_init__(self) -> None:
         check_options("Labels", self.classes, self.smoothing)
@@ -122,16 +127,42 @@ class Labels:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """Numbers to be predicted, [B] or [B, ...]: blended by the weights of the rows, in their dtype.
+
+    .. math:: y'_i = \\sum_k w_{ik}\\, y_{p_k(i)}
+
+    with the weights of labels, `Plan.label_weights`: whatever was pasted, a box or a blend.
+
+    Raises:
+      MixError: at the call, integers (ids have no average) or a number of rows that does not fit.
+
+    Example:
+      >>> import numpy as np, batchmix as bm
+      >>> plan = bm.Plan([1, 0], box=[[[0, 1]]] * 2, opacity=[1, 1], axes="T", size=(4,))
+      >>> Targets()(np.array([[0.0, 1.0], [4.0, 9.0]]), plan).tolist()
+      [[1.0, 3.0], [3.0, 7.0]]
+
+    Differs from: others blend targets by the lam that was drawn; here it is what was pasted.
+    """
+
+    hint: ClassVar[str] = "target"
+
+    def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
+        return mix_targets(value, plan, other=other)
+
+
+@dataclass(frozen=True)
 class BoundingBoxes:
     """Bounding boxes [B, N, 4 + K] in cells, with what goes with each, such as its class id.
 
     They become [B, 2 N, 4 + K], of the same dtype: the row's own that still show, then the
-    partner's, -1 in all columns where there is none. What has no area is padding.
+    partner's, layer by layer, -1 in all columns where there is none. What has no area is padding.
 
-    A box of the partner is cut to the region that was pasted, and moved along where that was
-    stretched. Where the paste is opaque, the row's own box is gone if it is covered whole, and
-    shrinks where one of its sides is. Where rows are blended, or pasted through a mask, own boxes
-    stay as they are; `lam` is their weight in a loss.
+    A box of the partner is cut to what was pasted, and moved along where that was stretched. Of the
+    row's own box, and of one that another layer covers, the smallest box around what is seen is
+    left; it is gone where nothing is. Where rows are blended own boxes stay as they are; `lam` is
+    their weight in a loss.
 
     Args:
       format: "xyxy" (left, top, right, bottom), "yxyx", "xywh" (left, top, width, height) or
@@ -176,6 +207,8 @@ class Keep:
 
 class Image(Grid):
     """A `Grid` that holds images, such as "NCHW" or "NHWC"."""
+
+    hint: ClassVar[str] = "image"
 
 
 class Video(Grid):

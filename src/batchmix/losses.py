@@ -101,7 +101,7 @@ def soft_binary_cross_entropy(
 def pairwise(
     loss: Callable[[Any, Any], Any],
     logits: Any,
-    pairs: tuple[Any, Any, Any],
+    pairs: tuple[Any, Any, Any] | tuple[Any, Any],
     reduction: Reduction = "mean",
 ) -> Any:
     r"""Any loss on hard labels, weighted by what each row holds.
@@ -111,7 +111,8 @@ def pairwise(
     Args:
       loss: callable (logits, y) -> one value per row, [B] or [B, ...]: no reduction.
       logits: what the model returned for the mixed rows.
-      pairs: (y, y_partner, lam), as `batchmix.pairs` returns.
+      pairs: (y, y_partner, lam), as `batchmix.pairs` returns, or (labels, weights) of
+        `batchmix.parts`: then the sum over all of a row's labels, each by its weight.
       reduction: "mean" over all values, or "none".
 
     Returns:
@@ -131,25 +132,33 @@ def pairwise(
     number as soon as lam differs between rows.
     """
     _check_reduction(reduction)
-    if not isinstance(pairs, (tuple, list)) or len(pairs) != 3:
+    if not isinstance(pairs, (tuple, list)) or len(pairs) not in (2, 3):
         raise mix_error(
             "pairwise()", f"`pairs` is a {type(pairs).__name__}.",
-            "It is (y, y_partner, lam): two targets a row, and the weight of the first.",
-            "Pass what batchmix.pairs returned.",
+            "It is (y, y_partner, lam): two targets a row, and the weight of the first; or "
+            "(labels, weights), one of each for every part of a row.",
+            "Pass what batchmix.pairs or batchmix.parts returned.",
         )  # fmt: skip
-    y, y_partner, lam = pairs
-    b, own, others = backend_of(lam, "pairwise()"), loss(logits, y), loss(logits, y_partner)
-    shape = tuple(getattr(own, "shape", ()))
-    if not shape or shape[0] != lam.shape[0] or backend_of(own, "pairwise()") is not b:
-        raise mix_error(
-            "pairwise()", f"`loss` returned a {type(own).__name__} of shape {shape} for "
-            f"{lam.shape[0]} rows.",
-            "Each row has a weight of its own, so the loss must not average over rows.",
-            "Pass reduction='none' to the loss.",
-        )  # fmt: skip
-    lam, own = b.promoted(lam[(slice(None), *[None] * (len(shape) - 1))], own)
-    others = b.promoted(lam, others)[1]
-    return _reduced(b, lam * own + (1 - lam) * others, reduction)
+    if len(pairs) == 3:
+        labels, weights = list(pairs[:2]), [pairs[2], 1 - pairs[2]]
+    else:
+        labels = [pairs[0][:, k] for k in range(pairs[0].shape[1])]
+        weights = [pairs[1][:, k] for k in range(len(labels))]
+    b = backend_of(weights[0], "pairwise()")
+    total = None
+    for y, weight in zip(labels, weights):
+        part = loss(logits, y)
+        shape, rows = tuple(getattr(part, "shape", ())), weight.shape[0]
+        if not shape or shape[0] != rows or backend_of(part, "pairwise()") is not b:
+            raise mix_error(
+                "pairwise()", f"`loss` returned a {type(part).__name__} of shape {shape} for "
+                f"{rows} rows.",
+                "Each row has a weight of its own, so the loss must not average over rows.",
+                "Pass reduction='none' to the loss.",
+            )  # fmt: skip
+        weight, part = b.promoted(weight[(slice(None), *[None] * (len(shape) - 1))], part)
+        total = weight * part if total is None else total + weight * part
+    return _reduced(b, total, reduction)
 
 
 def _checked(where: str, logits: Any, target: Any, reduction: Reduction) -> Backend:

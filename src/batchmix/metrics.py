@@ -29,17 +29,17 @@ def accuracy(logits: Any, y: Any) -> float:
     return _mean(z.argmax(1) == ids)
 
 
-def mixed_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
-    r"""Accuracy on a mixed batch: a hit on either label counts by its weight.
+def mixed_accuracy(logits: Any, pairs: tuple[Any, ...]) -> float:
+    r"""Accuracy on a mixed batch: a hit on one of its labels counts by its weight.
 
-    .. math:: \frac{1}{B} \sum_i \lambda_i [\hat y_i = y_i] + (1 - \lambda_i) [\hat y_i = y_{p(i)}]
+    .. math:: \frac{1}{B} \sum_i \sum_k w_{ik} [\hat y_i = y_{ik}]
 
-    A perfect model reaches the mean of ``max(lam, 1 - lam)``, not 1: compare it with itself over
-    time, and use clean rows for the real figure.
+    A perfect model reaches the mean of the largest weights, ``max(lam, 1 - lam)``, not 1: compare
+    it with itself over time, and use clean rows for the real figure.
 
     Args:
       logits: [B, C], for the mixed rows.
-      pairs: (y, y_partner, lam), as `batchmix.pairs` returns.
+      pairs: (y, y_partner, lam) of `batchmix.pairs`, or (labels, weights) of `batchmix.parts`.
 
     Example:
       >>> logits = np.array([[0.1, 0.9]])
@@ -49,19 +49,19 @@ def mixed_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
     Differs from: accuracy against the unmixed label, which most training loops print under mixing,
     is near E[lam] for a perfect model and says nothing.
     """
-    z, own, other, lam = _checked_pairs("mixed_accuracy()", logits, pairs)
+    z, labels, weights = _checked_pairs("mixed_accuracy()", logits, pairs)
     predicted = z.argmax(1)
-    return _mean(lam * (predicted == own) + (1 - lam) * (predicted == other))
+    return _mean(sum(weight * (predicted == y) for y, weight in zip(labels, weights)))
 
 
-def clean_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
+def clean_accuracy(logits: Any, pairs: tuple[Any, ...]) -> float:
     """Accuracy on the rows of a mixed batch that were left unmixed, as `Sometimes` leaves some.
 
     The one figure of a training step that can be compared with the accuracy on held-out rows.
 
     Args:
       logits: [B, C], for the mixed rows.
-      pairs: (y, y_partner, lam), as `batchmix.pairs` returns.
+      pairs: (y, y_partner, lam) of `batchmix.pairs`, or (labels, weights) of `batchmix.parts`.
 
     Returns:
       The share of hits among rows with lam = 1; NaN where there is none.
@@ -71,7 +71,7 @@ def clean_accuracy(logits: Any, pairs: tuple[Any, Any, Any]) -> float:
       >>> clean_accuracy(logits, (np.array([1, 1]), np.array([1, 1]), np.array([1.0, 0.5])))
       1.0
     """
-    z, own, _, lam = _checked_pairs("clean_accuracy()", logits, pairs)
+    z, (own, *_), (lam, *_) = _checked_pairs("clean_accuracy()", logits, pairs)
     return _mean((z.argmax(1) == own)[lam == 1])
 
 
@@ -205,21 +205,24 @@ def _checked(where: str, logits: Any, *labels: Any) -> tuple[NDArray[Any], ...]:
     return z, *ids
 
 
-def _checked_pairs(where: str, logits: Any, pairs: Any) -> tuple[NDArray[Any], ...]:
-    """(logits, y, y_partner, lam) on the host."""
-    if not isinstance(pairs, (tuple, list)) or len(pairs) != 3:
+def _checked_pairs(where: str, logits: Any, pairs: Any) -> tuple[Any, list[Any], list[Any]]:
+    """(logits, labels, weights) on the host, an array [B] for each part of a row."""
+    if not isinstance(pairs, (tuple, list)) or len(pairs) not in (2, 3):
         raise mix_error(
-            where, f"`pairs` is a {type(pairs).__name__}.", "It is (y, y_partner, lam).",
-            "Pass what batchmix.pairs returned.",
+            where, f"`pairs` is a {type(pairs).__name__}.",
+            "It is (y, y_partner, lam), or (labels, weights).",
+            "Pass what batchmix.pairs or batchmix.parts returned.",
         )  # fmt: skip
-    z, own, other = _checked(where, logits, *pairs[:2])
-    lam = _values(where, "lam", pairs[2])
-    if lam.shape != own.shape:
+    many = len(pairs) == 2
+    given = [pairs[0][:, k] for k in range(pairs[0].shape[1])] if many else pairs[:2]
+    z, *labels = _checked(where, logits, *given)
+    lam = _values(where, "lam", pairs[-1])
+    if lam.shape != (labels[0].shape[0], len(labels))[: 1 + many]:
         raise mix_error(
-            where, f"`lam` has shape {lam.shape}, `y` {own.shape}.",
-            "Each row has one weight.", "Pass what batchmix.pairs returned.",
+            where, f"`lam` has shape {lam.shape}, `y` {labels[0].shape}.",
+            "Each label has one weight.", "Pass what batchmix.pairs or batchmix.parts returned.",
         )  # fmt: skip
-    return z, own, other, lam
+    return z, labels, list(lam.T) if many else [lam, 1 - lam]
 
 
 def _values(where: str, name: str, x: Any) -> NDArray[Any]:

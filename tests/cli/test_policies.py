@@ -7,7 +7,21 @@ from batchmix import recipes
 from batchmix.cli._words import check_task, parse, policy_of_options, with_reference
 from batchmix.cli.compare import _POLICIES
 from batchmix.losses import soft_cross_entropy
-from batchmix.policies import CutMix, MixUp, PerBatch, PerPair, Schedule, Sometimes, Switch
+from batchmix.policies import (
+    Columns,
+    CutMix,
+    FMix,
+    GridMix,
+    MixUp,
+    Mosaic,
+    PerBatch,
+    PerPair,
+    ResizeMix,
+    Schedule,
+    SmoothMix,
+    Sometimes,
+    Switch,
+)
 
 
 def test_the_default_policies():
@@ -59,6 +73,10 @@ def test_none_is_always_the_reference():
         ("mixup:1 mixup:1.0", "'mixup:1' and 'mixup:1.0' are the same policy"),
         ("mixup:1 mixup:1,prob=1.0", "'mixup:1' and 'mixup:1,prob=1.0' are the same policy"),
         ("deit:off=9 deit:prob=1,off=9", "are the same policy"),
+        ("mosiac", "Did you mean 'mosaic'?"),
+        ("fmix", "The form is 'fmix:1'"),
+        ("gridmix:4", "The form is 'gridmix'"),
+        ("columns:1.5", "Columns: got prob=1.5."),
     ],
 )
 def test_a_wrong_policy_says_what_is_wrong(text, says):
@@ -87,6 +105,12 @@ def test_regmixup_keeps_the_clean_batch():
     ("text", "policy", "smoothing"),
     [
         ("mixup:0.8,prob=0.5", Sometimes(MixUp(0.8), 0.5), 0),
+        ("fmix:0.5", FMix(0.5), 0),
+        ("columns:0.2,off=3", Schedule({0: Columns(0.2), 3: None}), 0),
+        ("mosaic:prob=0.5", Sometimes(Mosaic(), 0.5), 0),
+        ("gridmix", GridMix(), 0),
+        ("smoothmix", SmoothMix(), 0),
+        ("resizemix:smooth=0.1", ResizeMix(), 0.1),
         ("mixup:0.8,off=270", Schedule({0: MixUp(0.8), 270: None}), 0),
         ("cutmix:1,prob=0.5,off=3", Schedule({0: Sometimes(CutMix(1), 0.5), 3: None}), 0),
         ("cutmix:1,off=3,prob=0.5", Schedule({0: Sometimes(CutMix(1), 0.5), 3: None}), 0),

@@ -8,6 +8,7 @@ import pytest
 from scipy.io import wavfile
 
 import batchmix as bm
+from batchmix.cli import main
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.mel import FLOOR, cells_of, filters, log_mel, shape
 from batchmix.cli.lab.split import checked, split
@@ -208,3 +209,19 @@ def test_a_long_file_is_not_read_whole(sounds, monkeypatch):
     monkeypatch.setattr(np, "frombuffer", lambda b, d: asked.append(len(b)) or whole(b, d))
     open_data(folder, sound="wave", seconds=0.1).train[0]
     assert asked == [1600]
+
+
+@pytest.mark.parametrize("sound", ["wave", "mel"])
+@pytest.mark.parametrize("command", [("train", "--policy"), ("compare", "--policies")])
+def test_a_policy_for_two_axes_is_refused_before_anything_is_trained(
+    sounds, tmp_path, capsys, command, sound
+):
+    name, option = command
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [name, sounds(wav()), "--sound", sound, option, "mosaic", "--out", str(tmp_path / "o")]
+        )
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{option}: got 'mosaic'; axes of the rows: T. Four quadrants need two axes." in said
+    assert not (tmp_path / "o").exists()

@@ -15,13 +15,14 @@ import pytest
 import standin
 from batchmix import MixError
 from batchmix.cli import _tuning
+from batchmix.cli._forms import FORMS
 from batchmix.cli._stop import Stopped
-from batchmix.cli._words import parse, policy_of_options
+from batchmix.cli._words import parse
 from batchmix.cli.lab.outcome import Trial
 from batchmix.cli.lab.search.candidates import Candidate, Search, ranked
 from batchmix.cli.lab.search.optuna_search import Tries
 from batchmix.cli.lab.search.reserve import reserved, searched
-from batchmix.cli.lab.search.space import space, train_options
+from batchmix.cli.lab.search.space import Space, space
 from batchmix.cli.lab.search.study import importances, open_study, tried
 from batchmix.cli.lab.split import split
 from batchmix.cli.lab.trials import comparison
@@ -402,19 +403,18 @@ def test_test_rows_are_in_no_part_of_a_search():
     assert len(searched(whole, 20).val) == 20  # as many as train
 
 
-def test_the_command_that_trains_mixes_as_the_arm_does():
-    for arm in ("mixup:0.8", "cutmix:0.3,prob=0.5", "switch:0.8,1,prob=0.9,off=7"):
-        options = train_options(arm)
-        policy = policy_of_options(
-            options.get("mixup", 0.0),
-            options.get("cutmix", 0.0),
-            None,
-            options.get("mixup_prob", 1.0),
-            0.5,
-            "elem",
-            options.get("mixup_off_epoch", 0),
-        )
-        assert policy == parse(arm)[0].policy
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("policy", FORMS)
+def test_every_policy_can_be_searched(policy, share):
+    """At both ends of its ranges, and at its example, a candidate is a word that is understood."""
+    among = Space((policy,), EPOCHS)
+    ends = {
+        name: low + share * (high - low) for name, (low, high, _) in among.ranges(policy).items()
+    }
+    for settings in ({"policy": policy} | ends, *among.usual()):
+        (entry,) = parse(among.arm(settings))
+        assert entry.policy is not None
+    assert parse(among.arm(among.usual()[0])) == parse(FORMS[policy].example)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import importlib
 import json
+import pkgutil
 import re
 import signal
 import socket
@@ -27,11 +28,16 @@ import offline
 from batchmix.cli.explore import open_sources
 
 pytest.importorskip("gradio", reason="NO GRADIO: pip install 'batchmix[explore]'")
+import anyio._core
+
 from batchmix.cli.explore import _app, _guard, _server
 
-# Gradio would, in the middle of a test: Python 3.11 loses an import that garbage is collected in
+# The page's server would, in the middle of a test: Python 3.11 loses an import that garbage is
+# collected in
 with contextlib.suppress(ImportError):
     importlib.import_module("IPython")
+for _module in pkgutil.iter_modules(anyio._core.__path__):
+    importlib.import_module(f"anyio._core.{_module.name}")
 
 pytestmark = [
     # Gradio sums up its queue with pandas, in a way that the next pandas gives up

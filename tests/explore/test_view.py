@@ -18,7 +18,8 @@ from scipy.io import wavfile
 
 import batchmix as bm
 from batchmix.cli import main
-from batchmix.cli._words import FORMS, parse
+from batchmix.cli._forms import FORMS
+from batchmix.cli._words import parse
 from batchmix.cli.explore import _render, open_sources
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import RANGES, View

@@ -12,18 +12,9 @@ import numpy as np
 import batchmix as bm
 from fuzz.refusals import FOLDER, refused
 
-NAMES = (
-    "format",
-    "axes",
-    "size",
-    "partner",
-    "box",
-    "opacity",
-    "mask",
-    "source",
-    "kind",
-    "label_lam",
-)
+COLUMNS = ("partner", "box", "opacity", "mask", "source", "kind", "label_lam")
+LAYERS = tuple(name + end for end in ("", ".2", ".3") for name in COLUMNS)
+NAMES = ("format", "axes", "size", "resample", "others", *LAYERS)
 
 
 def seeds():
@@ -32,8 +23,14 @@ def seeds():
         bm.Plan(
             [1, 0], [[[0, 2], [1, 3]]] * 2, [0.5, 1], "HW", (3, 4), mask=np.ones((2, 3, 4)),
             kind=[0, 1], source=[[[1, 2], [0, 4]]] * 2, label_lam=[0.25, np.nan],
+            resample="bilinear",
+        ),
+        bm.Plan(
+            [4, 0], [[[0, 2], [1, 3]]] * 2, [0.5, 1], "HW", (3, 4), others=5,
+            mask=np.full((2, 2, 1), 200, np.uint8),
         ),
     ]  # fmt: skip
+    plans.append(plans[1].then(plans[1]).then(plans[1].at({"H": 3, "W": 4})))
     found = []
     for plan in plans:
         plan.save(FOLDER / "seed.npz")
@@ -54,7 +51,7 @@ def _zipped(data):
     file, i = io.BytesIO(), 0
     with zipfile.ZipFile(file, "w") as archive:
         while i + 3 <= len(data):
-            name = f"{NAMES[data[i] % len(NAMES)]}.npy"
+            name = f"{NAMES[(data[i] - 65) % len(NAMES)]}.npy"
             length = int.from_bytes(data[i + 1 : i + 3], "little")
             if name not in archive.NameToInfo:
                 archive.writestr(name, data[i + 3 : i + 3 + length])
@@ -71,5 +68,6 @@ def one(data):
     if plan is not None:
         plan.save(path)
         again = bm.Plan.load(path)
+        assert again.form == plan.form
         for name, value in plan.columns().items():
-            np.testing.assert_array_equal(getattr(again, name), value)
+            np.testing.assert_array_equal(again.columns()[name], value)

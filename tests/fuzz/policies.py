@@ -1,5 +1,7 @@
 """Policies as text: what is accepted can be drawn from."""
 
+import numpy as np
+
 import batchmix as bm
 from batchmix.cli._words import _EXAMPLES, parse
 from fuzz.refusals import refused
@@ -16,5 +18,6 @@ def one(data):
     with refused():
         entries = parse(text)
     for entry in entries:
-        plan = bm.draw(entry.policy, bm.Key(0, 1, 2), 4, {"H": 6, "W": 5}, pairing=entry.pairing)
+        size, hints = {"H": 6, "W": 5}, {"image": np.eye(6, 5) * np.ones((4, 1, 1))}
+        plan = bm.draw(entry.policy, bm.Key(0, 1, 2), 4, size, pairing=entry.pairing, hints=hints)
         assert ((plan.lam >= 0) & (plan.lam <= 1)).all()

@@ -16,8 +16,8 @@ from grain.experimental import get_element_spec
 
 import batchmix as bm
 from batchmix.adapters.grain import MixBatch
-from batchmix.fields import Image, Labels, Mask
-from batchmix.pairing import Roll
+from batchmix.fields import Image, Keep, Labels, Mask
+from batchmix.pairing import OtherClass, Roll
 from batchmix.policies import CutMix, MixUp, Schedule, Switch
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +182,7 @@ def test_processes_with_slices_of_their_own_differ(count, monkeypatch):
     expected = [mixed(rank=1)[i] for i in range(BATCHES)]
     dataset = mixed()
     monkeypatch.setattr("batchmix.adapters.grain.process_rank", lambda: 1)
-    monkeypatch.setattr("batchmix._mixer.process_rank", lambda: 1)
+    monkeypatch.setattr("batchmix._drawing.process_rank", lambda: 1)
     iterator = iter(workers(dataset.to_iter_dataset(), count))
     assert_same(iterator, expected)
     iterator.close()
@@ -222,6 +222,16 @@ def test_the_element_spec_is_known_without_a_read():
     for name, value in ds[0].items():
         assert (spec[name].shape, spec[name].dtype) == (value.shape, value.dtype)
     assert spec["label"].shape == (4, 8)
+
+
+def test_the_element_spec_of_a_policy_that_looks_at_the_batch():
+    ds = grain.MapDataset.range(8).map(Specified()).batch(4, drop_remainder=True)
+    mixer = bm.Mixer(
+        POLICY, {"image": Image("NHWC"), "label": Keep()}, pairing=OtherClass(),
+        hints={"label": "id"},
+    )  # fmt: skip
+    ds = ds.map_with_index(MixBatch(mixer))
+    assert get_element_spec(ds)["image"].shape == ds[0]["image"].shape
 
 
 def test_it_is_small_when_pickled():

@@ -177,7 +177,7 @@ def test_without_training_only_labels_become_soft():
 def test_two_streams():
     mix = MixLayer(MixUp(1.0), classes=C)
     got, soft = mix((IMAGES, IDS), step=0, other=(255 - IMAGES, IDS[::-1].copy()))
-    plan = bm.draw(MixUp(1.0), bm.Key(0), B, {"H": H, "W": W})
+    plan = bm.draw(MixUp(1.0), bm.Key(0), B, {"H": H, "W": W}, other=B)
     np.testing.assert_array_equal(got, bm.mix(IMAGES, plan, "NHWC", other=255 - IMAGES))
     want = bm.mix_labels(IDS, plan, C, other=IDS[::-1].copy())
     np.testing.assert_array_equal(soft, want)

@@ -7,7 +7,17 @@ import tensorflow as tf
 import batchmix as bm
 from batchmix.adapters.tensorflow import MixBatches
 from batchmix.fields import Image, Labels, Mask
-from batchmix.policies import CutMix, MixUp, Schedule, Switch
+from batchmix.policies import (
+    CutMix,
+    FMix,
+    Layers,
+    MixUp,
+    ReMix,
+    ResizeMix,
+    SaliencyMix,
+    Schedule,
+    Switch,
+)
 
 ROWS, B, H, W, C = 50, 8, 8, 6, 10
 STEPS = 7  # the last batch has 2 rows
@@ -239,3 +249,22 @@ def test_an_epoch_in_which_no_pass_begins():
 def test_what_mixes_is_a_mixer(given):
     with pytest.raises(bm.MixError, match="MixBatches"):
         MixBatches(given)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [SaliencyMix(), ReMix(MixUp(1.0), [10] * 5 + [1] * 5), FMix(), Layers([MixUp(1.0), CutMix()])],
+)
+def test_what_policies_read_where_the_last_batch_is_shorter(policy):
+    """The graph does not know how many rows there are; the host does when it draws."""
+    mixed = data().apply(MixBatches(mixer(policy)))
+    for step, batch in enumerate(mixed):
+        assert_is(batch, 0, step, policy)
+
+
+def test_a_program_has_room_for_one_way_of_stretching():
+    ways = (ResizeMix(resample="nearest"), ResizeMix(resample="bilinear"))
+    mixed = data().apply(MixBatches(mixer(Schedule(dict(enumerate(ways))))))
+    next(iter(mixed))
+    with pytest.raises(tf.errors.OpError, match="room for one kind of plan"):
+        list(mixed)

@@ -12,7 +12,7 @@ import torch
 from timm.data import mixup as timm_mixup
 
 import batchmix as bm
-from batchmix import _mixer
+from batchmix import _drawing
 from batchmix.adapters.timm import FastCollateMixup, Mixup
 from batchmix.pairing import Reverse
 
@@ -84,11 +84,12 @@ class Recorded:
 def forced(monkeypatch, plan):
     """Our classes draw this plan next."""
 
-    def draw(policy, key, batch, size, *, pairing):
+    def draw(policy, key, batch, size, *, pairing, hints, other):
+        assert (hints, other) == ({}, None)
         assert (batch, tuple(size.values()), pairing) == (len(plan), plan.size, Reverse())
         return plan
 
-    monkeypatch.setattr(_mixer, "draw", draw)
+    monkeypatch.setattr(_drawing, "draw", draw)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -50,9 +50,13 @@ def held(plans: list[bm.Plan], rows: int) -> list[tuple[NDArray[Any], NDArray[An
     """[(source [B], weight [B])]: what rows hold in the end, their own content first."""
     parts = [(np.arange(rows), np.ones(rows, np.float32))]
     for plan in plans:
-        _, partner, lam = bm.pairs(np.arange(rows), plan)
-        theirs = [(at[partner], (1 - lam) * weight[partner]) for at, weight in parts]
-        parts = [(at, lam * weight) for at, weight in parts] + theirs
+        (_, *sources), (kept, *shares) = (x.T for x in bm.parts(np.arange(rows), plan))
+        theirs = [
+            (at[source], share * weight[source])
+            for source, share in zip(sources, shares)
+            for at, weight in parts
+        ]
+        parts = [(at, kept * weight) for at, weight in parts] + theirs
     return parts
 
 

@@ -191,7 +191,7 @@ class Collate:
         self.collate = collate or default_collate
         own = self.collate is default_collate
         self.stacked = {
-            path: _Stacked(f.layout)
+            path: _Stacked(f)
             for path, f in mixer.fields.items()
             if own and isinstance(f, Grid) and type(f).__call__ is Grid.__call__
         }
@@ -220,9 +220,18 @@ class _Unstacked:
     def __init__(self, rows: list[Any]) -> None:
         self.rows, self.shape = rows, (len(rows), *rows[0].shape)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """For a policy that looks at them."""
+        return np.stack([np.asarray(row) for row in self.rows]).astype(dtype, copy=False)
+
 
 class _Stacked(Grid):
     """A grid of rows that are mixed while they are stacked."""
+
+    def __init__(self, field: Grid) -> None:
+        super().__init__(field.layout)
+        # policies find it by the name that it had
+        object.__setattr__(self, "hint", getattr(field, "hint", None))
 
     def __call__(self, value: Any, plan: bm.Plan, other: Any = None, out: Any = None) -> Any:
         if not isinstance(value, _Unstacked):

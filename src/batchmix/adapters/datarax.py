@@ -220,9 +220,12 @@ def _check_fields(config: BatchMixOperatorConfig, data: Any) -> None:
 
 def _spared(plan: bm.Plan, valid: Any) -> bm.Plan:
     """The plan, with rows left alone that are padding or have a partner that is."""
-    mixed = valid & valid[plan.partner]
+    mixed = valid
+    for layer in (plan, *plan.above):
+        mixed = mixed & valid[layer.partner]
     columns = plan.columns()
-    columns["opacity"] = jnp.where(mixed, columns["opacity"], 0)
-    weights = [name for name in ("lam", "label_lam") if name in columns]
-    columns |= {name: jnp.where(mixed, columns[name], 1) for name in weights}
-    return bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns)
+    alone = {"opacity": 0, "seen": 0, "lam": 1, "label_lam": 1}
+    for name, column in columns.items():
+        if name.partition(".")[0] in alone:
+            columns[name] = jnp.where(mixed, column, alone[name.partition(".")[0]])
+    return bm.Plan.unchecked(**plan.form, **columns)

@@ -93,7 +93,10 @@ class MixCallback(Callback):  # type: ignore[misc]
         seed = self.mixer.seed
         if isinstance(seed, Untold):
             seed = shared.own_seed(learn, (epoch, step), self, seed)
-        mixer = self.mixer.but(fields=fields, seed=seed)
+        found = {getattr(field, "hint", None) for field in fields.values()}
+        places = {"image": 0} | ({"label": left[0], "target": left[0]} if left else {})
+        hints = {n: places[n] for n in self.mixer.reads if n in places and n not in found}
+        mixer = self.mixer.but(fields=fields, seed=seed, hints=hints | self.mixer.hints)
         self.plan, self.clean_yb = mixer.draw(batch, step=step, epoch=epoch), learn.yb
         shared.join("MixCallback", learn, (epoch, step), self)
         mixed = mixer.apply(batch, self.plan)

@@ -10,6 +10,7 @@ from grain.transforms import MapWithIndex
 import batchmix as bm
 from batchmix.adapters._epochs import checked_length, epoch_and_step
 from batchmix.extend import get_at, mixer_of, path_of, process_rank, replaced_at
+from batchmix.pairing import Derangement
 
 __all__ = ["MixBatch"]
 
@@ -66,7 +67,8 @@ class MixBatch(MapWithIndex):  # type: ignore[misc]
         """Shapes and dtypes of a mixed batch, made from those of a batch. Grain calls it."""
         paths = [path_of(place) for place in self.mixer.fields]
         specs = [get_at(input_spec, path) for path in paths]
-        mixer = self.mixer.but(policy=None, fields=dict(enumerate(self.mixer.fields.values())))
+        fields = dict(enumerate(self.mixer.fields.values()))
+        mixer = self.mixer.but(policy=None, fields=fields, pairing=Derangement(), hints=None)
         mixed = mixer([np.zeros(spec.shape, spec.dtype) for spec in specs], step=0)
         for path, spec, value in zip(paths, specs, mixed):
             made = type(spec)(shape=value.shape, dtype=value.dtype)

@@ -14,11 +14,9 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
 
 import batchmix as bm
-from batchmix.extend import COLUMNS, backend_of, mix_error
+from batchmix.extend import backend_of, mix_error
 
 __all__ = ["draw", "within_shards"]
-
-_STATIC = ("axes", "size")
 
 
 def draw(
@@ -109,8 +107,11 @@ def within_shards(mixing: Callable[..., Any], mesh: Any, axis: str) -> Callable[
     def on_shard(plan: bm.Plan, *arrays: Any) -> Any:
         """`mixing` with partners counted from the start of the shard."""
         start = jax.lax.axis_index(axis) * len(plan)
-        columns = plan.columns() | {"partner": plan.partner - start}
-        return mixing(bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns), *arrays)
+        columns = {
+            name: column - start if name.startswith("partner") else column
+            for name, column in plan.columns().items()
+        }
+        return mixing(bm.Plan.unchecked(**plan.form, **columns), *arrays)
 
     split = jax.shard_map(
         on_shard, mesh=mesh, in_specs=rows, out_specs=rows, axis_names=frozenset([axis])
@@ -139,9 +140,11 @@ def _check_partners(plan: bm.Plan, shards: int) -> None:
         )  # fmt: skip
     if isinstance(plan.partner, jax.core.Tracer):
         return
-    partner, each = np.asarray(plan.partner), len(plan) // shards
-    away = np.flatnonzero(partner // max(each, 1) != np.arange(len(plan)) // max(each, 1))
-    if len(away):
+    each = len(plan) // shards
+    for partner in (np.asarray(layer.partner) for layer in plan.layers):
+        away = np.flatnonzero(partner // max(each, 1) != np.arange(len(plan)) // max(each, 1))
+        if not len(away):
+            continue
         row = int(away[0])
         raise mix_error(
             "within_shards()",
@@ -151,13 +154,15 @@ def _check_partners(plan: bm.Plan, shards: int) -> None:
 
 
 def _flatten(plan: bm.Plan) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
-    named = [(jax.tree_util.GetAttrKey(name), getattr(plan, name)) for name in COLUMNS]
-    return named, (plan.axes, plan.size)
+    columns = plan.columns()
+    named = [(jax.tree_util.GetAttrKey(name), column) for name, column in columns.items()]
+    return named, (tuple(plan.form.items()), tuple(columns))
 
 
 def _unflatten(static: tuple[Any, ...], columns: Any) -> bm.Plan:
     """Unchecked, as JAX puts tracers and other objects in place of the arrays."""
-    return bm.Plan.unchecked(**dict(zip(_STATIC, static)), **dict(zip(COLUMNS, columns)))
+    form, names = static
+    return bm.Plan.unchecked(**dict(form), **dict(zip(names, columns)))
 
 
 jax.tree_util.register_pytree_with_keys(bm.Plan, _flatten, _unflatten)

@@ -22,8 +22,11 @@ _LAYOUTS = {
     "channels_first": {4: "NCHW", 5: "NCTHW"},
 }
 # what a layer is stored with need not be registered with Keras
-_OURS = {name: getattr(m, name) for m in (bm.policies, bm.pairing, bm.fields) for name in m.__all__}
-_OURS["Mixer"] = bm.Mixer
+_NAMED = {
+    name: getattr(m, name) for m in (bm.policies, bm.pairing, bm.fields) for name in m.__all__
+}
+_OURS: dict[str, Any] = {"Mixer": bm.Mixer}
+_OURS |= {name: cls for name, cls in _NAMED.items() if dataclasses.is_dataclass(cls)}
 
 
 @keras.saving.register_keras_serializable(package="batchmix")

@@ -81,7 +81,9 @@ class MixBatch:
         if len(ordered) == 1:
             warnings.warn(_ALONE, stacklevel=2)
         digest = hashlib.blake2b(repr(ordered).encode(), digest_size=8).digest()
-        plan = self.mixer.draw(batch, step=int.from_bytes(digest, "little"), epoch=self.epoch)
+        # what is read has the order that the plan is drawn in
+        seen = {name: v[order] for name, v in batch.items()} if self.mixer.reads else batch
+        plan = self.mixer.draw(seen, step=int.from_bytes(digest, "little"), epoch=self.epoch)
         mixed: dict[str, NDArray[Any]] = self.mixer.apply(batch, _moved(plan, order))
         return mixed
 
@@ -97,5 +99,6 @@ def _moved(plan: bm.Plan, order: NDArray[Any]) -> bm.Plan:
     """The plan of a batch whose row `order[k]` is row k of `plan`."""
     back = np.argsort(order)
     columns = {name: column[back] for name, column in plan.columns().items()}
-    columns["partner"] = order[columns["partner"]].astype(np.int32)
-    return bm.Plan.unchecked(axes=plan.axes, size=plan.size, **columns)
+    for name in (name for name in columns if name.startswith("partner")):
+        columns[name] = order[columns[name]].astype(np.int32)
+    return bm.Plan.unchecked(**plan.form, **columns)

@@ -133,13 +133,13 @@ def _is_repeated(dataset: tf.data.Dataset) -> bool:
 def _flatten(plan: bm.Plan) -> tuple[Any, tuple[Any, ...]]:
     """(What a trace is made for, what may differ from call to call.)"""
     columns = plan.columns()
-    return (plan.axes, plan.size, tuple(columns)), tuple(columns.values())
+    return (tuple(plan.form.items()), tuple(columns)), tuple(columns.values())
 
 
 def _unflatten(kind: Any, columns: tuple[Any, ...]) -> bm.Plan:
     """A plan of arrays or tensors; they were checked when the plan was first made."""
-    axes, size, names = kind
-    return bm.Plan.unchecked(axes=axes, size=size, **dict(zip(names, columns)))
+    form, names = kind
+    return bm.Plan.unchecked(**dict(form), **dict(zip(names, columns)))
 
 
 # these names tell tf.nest, and so tf.function, that a plan is a structure of tensors; they are set

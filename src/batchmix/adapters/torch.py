@@ -12,9 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
 from batchmix.adapters._loading import Collate, Indexed, Numbered, as_given
+from batchmix.adapters.torch_graph import PlanBuffer
 from batchmix.extend import Untold, checked_epoch, checked_state, mix_error, mixer_of
 
-__all__ = ["MixCollate", "MixLoader", "MixModule"]
+__all__ = ["MixCollate", "MixLoader", "MixModule", "PlanBuffer"]
 
 _STATE = ("seed", "epoch", "step", "told")
 _BATCHING = ("batch_size", "shuffle", "sampler", "batch_sampler", "drop_last")

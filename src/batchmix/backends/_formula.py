@@ -7,19 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from batchmix._columns import nearest
 from batchmix._plan import Plan
 from batchmix.backends._contract import Arrays, Backend
 
-LONG = 1 << 15  # cells of an axis, above which products of two positions may not fit in int32
+FIT = 1 << 31  # products from here on do not fit in the int32 that frameworks count in
 
 
 def paste(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: str | None) -> Any:
     """`plan` executed on `x`, in the dtype `compute`; without one, cells are only chosen."""
     partner = b.take(other, b.array(plan.partner, x))
     if plan.source is not None:
-        partner = _stretched(b, partner, x, plan, layout)
-    opacity = _opacity(b, x, plan, layout)
-    inside = _inside(b, x, plan, layout, opacity > 0)
+        linear = compute if plan.resample == "bilinear" else None
+        stretched = partner if linear is None else b.cast(partner, linear)
+        partner = _stretched(b, stretched, x, plan, layout, linear)
+        partner = partner if linear is None else b.rounded(partner, x)
+    opacity = opacity_of(b, x, plan, layout)
+    inside = inside_of(b, x, plan, layout, opacity > 0)
     if compute is None:
         return b.where(inside, partner, x)
     opacity = b.cast(opacity, compute)
@@ -37,10 +41,11 @@ def paste_flat(b: Arrays, x: Any, other: Any, plan: Plan, layout: str, compute: 
     if by_cell or not after or not known or math.prod(x.shape[last:]) > 2**31 - 1:
         return paste(b, x, other, plan, layout, compute)
     times = [math.prod(after) if layout[last] == axis else 1 for axis in plan.axes]
-    columns = vars(plan) | {
-        "size": tuple(n * count for n, count in zip(plan.size, times)),
+    columns: dict[str, Any] = {
+        "axes": plan.axes, "size": tuple(n * count for n, count in zip(plan.size, times)),
         "box": plan.box * np.array(times, np.int32)[:, None],
-    }
+        "partner": plan.partner, "opacity": plan.opacity,
+    }  # fmt: skip
     shape = (-1, *x.shape[1:last], math.prod(x.shape[last:]))
     x_flat, other_flat = b.reshape(x, shape), b.reshape(other, shape)
     flat = Plan.unchecked(**columns)
@@ -73,7 +78,7 @@ def _blend(b: Arrays, x: Any, partner: Any, opacity: Any, inside: Any) -> Any:
     return b.where(inside, mixed, x)
 
 
-def _opacity(b: Arrays, x: Any, plan: Plan, layout: str) -> Any:
+def opacity_of(b: Arrays, x: Any, plan: Plan, layout: str) -> Any:
     """Opacity of the partner inside the box: of each row or, with a mask, of each cell."""
     opacity = _column(b.array(plan.opacity, x), layout)
     if plan.mask is None:
@@ -82,10 +87,18 @@ def _opacity(b: Arrays, x: Any, plan: Plan, layout: str) -> Any:
     mask = b.array(plan.mask, x)
     if order != sorted(order):
         mask = b.transpose(mask, [0, *(k + 1 for k in order)])
-    return opacity * _spread(mask, "N" + plan.axes, layout)
+    mask = _spread(mask, "N" + plan.axes, layout)
+    for letter, n in zip(plan.axes, plan.size):
+        axis = layout.index(letter)
+        if mask.shape[axis] not in (n, None):  # what a graph does not know is the whole grid
+            cell = b.array(nearest(mask.shape[axis], n).astype(np.int32), x)
+            # of each row, though all are alike: TensorFlow has no other way
+            every = 0 * _column(b.array(plan.partner, x), layout)
+            mask = b.take_along(mask, _spread(cell, letter, layout) + every, axis)
+    return opacity * (b.cast(mask, "float32") / 255 if b.is_integer(mask) else mask)
 
 
-def _inside(b: Arrays, x: Any, plan: Plan, layout: str, inside: Any) -> Any:
+def inside_of(b: Arrays, x: Any, plan: Plan, layout: str, inside: Any) -> Any:
     """The cells of `inside` that lie in the box too, broadcastable to `x`."""
     for axis, (letter, n) in enumerate(zip(plan.axes, plan.size)):
         lo, hi = _ends(b, plan.box, axis, x, layout)
@@ -94,30 +107,66 @@ def _inside(b: Arrays, x: Any, plan: Plan, layout: str, inside: Any) -> Any:
     return inside
 
 
-def _stretched(b: Arrays, partner: Any, x: Any, plan: Plan, layout: str) -> Any:
-    """Each row with its source region stretched over its box, axis by axis, nearest cell."""
-    for axis, (letter, n) in enumerate(zip(plan.axes, plan.size)):
-        lo, hi = _ends(b, plan.box, axis, x, layout)
-        start, stop = _ends(b, plan.source, axis, x, layout)
-        at = _spread(b.arange(n, x), letter, layout)
-        width = b.where(hi > lo, hi - lo, 1 + 0 * hi)
-        cell = start + _scaled(2 * (at - lo) + 1, stop - start, 2 * width, n)
-        cell = b.where((at >= lo) & (at < hi), cell, 0 * cell)
-        partner = b.take_along(partner, cell, layout.index(letter))
+def _stretched(
+    b: Arrays, partner: Any, x: Any, plan: Plan, layout: str, compute: str | None
+) -> Any:
+    """Each row with its source region stretched over its box, axis by axis.
+
+    Blended in the dtype `compute`; without one by the nearest cell.
+    """
+    for axis, letter in enumerate(plan.axes):
+        cell, after, weight = taps(b, x, plan, layout, axis, compute)
+        along = layout.index(letter)
+        own = b.take_along(partner, cell, along)
+        partner = (
+            own if after is None else blend(b, own, b.take_along(partner, after, along), weight)
+        )
     return partner
 
 
-def _scaled(m: Any, by: Any, over: Any, n: int) -> Any:
-    """``floor(m * by / over)`` for positions of up to `n` cells: m < over <= 2 n, by <= n."""
-    if n <= LONG:
-        return m * by // over
+def taps(b: Arrays, x: Any, plan: Plan, layout: str, axis: int, compute: str | None) -> Any:
+    """Of each cell of an axis that of the source that it shows, the one after it, and its weight.
+
+    Without a dtype `compute` for weights the nearest cell, None and None.
+    """
+    letter, n, parts = plan.axes[axis], plan.size[axis], parts_of(len(plan.axes))
+    lo, hi = _ends(b, plan.box, axis, x, layout)
+    start, stop = _ends(b, plan.source, axis, x, layout)
+    at = _spread(b.arange(n, x), letter, layout)
+    inside = (at >= lo) & (at < hi)
+    width = b.where(hi > lo, hi - lo, 1 + 0 * hi)
+    middle = 2 * b.where(inside, at - lo, 0 * (at - lo)) + 1
+    cell, rest = _divided(middle, stop - start, 2 * width, n, n)
+    if compute is None:
+        return b.where(inside, start + cell, 0 * cell), None, None
+    early, last = rest < width, stop - start - 1
+    cell = b.where(early, cell - 1, cell)
+    rest = b.where(early, rest + width, rest - width)
+    rest = b.where((cell >= 0) & (cell < last), rest, 0 * rest)
+    cell = b.where(cell < 0, 0 * cell, b.where(cell < last, cell, last + 0 * cell))
+    share, rest = _divided(rest, parts, 2 * width, n, parts)
+    share = b.where(rest < width, share, share + 1)
+    cell = b.where(inside, start + cell, 0 * cell)
+    after = b.where(inside & (share > 0), cell + 1, cell)
+    return cell, after, b.cast(share, compute) / parts
+
+
+def parts_of(axes: int) -> int:
+    """Weights of neighbours are multiples of 1 / this: 8 bits are then exact in float32."""
+    return 1 << 16 // max(axes, 1)
+
+
+def _divided(m: Any, by: Any, over: Any, n: int, most: int) -> tuple[Any, Any]:
+    """``divmod(m * by, over)`` for positions of up to `n` cells: m < over <= 2 n, by <= most."""
+    if (2 * n - 1) * most < FIT:
+        return m * by // over, m * by % over
     # long division, bit by bit of `by`: frameworks count in int32, which the product would not fit
     found = rest = 0 * m
-    for bit in reversed(range(n.bit_length())):
+    for bit in reversed(range(most.bit_length())):
         rest = 2 * rest + by // 2**bit % 2 * m
         found = 2 * found + rest // over
         rest = rest % over
-    return found
+    return found, rest
 
 
 def _ends(b: Arrays, box: Any, axis: int, x: Any, layout: str) -> tuple[Any, Any]:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._columns import nearest
 from batchmix._plan import Plan
 from batchmix.backends import _formula
 from batchmix.backends._contract import COMPUTE, Arrays
+from batchmix.backends._visits import in_order, visits
 
 SMALL = 4096  # rows of fewer elements go through the formula: the Python loop would cost more
 
 
 def paste(b: Arrays, other: Any, plan: Plan, layout: str, out: Any, in_place: bool) -> None:
     """`plan` executed on `out`, which holds the rows already; `in_place`: `other` is `out`."""
-    opacities = plan.opacity.tolist()
+    opacities, partners = plan.opacity.tolist(), plan.partner.tolist()
     kept: dict[int, Any] = {}
-    for row, partner, keep in _visits(plan) if in_place else _in_order(plan):
+    order = visits(plan.partner, plan.opacity > 0) if in_place else in_order(len(partners))
+    for row, keep in zip(order.rows, order.kept):
+        partner = partners[row]
         if keep:
             kept[row] = out[row].copy()
         if opacities[row] > 0:
             source = kept.get(partner, other[partner])
             region, cells = _regions(plan, layout, row)
-            theirs = source[region] if plan.source is None else _picked(source, cells)
+            theirs = source[region] if plan.source is None else _picked(b, source, cells)
             mask = plan.mask
             opacity = opacities[row] if mask is None else _masked(plan, mask, layout, row)
             _blend(b, out[row][region], theirs, opacity)
@@ -48,39 +51,10 @@ def _blend(b: Arrays, own: Any, theirs: Any, opacity: Any) -> None:
         own[...] = b.rounded(mixed, own)
 
 
-def _in_order(plan: Plan) -> Iterator[tuple[int, int, bool]]:
-    for row, partner in enumerate(plan.partner.tolist()):
-        yield row, partner, False
-
-
-def _visits(plan: Plan) -> Iterator[tuple[int, int, bool]]:
-    """(row, partner, keep a copy of row) such that no row is read after it was written.
-
-    A row is written once all that read it are: first the chains, from their open ends, then the
-    cycles, each with a copy of the one row that it starts with.
-    """
-    partner = plan.partner.tolist()
-    readers = [0] * len(partner)
-    for j in partner:
-        readers[j] += 1
-    done = [False] * len(partner)
-    for end in [i for i, n in enumerate(readers) if not n]:
-        row = end
-        while readers[row] == 0:
-            yield row, partner[row], False
-            done[row] = True
-            row = partner[row]
-            readers[row] -= 1
-    for start in range(len(partner)):
-        row, keep = start, True
-        while not done[row]:
-            yield row, partner[row], keep
-            done[row], keep = True, False
-            row = partner[row]
-
-
 def _regions(plan: Plan, layout: str, row: int) -> tuple[tuple[slice, ...], list[Any]]:
-    """Slices of the box in one row, and the partner's cells for each axis, if it is stretched."""
+    """Slices of the box in one row; if the partner is stretched, its cells for each axis and the
+    weight of the one after each.
+    """
     region = [slice(None)] * (len(layout) - 1)
     part: list[Any] = [None] * (len(layout) - 1)
     for axis, letter in enumerate(plan.axes):
@@ -89,21 +63,45 @@ def _regions(plan: Plan, layout: str, row: int) -> tuple[tuple[slice, ...], list
         region[at] = slice(lo, hi)
         if plan.source is not None:
             start, stop = plan.source[row, axis].tolist()
-            width = 2 * max(hi - lo, 1)
-            part[at] = [start + (2 * k + 1) * (stop - start) // width for k in range(hi - lo)]
+            parts = _formula.parts_of(len(plan.axes)) if plan.resample == "bilinear" else 0
+            cell, weight = _taps(stop - start, hi - lo, parts)
+            part[at] = start + cell, weight
     return tuple(region), part
 
 
-def _picked(row: Any, cells: list[Any]) -> Any:
-    """The given cells of a row on each axis that has some."""
-    for axis, index in enumerate(cells):
-        row = row if index is None else np.take(row, np.asarray(index, np.intp), axis)
-    return row
+def _taps(s: int, n: int, parts: int) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """For n cells over which s are stretched: which, and the weight of the one after it."""
+    middle = (2 * np.arange(n, dtype=np.int64) + 1) * s
+    if not parts:
+        return middle // max(2 * n, 1), None
+    cell, rest = np.divmod(np.clip(middle - n, 0, (s - 1) * 2 * n), max(2 * n, 1))
+    return cell, (rest * parts + n) // max(2 * n, 1) / parts
+
+
+def _picked(b: Arrays, row: Any, cells: list[Any]) -> Any:
+    """The given cells of a row on each axis that has some, blended with those after them."""
+    compute = COMPUTE.get(row.dtype.name)
+    made = row
+    for axis, (cell, weight) in enumerate(part or (None, None) for part in cells):
+        if cell is None:
+            continue
+        if weight is None or compute is None:
+            made = np.take(made, cell, axis)
+            continue
+        shape = [-1 if k == axis else 1 for k in range(made.ndim)]
+        made = b.cast(made, compute)
+        after = np.take(made, cell + (weight > 0), axis)
+        weights = b.cast(weight.reshape(shape), compute)
+        made = _formula.blend(b, np.take(made, cell, axis), after, weights)
+    return made if made.dtype == row.dtype else b.rounded(made, row)
 
 
 def _masked(plan: Plan, mask: NDArray[Any], layout: str, row: int) -> Any:
     """The row's opacity through the mask, as an array that fits the box."""
-    cut = mask[row][tuple(slice(lo, hi) for lo, hi in plan.box[row].tolist())]
+    cells = [nearest(g, n) for g, n in zip(mask.shape[1:], plan.size)]
+    within = [cell[lo:hi] for cell, (lo, hi) in zip(cells, plan.box[row].tolist())]
+    cut = mask[row][np.ix_(*within)]
+    cut = cut.astype(np.float32) / np.float32(255) if cut.dtype == np.uint8 else cut
     order = sorted(range(len(plan.axes)), key=lambda k: layout.index(plan.axes[k]))
     shape = iter(cut.transpose(order).shape)
     full = [next(shape) if a in plan.axes else 1 for a in layout[1:]]

@@ -25,7 +25,7 @@ def rows_at(memory: Memory) -> tuple[int, int, int]:
 def alike(x: Memory, other: Memory) -> bool:
     """Whether rows have the same shape and order of memory."""
     axes = zip(x.shape[1:], x.strides[1:], other.strides[1:])
-    return x.shape == other.shape and (
+    return x.shape[1:] == other.shape[1:] and (
         x.strides[1:] == other.strides[1:] or all(n == 1 or s == t for n, s, t in axes)
     )
 
@@ -55,3 +55,9 @@ def axes_of(
         return None
     table = [(shape[k], axes.find(layout[k + 1])) for k in order] or [(1, -1)]
     return np.array(table, np.int64).tobytes()
+
+
+@functools.lru_cache(256)
+def int64(numbers: tuple[int, ...]) -> bytes:
+    """Numbers as the kernel reads them."""
+    return np.array(numbers, np.int64).tobytes()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import math
 import os
+import sys
 import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 from batchmix._plan import Plan
-from batchmix.backends._memory import Memory, alike, axes_of, in_c_order, rows_at
+from batchmix.backends._memory import Memory, alike, axes_of, in_c_order, int64, rows_at
 
 try:
     _kernel: Any = importlib.import_module("batchmix.backends._kernel")
@@ -32,23 +34,42 @@ _MISSING = (
     "batchmix was installed without its native kernel; arrays on the host are mixed by the "
     "portable path, several times slower. Reinstall where a C++ compiler is found."
 )
-_state: dict[str, Any] = {"threads": None, "kernel": None}
+_state: dict[str, Any] = {"threads": None, "kernel": None, "interpreted": False, "triton": True}
 
 
 def kernels() -> dict[str, str | int]:
-    """Which kernel mixes arrays on the host, and with how many threads at most.
+    """Which kernels mix, and with how many threads at most.
 
     Returns:
       {"host": "avx512", "avx2" or "baseline", the instruction set of the native kernel, or
-      "portable" where it was not built; "threads": the setting, 0 for one per core}.
+      "portable" where it was not built; "cuda": "triton", for PyTorch's tensors on a GPU, or
+      "portable" where Triton is not installed, was found not to work, or PyTorch is for ROCm;
+      "threads": the setting, 0 for one per core}.
 
-    The environment variable BATCHMIX_KERNEL chooses one of these names for a process.
+    The environment variable BATCHMIX_KERNEL chooses one of the names of "host" for a process;
+    portable is then both. "triton" is for tests without a GPU: PyTorch's tensors on the host go
+    through the kernel for GPUs, which Triton interprets.
 
     Example:
       >>> sorted(kernels())
-      ['host', 'threads']
+      ['cuda', 'host', 'threads']
     """
-    return {"host": _chosen(), "threads": _state["threads"] or 0}
+    there = _state["triton"] and importlib.util.find_spec("triton") is not None
+    version = getattr(sys.modules.get("torch"), "version", None)
+    there = there and chosen() != "portable" and not getattr(version, "hip", None)
+    cuda = "triton" if there else "portable"
+    return {"host": chosen(), "cuda": cuda, "threads": _state["threads"] or 0}
+
+
+def without_triton() -> None:
+    """From now on."""
+    _state["triton"] = False
+
+
+def interpreted() -> bool:
+    """Whether tensors on the host are for the kernel for GPUs."""
+    chosen()
+    return bool(_state["interpreted"])
 
 
 def set_threads(n: int | None) -> None:
@@ -71,38 +92,35 @@ def set_threads(n: int | None) -> None:
     _state["threads"] = n
 
 
+Rows = Memory | NDArray[np.int64]  # a batch, or the addresses of rows that lie in C order
+
+
 def paste(
-    x: Memory, other: Memory, out: Memory, dtype: str, plan: Plan, layout: str, threads: int | None
+    x: Rows, other: Rows, out: Memory, dtype: str, plan: Plan, layout: str, threads: int | None
 ) -> bool:
     """Execute a plan with the native kernel; False where it cannot, and nothing was done.
 
     Opacities of 0 and 1 copy bits: then `dtype` is any type of the right width.
     """
     code, item = _TYPES[dtype]
-    axes = axes_of(layout, x.shape[1:], x.strides[1:], item, plan.axes)
-    if axes is None or not (alike(x, other) and alike(x, out)) or _chosen() == "portable":
-        return False
-    if any((m.address | m.strides[0]) % item for m in (x, other, out)):
-        return False
-    effort = _effort(out, item, threads)
-    memories = rows_at(out), rows_at(x), rows_at(other)
-    _run(_kernel.paste, *memories, axes, *_columns(plan), code, *effort)
-    return True
-
-
-def mix_stack(
-    rows: NDArray[np.int64], out: Memory, dtype: str, plan: Plan, layout: str, threads: int | None
-) -> bool:
-    """As `paste`, for rows in C order at addresses of their own."""
-    code, item = _TYPES[dtype]
     axes = axes_of(layout, out.shape[1:], out.strides[1:], item, plan.axes)
-    if axes is None or not in_c_order(out, item) or _chosen() == "portable":
+    if axes is None or (out.address | out.strides[0]) % item or chosen() == "portable":
         return False
-    if (rows % item).any() or (out.address | out.strides[0]) % item:
+    own = _readable(x, out, item)
+    theirs = own if other is x else _readable(other, out, item)
+    if own is None or theirs is None:
         return False
     effort = _effort(out, item, threads)
-    _run(_kernel.mix_stack, rows_at(out), rows, axes, *_columns(plan), code, *effort)
+    _run(_kernel.paste, rows_at(out), own, theirs, axes, *_columns(plan), code, *effort)
     return True
+
+
+def _readable(rows: Rows, out: Memory, item: int) -> Any:
+    """As the kernel is told of them; None where they do not lie as those of `out`."""
+    if isinstance(rows, Memory):
+        aligned = not (rows.address | rows.strides[0]) % item
+        return rows_at(rows) if aligned and alike(rows, out) else None
+    return rows if in_c_order(out, item) and not (rows % item).any() else None
 
 
 def mix_normalize(
@@ -112,14 +130,14 @@ def mix_normalize(
     """uint8 rows [H, W, C] in C order, mixed and normalised into `out` [B, C, H, W]."""
     code, item = _TYPES[dtype]
     _, channels, height, width = out.shape
-    partner, box, opacity, mask, source = _columns(plan)
-    if mask is not None or source is not None or not in_c_order(out, item):
+    boxes_alone = plan.mask is None and plan.source is None and not plan.above
+    if not boxes_alone or not in_c_order(out, item):
         return False
-    if _chosen() == "portable" or channels > _kernel.MAX_CHANNELS:
+    if chosen() == "portable" or channels > _kernel.MAX_CHANNELS:
         return False
     _run(
-        _kernel.mix_normalize, rows_at(out), rows, height, width, channels, partner, box, opacity,
-        scale, bias, code, *_effort(out, item, threads),
+        _kernel.mix_normalize, rows_at(out), rows, height, width, channels, plan.partner, plan.box,
+        plan.opacity, scale, bias, code, *_effort(out, item, threads),
     )  # fmt: skip
     return True
 
@@ -132,44 +150,20 @@ def mix_labels(
 
     `off`, plus lam * on at y, plus (1 - lam) * on at other[partner].
     """
-    if _chosen() == "portable":
+    if chosen() == "portable":
         return None
     target = np.empty((len(y), classes), np.float32)
     done = _run(_kernel.mix_labels, target, y, other, partner, lam, classes, off, on)
     return target if done else None
 
 
-def executed(
-    partner: NDArray[np.int32], box: NDArray[Any], opacity: NDArray[np.float64],
-    size: tuple[int, ...], lattice: int,
-) -> NDArray[np.float32] | None:  # fmt: skip
-    """[2, B]: opacities on the lattice, 0 where nothing is pasted; lam. None where it cannot.
-
-    One pass instead of some thirty calls of NumPy. What is out of range is not for it either.
-    """
-    rows = len(partner)
-    fit = box.dtype == np.int32 and box.flags.c_contiguous and box.shape == (rows, len(size), 2)
-    if (
-        not fit
-        or len(size) > 8
-        or opacity.shape != (rows,)
-        or _kernel is None
-        or _chosen() == "portable"
-    ):
-        return None
-    out = np.empty((2, rows), np.float32)
-    return out if _kernel.execute(partner, box, opacity, _int64(size), lattice, out) else None
-
-
-@functools.lru_cache(256)
-def _int64(numbers: tuple[int, ...]) -> bytes:
-    return np.array(numbers, np.int64).tobytes()
-
-
-def _chosen() -> str:
+def chosen() -> str:
     """The kernel in use; decided, and a missing one told of, at the first call."""
     if _state["kernel"] is None:
         asked = os.environ.get("BATCHMIX_KERNEL", "")
+        told = os.environ.get("TRITON_INTERPRET") == "1"
+        if asked == "triton" and told and importlib.util.find_spec("triton") is not None:
+            asked, _state["interpreted"] = "", True
         if _kernel is None and asked in ("", "portable"):
             if not asked:
                 warnings.warn(_MISSING, stacklevel=2)
@@ -177,7 +171,8 @@ def _chosen() -> str:
         elif asked != "portable" and (_kernel is None or not _kernel.choose(asked)):
             raise mix_error(
                 "BATCHMIX_KERNEL", f"got {asked!r}.",
-                "It is portable, baseline, avx2 or avx512, as far as machine and install have it.",
+                "It is portable, baseline, avx2 or avx512, as far as machine and install have it, "
+                "or triton where TRITON_INTERPRET=1.",
                 "Unset it for the best.",
             )  # fmt: skip
         _state["kernel"] = asked if asked == "portable" else _kernel.name()
@@ -190,15 +185,22 @@ def _run(function: Any, *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except ValueError as problem:
-        raise mix_error(
-            "mix", f"the plan does not fit any more ({problem}).",
-            "A plan is checked when it is made, and its arrays are not written to after that.",
-            "Make another with bm.draw or bm.Plan, not with Plan.unchecked.",
-        ) from problem  # fmt: skip
+        raise unfit(problem) from problem
+
+
+def unfit(problem: object) -> MixError:
+    """The error for a plan that is not what it was."""
+    return mix_error(
+        "mix", f"the plan does not fit any more ({problem}).",
+        "A plan is checked when it is made, and its arrays are not written to after that.",
+        "Make another with bm.draw or bm.Plan, not with Plan.unchecked.",
+    )  # fmt: skip
 
 
 def _columns(plan: Plan) -> tuple[Any, ...]:
-    return plan.partner, plan.box, plan.opacity, plan.mask, plan.source
+    grid = () if plan.mask is None else plan.mask.shape[1:]
+    shape = int64(grid), plan.source, plan.resample == "bilinear"
+    return plan.partner, plan.box, plan.opacity, plan.mask, *shape
 
 
 def _effort(out: Memory, item: int, threads: int | None) -> tuple[bool, int]:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.autograd import forward_ad
 
-from batchmix._errors import mix_error
+from batchmix._errors import MixError, mix_error
 from batchmix.backends._host import lie_apart
 from batchmix.backends._memory import Memory
 
@@ -39,21 +40,28 @@ def _modes() -> int | str:
     return _named(torch._C._dispatch_tls_local_include_set())  # type: ignore[no-any-return]
 
 
-_KINDS: set[int | str] = set()
+_KINDS: dict[str, set[int | str]] = {}  # by the type of the device
 _MODES: set[int | str] = set()
 
 
-def _learn() -> None:
+def _learn(device: str) -> None:
+    kinds = _KINDS.setdefault(device, set())
     for inference in (False, True):
         with torch.inference_mode(inference):
-            _KINDS.add(_kind(torch.empty(0, device="cpu")))
+            kinds.add(_kind(torch.empty(0, device=device)))
             _MODES.add(_modes())
 
 
-# in a thread of its own: modes are those of a thread, and the first use of batchmix may be in one
-_learner = threading.Thread(target=_learn)
-_learner.start()
-_learner.join()
+def _kinds(device: str) -> set[int | str]:
+    if device not in _KINDS:
+        # in a thread of its own: modes are those of a thread, and the first use may be in one
+        learner = threading.Thread(target=_learn, args=(device,))
+        learner.start()
+        learner.join()
+    return _KINDS[device]
+
+
+_kinds("cpu")
 
 
 def no_mode() -> bool:
@@ -63,17 +71,26 @@ def no_mode() -> bool:
 
 def is_dense(x: Any) -> bool:
     """Whether `x` lies on the host, cell by cell."""
-    return _kind(x) in _KINDS
+    return _kind(x) in _KINDS["cpu"]
 
 
 def addressable(*tensors: Any) -> bool:
     """Whether the memory of CPU tensors may be read directly: nothing else says what they hold."""
+    return plain("cpu", tensors) and not differentiated(*tensors)
+
+
+def differentiated(*tensors: Any) -> bool:
+    """Whether autograd is to know what is done."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+
+def plain(device: str, tensors: Any) -> bool:
+    """Whether they are dense tensors on a device of that type, in no mode."""
     if torch.compiler.is_compiling() or forward_ad._current_level >= 0 or not no_mode():
         return False
-    with_gradients = torch.is_grad_enabled()
     for x in tensors:
         known = type(x) is torch.Tensor or _only_a_name(type(x))
-        if not known or not is_dense(x) or (with_gradients and x.requires_grad):
+        if not known or _kind(x) not in _kinds(device):
             return False
     return True
 
@@ -196,3 +213,38 @@ def named(mixed: Any, x: Any) -> Any:
     """As a tv_tensor of torchvision if `x` is one: its operations answer with plain tensors."""
     kinds = None if type(x) is torch.Tensor else sys.modules.get("torchvision.tv_tensors")
     return kinds.wrap(mixed, like=x) if kinds and isinstance(x, kinds.TVTensor) else mixed
+
+
+def uploaded(value: NDArray[Any], like: Any) -> Any:
+    """A host array on the GPU of `like`, out of pinned memory of its own: nothing waits for it."""
+    if torch.cuda.is_current_stream_capturing():
+        raise mix_error(
+            "mix", "got numbers of the host in a step that is captured as a CUDA graph.",
+            "Each replay would repeat them, from memory that is gone by then.",
+            "Capture with the `plan` of a batchmix.adapters.torch.PlanBuffer, after a first run.",
+        )  # fmt: skip
+    dtype = torch.from_numpy(np.empty(0, value.dtype)).dtype
+    staged = torch.empty(value.shape, dtype=dtype, pin_memory=True)
+    staged.numpy()[...] = value
+    return staged.to(like.device, non_blocking=True)
+
+
+def lie_dense(rows: Any, out: Any) -> bool:
+    """Whether rows, which may be one tensor, and `out` can be read and written as they lie."""
+    if isinstance(rows, torch.Tensor) and not addressable(rows):  # some do not tell their rows
+        return False
+    tensors = [*rows, out]
+    return addressable(*tensors) and all(x.is_contiguous() for x in tensors)
+
+
+def addresses(rows: Any) -> Any:
+    return np.array([row.data_ptr() for row in rows], np.int64)
+
+
+def not_indexed(x: Any, problem: Exception) -> MixError:
+    """The error for a tensor that answers for itself, and refuses."""
+    return mix_error(
+        "mix", f"PyTorch cannot index a {type(x).__name__} ({str(problem).splitlines()[0]}).",
+        "Rows are gathered by the partners of the plan, a plain tensor.",
+        "Of a DTensor mix the local part; use a FakeTensor inside of its mode.",
+    )  # fmt: skip

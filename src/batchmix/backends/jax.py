@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,17 +27,25 @@ _THIS: Any = sys.modules[__name__]
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """The formula, compiled: one gather, blend and choice, without an array in between."""
-    return _pasted(x, other, columns_read(plan), plan.axes, plan.size, layout)
+    return _pasted(x, other, columns_read(plan), plan.axes, plan.size, plan.resample, layout)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+@partial(jax.jit, static_argnums=(3, 4, 5, 6))
 def _pasted(
-    x: Any, other: Any, columns: dict[str, Any], axes: str, size: tuple[int, ...], layout: str
+    x: Any,
+    other: Any,
+    layers: list[dict[str, Any]],
+    axes: str,
+    size: tuple[int, ...],
+    resample: Literal["nearest", "bilinear"],
+    layout: str,
 ) -> Any:
-    plan = Plan.unchecked(axes=axes, size=size, **columns)
     # where shardings are part of the type, axes that are split are not to be joined
     paste = _formula.paste if any(jax.typeof(x).sharding.spec) else _formula.paste_flat
-    return paste(_THIS, x, other, plan, layout, COMPUTE.get(x.dtype.name))
+    for columns in layers:
+        plan = Plan.unchecked(axes=axes, size=size, resample=resample, **columns)
+        x = paste(_THIS, x, other, plan, layout, COMPUTE.get(x.dtype.name))
+    return x
 
 
 def mix_stack(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
@@ -86,7 +94,7 @@ def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x
     columns = first.columns()
     shapes = {name: jax.ShapeDtypeStruct(v.shape, v.dtype) for name, v in columns.items()}
     found = jax.pure_callback(draw, shapes, *later, vmap_method="sequential")
-    return Plan.unchecked(axes=first.axes, size=first.size, **found)
+    return Plan.unchecked(**first.form, **found)
 
 
 def to_numpy(x: Any) -> Any:

@@ -5,33 +5,49 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
 from batchmix.backends import _formula, _loop, _native
 from batchmix.backends._contract import COMPUTE
-from batchmix.backends._host import WIDTHS, lie_apart
 from batchmix.backends._host import allocated as allocated
 from batchmix.backends._host import dense as dense
 from batchmix.backends._host import together as together
 from batchmix.backends._host import traced as traced
-from batchmix.backends._memory import Memory
+from batchmix.backends._numpy_memory import (
+    addressable,
+    addresses,
+    kernel_type,
+    lie_dense,
+    memory,
+)  # fmt: skip
+from batchmix.backends._numpy_memory import overlap as overlap
+from batchmix.backends._numpy_memory import writable as writable
 
 _THIS: Any = sys.modules[__name__]
 
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
+    """Layer by layer into one array; only the first is a pass over all of it."""
+    if plan.above and out is not None and other is x:  # rows are pasted as they were given
+        other = x.copy()
+    made = _paste(x, other, plan, layout, out)
+    for layer in plan.above:
+        _paste(made, other, layer, layout, made)
+    return made
+
+
+def _paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """The native kernel; without it a row loop, or the formula where rows are small."""
     made = np.empty_like(x) if out is None else out
-    name = _kernel_type(x.dtype)
-    if x.size and name and _addressable(x) and _addressable(other):
-        own = _memory(x)
-        result = own if out is x else _memory(made)
-        partners = own if other is x else _memory(other)
+    name = kernel_type(x.dtype)
+    if x.size and name and addressable(x) and addressable(other):
+        own = memory(x)
+        result = own if out is x else memory(made)
+        partners = own if other is x else memory(other)
         if _native.paste(own, partners, result, name, plan, layout, None):
             return made
     paste_portably(x, other, plan, layout, made)
@@ -52,35 +68,17 @@ def paste_portably(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Non
             _loop.paste(_THIS, other, plan, layout, out, in_place and other is x)
 
 
-@cache
-def _kernel_type(dtype: np.dtype[Any]) -> str | None:
-    """What the kernel takes elements for, or None where it must not have them."""
-    if dtype.name in COMPUTE:
-        return dtype.name if dtype.isnative else None
-    bare = dtype.kind in "biufcmMSUV" and not dtype.hasobject  # references are to be counted
-    return WIDTHS.get(dtype.itemsize) if bare else None
-
-
-def _addressable(x: Any) -> bool:
-    """Whether nothing but its memory says what an array holds; of a subclass nobody knows."""
-    return type(x) is np.ndarray or type(x) is np.memmap
-
-
-def _memory(x: Any) -> Memory:
-    return Memory(x.__array_interface__["data"][0], x.shape, x.strides)
-
-
 def mix_stack(rows: Any, plan: Plan, layout: str, out: Any) -> Any:
     """The native kernel reads each row where it is; without it rows are stacked first."""
     first = rows[0]
     made = np.empty((len(rows), *first.shape), first.dtype) if out is None else out
-    name = _kernel_type(first.dtype)
-    if (
-        name
-        and _lie_dense([*rows, made])
-        and _native.mix_stack(_addresses(rows), _memory(made), name, plan, layout, None)
-    ):
-        return made
+    name = kernel_type(first.dtype)
+    if name and lie_dense([*rows, made]):
+        at, to = addresses(rows), memory(made)
+        if _native.paste(at, at, to, name, plan, layout, None):
+            for layer in plan.above:
+                _native.paste(to, at, to, name, layer, layout, None)
+            return made
     return _formula.mix_stack(_THIS, rows, plan, layout, made)
 
 
@@ -88,10 +86,10 @@ def mix_normalize(rows: Any, plan: Plan, mean: Any, std: Any, dtype: str, out: A
     """The native kernel in one pass; without it the same formula on the whole batch."""
     height, width, channels = rows[0].shape
     made = np.empty((len(rows), channels, height, width), _dtype(dtype)) if out is None else out
-    if made.size and made.dtype.isnative and _lie_dense([*rows, made]):
+    if made.size and made.dtype.isnative and lie_dense([*rows, made]):
         scale, bias = (1 / std).astype(np.float32), (-mean / std).astype(np.float32)
-        memory = _memory(made)
-        if _native.mix_normalize(_addresses(rows), memory, dtype, plan, scale, bias, None):
+        to = memory(made)
+        if _native.mix_normalize(addresses(rows), to, dtype, plan, scale, bias, None):
             return made
     made[...] = _formula.mix_normalize(_THIS, rows, plan, mean, std, dtype)
     return made
@@ -105,28 +103,6 @@ def _dtype(name: str) -> np.dtype[Any]:
             "numpy", f"it knows no dtype {name!r}.", "bfloat16 comes with ml_dtypes.",
             "Run `import ml_dtypes` first, or take float16.",
         ) from None  # fmt: skip
-
-
-def _lie_dense(arrays: list[Any]) -> bool:
-    """Whether all lie in memory in the order of their axes, without gaps."""
-    return all(_addressable(x) and x.flags.c_contiguous and x.flags.aligned for x in arrays)
-
-
-def _addresses(rows: Any) -> NDArray[np.int64]:
-    return np.array([row.__array_interface__["data"][0] for row in rows], np.int64)
-
-
-def overlap(out: Any, x: Any) -> Literal["same", "none", "partial"]:
-    """By the bounds of both."""
-    if out is x or out.__array_interface__ == x.__array_interface__:
-        return "same"
-    return "partial" if np.may_share_memory(out, x) else "none"
-
-
-def writable(out: Any) -> bool:
-    """Not read-only memory, nor where elements share some."""
-    apart = out.flags.forc or lie_apart(out.shape, out.strides, out.itemsize)
-    return bool(out.flags.writeable) and apart
 
 
 def blendable(x: Any) -> bool:
@@ -196,7 +172,7 @@ def to_numpy(x: Any) -> Any:
 
 def soft(ids: Any, other: Any, partner: Any, lam: Any, classes: int, off: float, on: float) -> Any:
     """The native kernel; without it three passes over B x C: fill, add own, add partner."""
-    if _addressable(ids) and _addressable(other):
+    if addressable(ids) and addressable(other):
         target = _native.mix_labels(ids, other, partner, lam, classes, off, on)
         if target is not None:
             return target

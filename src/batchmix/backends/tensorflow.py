@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -23,22 +23,37 @@ _THIS: Any = sys.modules[__name__]
 
 def paste(x: Any, other: Any, plan: Plan, layout: str, out: Any) -> Any:
     """The formula, compiled; what a static shape leaves open is asserted in the graph."""
-    columns = {name: array(value, x) for name, value in columns_read(plan).items()}
+    layers = [
+        {name: array(value, x) for name, value in columns.items()} for columns in columns_read(plan)
+    ]
+    grids = tuple(tuple(v["mask"].shape[1:]) if "mask" in v else None for v in layers)
     # XLA has no strings
-    pasted = _pasted(plan.axes, plan.size, layout, x.dtype != tf.string)
+    xla = x.dtype != tf.string
+    pasted = _pasted(plan.axes, plan.size, grids, plan.resample, layout, xla)
     if tf.executing_eagerly():  # every size is known, and was checked
-        return pasted(x, other, columns)
-    with tf.control_dependencies(_shape_assertions(x, other, columns["partner"])):
-        return tf.ensure_shape(pasted(x, other, columns), x.shape)
+        return pasted(x, other, layers)
+    with tf.control_dependencies(_shape_assertions(x, other, layers[0]["partner"])):
+        return tf.ensure_shape(pasted(x, other, layers), x.shape)
 
 
 @cache
-def _pasted(axes: str, size: tuple[int, ...], layout: str, xla: bool) -> Any:
+def _pasted(
+    axes: str,
+    size: tuple[int, ...],
+    grids: tuple[Any, ...],
+    resample: Literal["nearest", "bilinear"],
+    layout: str,
+    xla: bool,
+) -> Any:
     """`paste` for one form of plans; XLA compiles it for each shape and dtype that it meets."""
 
-    def pasted(x: Any, other: Any, columns: dict[str, Any]) -> Any:
-        plan = Plan.unchecked(axes=axes, size=size, **columns)
-        return _formula.paste_flat(_THIS, x, other, plan, layout, COMPUTE.get(x.dtype.name))
+    def pasted(x: Any, other: Any, layers: list[dict[str, Any]]) -> Any:
+        for columns, grid in zip(layers, grids):
+            if grid:  # tracing for shapes to come would forget how many cells it has
+                columns = columns | {"mask": tf.ensure_shape(columns["mask"], [None, *grid])}
+            plan = Plan.unchecked(axes=axes, size=size, resample=resample, **columns)
+            x = _formula.paste_flat(_THIS, x, other, plan, layout, COMPUTE.get(x.dtype.name))
+        return x
 
     # without XLA each operation of the formula is a pass over the batch, ten times as slow
     return tf.function(pasted, jit_compile=xla, autograph=False, reduce_retracing=True)
@@ -50,9 +65,12 @@ def _shape_assertions(x: Any, other: Any, partner: Any) -> list[Any]:
     if None in (x.shape[0], partner.shape[0]):
         rows = tf.shape(x)[0], tf.shape(partner)[0]
         found.append(tf.debugging.assert_equal(*rows, "mix: x has other rows than the plan"))
-    if other is not x and None in (*x.shape, *other.shape):
-        shapes = tf.shape(x), tf.shape(other)
+    if other is not x and None in (*x.shape[1:], *other.shape[1:]):
+        shapes = tf.shape(x)[1:], tf.shape(other)[1:]
         found.append(tf.debugging.assert_equal(*shapes, "mix: other is not shaped like x"))
+    if other is not x and other.shape[0] is None:
+        known = tf.cast(tf.reduce_max(partner, 0), tf.int32) < tf.shape(other)[0]
+        found.append(tf.debugging.Assert(known, ["mix: other has too few rows"]))
     return [check for check in found if check is not None]
 
 
@@ -79,7 +97,7 @@ def drawn(make: Callable[..., Plan], numbers: Sequence[Any], rows: int | None, x
     )  # fmt: skip
     for column, array in zip(columns.values(), arrays):
         array.set_shape([rows, *column.shape[1:]])
-    return Plan.unchecked(axes=first.axes, size=first.size, **dict(zip(columns, arrays)))
+    return Plan.unchecked(**first.form, **dict(zip(columns, arrays)))
 
 
 def traced(x: Any) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import batchmix as bm
 from batchmix._errors import mix_error
@@ -56,8 +56,14 @@ class Mixing:
         return PerPair(policy) if self.per == "pair" else PerBatch(policy)
 
     def draw(
-        self, policy: Policy | None, batch: int, size: Mapping[str, int], step: int | None = None
+        self,
+        policy: Policy | None,
+        batch: int,
+        size: Mapping[str, int],
+        step: int | None = None,
+        hints: Mapping[str, Any] | None = None,
     ) -> bm.Plan:
-        """The plan of one batch, at another step if one is given."""
+        """The plan of one batch, at another step if one is given; `hints`: what it may look at."""
         key = bm.Key(self.seed, step=self.step if step is None else step)
-        return bm.draw(self.policy(policy), key, batch, size, pairing=PAIRINGS[self.pairing])
+        pairing = PAIRINGS[self.pairing]
+        return bm.draw(self.policy(policy), key, batch, size, pairing=pairing, hints=hints)

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from batchmix._errors import mix_error
+from batchmix import Key, draw
+from batchmix._errors import MixError, mix_error
 from batchmix.cli._options import given
 from batchmix.cli._progress import Progress
 from batchmix.cli._words import Entry, check_mix_on, check_task
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.pool import cores
+from batchmix.policies._paste import reads_of
 
 
 class Prepared(NamedTuple):
@@ -50,11 +52,28 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
     words = "--policy" if options.get("policy") else "--smoothing"  # of train
     check_task(entries, data.task.kind, "--policies" if "policy" not in options else words)
     check_mix_on(entries, options["mix_on"])
+    _check_axes(entries, data, words if "policy" in options else "--policies")
     limit_train = defaults.limit_of(data, options["limit_train"])
     training = defaults.choose(data, given(options), limit_train)
     if options["workers"] is None and training.accelerator == "cpu":
         training = replace(training, workers=0)  # trials side by side use all cores already
     return Prepared(data, training, limit_train)
+
+
+def _check_axes(entries: Sequence[Entry], data: Data, where: str) -> None:
+    """A policy that needs other axes than the rows have says so now, not after the first arm."""
+    axes = "HW" if data.form == "image" else "T"
+    for entry in entries:
+        if reads_of(entry.policy, entry.pairing):  # there is nothing to look at yet
+            continue
+        try:
+            draw(entry.policy, Key(0), 2, dict.fromkeys(axes, 8), pairing=entry.pairing)
+        except MixError as error:
+            rule = str(error).partition("\n")[2].partition(". ")[0] + "."
+            raise mix_error(
+                where, f"got {entry.name!r}; axes of the rows: {', '.join(axes)}.", rule,
+                "Leave it out.",
+            ) from None  # fmt: skip
 
 
 def check_accelerator(name: str, elsewhere: bool = False) -> None:

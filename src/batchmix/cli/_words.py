@@ -6,35 +6,17 @@ import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from batchmix import recipes
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._forms import FORMS, UNSEEN
 from batchmix.cli.lab.rows import Kind
 from batchmix.losses import soft_cross_entropy
 from batchmix.pairing import Derangement, Pairing
-from batchmix.policies import CutMix, MixUp, Policy, Schedule, Sometimes, Switch
+from batchmix.policies import MixUp, Policy, Schedule, Sometimes
+from batchmix.policies._paste import reads_of
 from batchmix.recipes import Recipe
-
-
-class Form(NamedTuple):
-    """How a policy is written: its name, a colon, and its numbers, at most two, each > 0."""
-
-    make: Callable[..., Policy]
-    numbers: tuple[str, ...]  # what they are called
-    example: str
-
-
-def _either(mixup: float, cutmix: float) -> Policy:
-    return Switch([MixUp(mixup), CutMix(cutmix)])
-
-
-FORMS: Mapping[str, Form] = {
-    "mixup": Form(MixUp, ("alpha",), "mixup:1"),
-    "cutmix": Form(CutMix, ("alpha",), "cutmix:1"),
-    "switch": Form(_either, ("MixUp alpha", "CutMix alpha"), "switch:0.8,1.0"),
-}
-
 
 _RECIPES: Mapping[str, Recipe] = {
     name.replace("_", "-"): value
@@ -116,6 +98,16 @@ def check_task(entries: Sequence[Entry], kind: Kind, where: str = "--policies") 
             )
 
 
+def check_unseen(entries: Sequence[Entry], where: str = "--policies") -> None:
+    """Plans that are drawn for no rows at all."""
+    for entry in entries:
+        if reads_of(entry.policy, entry.pairing):
+            raise mix_error(
+                where, f"got {entry.name!r}.", "It looks at rows, and here only plans are drawn.",
+                "See what it does to your rows: batchmix preview.",
+            )  # fmt: skip
+
+
 def check_mix_on(entries: Sequence[Entry], mix_on: str | None) -> None:
     """Workers hand over the mixed batch alone."""
     for entry in entries:
@@ -130,6 +122,12 @@ def check_mix_on(entries: Sequence[Entry], mix_on: str | None) -> None:
 
 def _entry(text: str, where: str) -> Entry:
     name, colon, rest = text.partition(":")
+    if name in UNSEEN:
+        raise mix_error(
+            where, f"got {_short(text)}.",
+            f"It looks at {UNSEEN[name]}, which no data set here has.",
+            "Use it in Python, with a Mixer that is told where they are.",
+        )  # fmt: skip
     if name not in _EXAMPLES:
         near = difflib.get_close_matches(name, _EXAMPLES, n=1, cutoff=0.4)
         raise mix_error(
@@ -203,7 +201,8 @@ def _wrong_form(where: str, text: str, like: str) -> MixError:
     return mix_error(
         where,
         f"got {_short(text)}.",
-        f"The form is {like!r}; its numbers are > 0.",
+        f"The form is {like!r}"
+        + ("; its numbers are > 0." if ":" in like else ", without numbers."),
         f"Write for example 'none {like}'." if ":" in like else f"Write {like!r}.",
     )
 

@@ -145,6 +145,8 @@ def _document(one: Shown, names: Sequence[str]) -> dict[str, Any]:
             "class": classes[int(batch.y[i])],
             "partner": int(one.plan.partner[i]),
             "lam": float(one.plan.lam[i]),
+            "partners": one.partners(i),
+            "weights": one.plan.weights[i].tolist(),
             "label": {classes[k]: float(soft[k]) for k in soft.nonzero()[0]},
         }
         for i, soft in enumerate(one.soft)

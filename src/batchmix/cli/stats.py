@@ -10,7 +10,7 @@ from typer import Argument, Option
 from batchmix._errors import mix_error
 from batchmix.cli._mixing import PAIRINGS, Pairs
 from batchmix.cli._output import MOST_SEED, AsJson, Quiet, check_folder, print_json, shown, write
-from batchmix.cli._words import KNOWN, parse
+from batchmix.cli._words import KNOWN, check_unseen, parse
 
 if TYPE_CHECKING:
     from batchmix._stats import Stats
@@ -43,6 +43,7 @@ def stats(
     words = " ".join(policies)
     _check_count("POLICY", len(words.split()), _MOST_POLICIES, "policies")
     entries, cells = parse(words, "POLICY"), _cells(size)
+    check_unseen(entries, "POLICY")
     _check_count("--batches", batches * batch_size, _MOST_ROWS, "rows")
     check_folder(out)
 

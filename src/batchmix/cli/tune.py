@@ -25,7 +25,7 @@ from batchmix.cli._tuning import Result, search_and_measure
 from batchmix.cli.lab.defaults import command
 from batchmix.cli.lab.search.candidates import Pruner
 from batchmix.cli.lab.search.reserve import reserved, searched
-from batchmix.cli.lab.search.space import space, train_options
+from batchmix.cli.lab.search.space import space
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.comparison import On
 
@@ -207,10 +207,9 @@ def _last_words(result: Result, out: Path) -> int:
 
 
 def _train(arm: str, chosen: Prepared) -> str:
-    """The command that trains with an arm: rows are mixed one by one, as in a search."""
-    others = train_options(arm) | {"mixup_mode": "elem", "smoothing": "0"}
+    """The command that trains with an arm."""
     return command(
-        "train", chosen.data.name, chosen.training, limit_train=chosen.limit_train, **others
+        "train", chosen.data.name, chosen.training, limit_train=chosen.limit_train, policy=arm
     )
 
 

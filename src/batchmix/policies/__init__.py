@@ -4,20 +4,43 @@ A new policy is one file here: a frozen dataclass with `sample(request) -> Paste
 """
 
 from batchmix.policies._paste import Paste, Policy, Request
+from batchmix.policies.classmix import ClassMix
+from batchmix.policies.columns import Columns
 from batchmix.policies.combine import PerBatch, PerPair, Sometimes, Switch
+from batchmix.policies.copypaste import CopyPaste
 from batchmix.policies.cutmix import CutMix
+from batchmix.policies.fmix import FMix
+from batchmix.policies.gridmix import GridMix
+from batchmix.policies.layers import Layers
 from batchmix.policies.mixup import MixUp
-from batchmix.policies.schedule import Schedule
+from batchmix.policies.mosaic import Mosaic
+from batchmix.policies.remix import ReMix
+from batchmix.policies.resizemix import ResizeMix
+from batchmix.policies.saliencymix import SaliencyMix
+from batchmix.policies.schedule import Ramp, Schedule
+from batchmix.policies.smoothmix import SmoothMix
 
 __all__ = [
+    "ClassMix",
+    "Columns",
+    "CopyPaste",
     "CutMix",
+    "FMix",
+    "GridMix",
+    "Layers",
     "MixUp",
+    "Mosaic",
     "Paste",
     "PerBatch",
     "PerPair",
     "Policy",
+    "Ramp",
+    "ReMix",
     "Request",
+    "ResizeMix",
+    "SaliencyMix",
     "Schedule",
+    "SmoothMix",
     "Sometimes",
     "Switch",
 ]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._columns import absent
 from batchmix._errors import mix_error
-from batchmix._plan import Key
+from batchmix._key import Key
+
+Hints = Mapping[str, NDArray[Any]]
+_NONE: Hints = MappingProxyType({})
 
 
 class Request(NamedTuple):
@@ -21,19 +24,40 @@ class Request(NamedTuple):
     Args:
       rng: the only source of randomness; its stream is frozen across NumPy versions.
       key: address of the draw, for policies that follow a schedule.
-      partner: int32 [B], who is whose partner; B is its length. Only `PerPair` reads the values.
+      partner: int32 [B], who is whose partner; B is its length. Only `PerPair`, and policies that
+        read hints, look at the values.
       size: cells per axis, such as {"H": 224, "W": 224}.
+      row: int32 [B], which rows of the batch these are; None for all of them, in order.
+      hints: what the policy `reads` of these rows, by name: arrays [B, ...].
+      theirs: the same of the batch that `partner` points into.
+      later: partners for the layers after the first, where the policy has some.
     """
 
     rng: np.random.RandomState
     key: Key
     partner: NDArray[np.int32]
     size: Mapping[str, int]
+    row: NDArray[Any] | None = None
+    hints: Hints = _NONE
+    theirs: Hints = _NONE
+    later: tuple[NDArray[np.int32], ...] = ()
+
+    def of(self, rows: NDArray[Any]) -> Request:
+        """The request for some of its rows alone; they see the partners that they have here."""
+        return self._replace(
+            partner=self.partner[rows],
+            row=rows if self.row is None else self.row[rows],
+            hints={name: hint[rows] for name, hint in self.hints.items()},
+            later=tuple(partner[rows] for partner in self.later),
+        )
 
 
 @dataclass(frozen=True)
 class Paste:
-    """What is pasted on each row; the fields are those of `Plan`, one entry per row."""
+    """What is pasted on each row; the fields are those of `Plan`, one entry per row.
+
+    `above`: what is pasted over that, layer by layer, from rows ``request.later`` of the batch.
+    """
 
     box: NDArray[Any]
     opacity: NDArray[Any]
@@ -41,17 +65,31 @@ class Paste:
     mask: NDArray[Any] | None = None
     source: NDArray[Any] | None = None
     label_lam: NDArray[Any] | None = None
+    resample: Literal["nearest", "bilinear"] = "nearest"
+    above: tuple[Paste, ...] = ()
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The arrays of this layer, by name."""
+        columns = {name: vars(self)[name] for name in COLUMNS}
+        return {name: column for name, column in columns.items() if column is not None}
 
     def take(self, rows: NDArray[Any]) -> Paste:
         """The entries of `rows`, in that order, repeats allowed."""
-        return Paste(**{name: v.take(rows, 0) for name, v in vars(self).items() if v is not None})
+        columns = {name: column.take(rows, 0) for name, column in self.columns().items()}
+        above = tuple(paste.take(rows) for paste in self.above)
+        return Paste(**columns, resample=self.resample, above=above)
+
+
+COLUMNS = ("box", "opacity", "kind", "mask", "source", "label_lam")
 
 
 class Policy(Protocol):
     """How much is pasted, and where. A policy is an immutable value with this one method.
 
-    It never sees the batch's arrays, and it is drawn on the host with NumPy. Anything with this
-    method is a policy: there is nothing to register or to inherit from.
+    It is drawn on the host with NumPy, and sees of the batch's arrays only those that it `reads`, a
+    tuple of names such as ("label", "image"). One that pastes several times says how often, in
+    `layers`.
+    Anything with this method is a policy: there is nothing to register or to inherit from.
     """
 
     def sample(self, request: Request) -> Paste:
@@ -68,6 +106,36 @@ def check_policy(where: str, policy: Any) -> None:
             "A policy is a value with a method `sample`.",
             "Pass for example MixUp(0.2), with its parentheses.",
         )
+
+
+def reads_of(*values: Any) -> tuple[str, ...]:
+    """The hints that policies and pairings read, each once."""
+    names = [name for value in values for name in getattr(value, "reads", ())]
+    return tuple(dict.fromkeys(names))
+
+
+def layers_of(*policies: Any) -> int:
+    """How often policies paste on a row, at most."""
+    return max((int(getattr(policy, "layers", 1)) for policy in policies), default=1)
+
+
+def check_layers(where: str, paste: Paste, later: int) -> None:
+    """No more pastes than the policy said: each has partners of its own."""
+    if len(paste.above) > later:
+        raise mix_error(
+            where, f"a policy that has {1 + later} layers answered with {1 + len(paste.above)}.",
+            "Partners are drawn for as many layers as a policy has.", "Give it `layers`, how many.",
+        )  # fmt: skip
+
+
+def check_resample(where: str, policies: Sequence[Policy]) -> None:
+    """A batch is stretched in one way."""
+    ways = {str(policy.resample) for policy in policies if hasattr(policy, "resample")}
+    if len(ways) > 1:
+        raise mix_error(
+            where, f"one policy stretches {' and another '.join(sorted(ways))}.",
+            "A plan stretches in one way.", "Give all of them the same `resample`.",
+        )  # fmt: skip
 
 
 def whole(request: Request) -> NDArray[np.int32]:
@@ -101,40 +169,3 @@ def _numbers(batch: int, opacity: float, kind: int) -> tuple[NDArray[Any], NDArr
     for column in columns:
         column.flags.writeable = False
     return columns
-
-
-def drawn_by(pick: NDArray[Any], policies: Sequence[Policy | None], request: Request) -> Paste:
-    """Row i as ``policies[pick[i]]`` draws it; None leaves a row alone.
-
-    Each policy draws its own rows alone, in the order of the policies. A part that only some of
-    them have is filled in.
-    """
-    rng, key, partner, size = request
-    pastes = []
-    for policy, count in zip(policies, np.bincount(pick).tolist()):
-        if count:
-            # partners are not among these rows: PerPair is to see that it cannot pair them
-            own = Request(rng, key, _nobody(len(partner))[:count], size)
-            pastes.append(nothing(own) if policy is None else policy.sample(own))
-    if len(pastes) < 2:
-        return pastes[0] if pastes else nothing(request)
-    at = np.empty(len(pick), np.intp)  # where row i is in the draws, one after the other
-    at[pick.argsort(kind="stable")] = np.arange(len(pick))
-    columns = {}
-    for name in vars(pastes[0]):
-        values = [vars(paste)[name] for paste in pastes]
-        absences = [value is None for value in values]
-        if all(absences):
-            continue
-        if any(absences):
-            cells = tuple(size.values())
-            values = [
-                absent(name, p.box, cells) if v is None else v for v, p in zip(values, pastes)
-            ]
-        columns[name] = np.concatenate(values).take(at, 0)
-    return Paste(**columns)
-
-
-@functools.lru_cache(64)
-def _nobody(batch: int) -> NDArray[np.int32]:
-    return np.full(batch, -1, np.int32)

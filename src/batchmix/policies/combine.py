@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 
 from batchmix._errors import mix_error
-from batchmix.policies._paste import Paste, Policy, Request, check_policy, drawn_by
+from batchmix.policies._paste import (
+    Paste,
+    Policy,
+    Request,
+    check_policy,
+    check_resample,
+    layers_of,
+    nothing,
+    reads_of,
+)
+from batchmix.policies._rows import drawn_by
 
 _ONE = np.zeros(1, np.int32)  # the partner of a row that is drawn for others too
 
@@ -50,6 +60,7 @@ class Switch:
         object.__setattr__(self, "policies", policies)
         for policy in policies:
             check_policy("Switch", policy)
+        check_resample("Switch", policies)
         count = len(policies)
         try:
             weights = np.asarray([1] * count if self.weights is None else self.weights, float)
@@ -66,6 +77,14 @@ class Switch:
             )
         object.__setattr__(self, "weights", tuple((weights / total).tolist()))
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return reads_of(*self.policies)
+
+    @property
+    def layers(self) -> int:
+        return layers_of(*self.policies)
+
     def sample(self, request: Request) -> Paste:
         """A coin for each row, and the draw of the policy that it fell on."""
         coin = request.rng.random_sample(len(request.partner))
@@ -73,7 +92,7 @@ class Switch:
         pick = edges.searchsorted(coin, "right").astype(np.int8)
         drawn = drawn_by(pick, self.policies, request)
         pick[drawn.kind < 0] = -1
-        return Paste(**(vars(drawn) | {"kind": pick}))
+        return replace(drawn, kind=pick)
 
 
 @dataclass(frozen=True)
@@ -110,6 +129,14 @@ class Sometimes:
                 "Pass for example prob=0.5.",
             )
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return reads_of(self.policy)
+
+    @property
+    def layers(self) -> int:
+        return layers_of(self.policy)
+
     def sample(self, request: Request) -> Paste:
         """A coin for each row, and the policy's draw where it fell on mixing."""
         alone = request.rng.random_sample(len(request.partner)) >= self.prob
@@ -138,11 +165,24 @@ class PerBatch:
     def __post_init__(self) -> None:
         check_policy("PerBatch", self.policy)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return reads_of(self.policy)
+
+    @property
+    def layers(self) -> int:
+        return layers_of(self.policy)
+
     def sample(self, request: Request) -> Paste:
         """The draw of one row, repeated."""
-        rng, key, partner, size = request
-        first = self.policy.sample(Request(rng, key, _ONE, size))
-        return first.take(np.zeros(len(partner), np.intp))
+        if not request.hints:
+            one = request._replace(partner=_ONE, later=(_ONE,) * len(request.later))
+        elif len(request.partner):
+            one = request.of(_ONE)
+        else:  # nobody whose hints could be looked at
+            return nothing(request)
+        first = _sharable("PerBatch", self.reads, self.policy.sample(one))
+        return first.take(np.zeros(len(request.partner), np.intp))
 
 
 @dataclass(frozen=True)
@@ -173,10 +213,19 @@ class PerPair:
     def __post_init__(self) -> None:
         check_policy("PerPair", self.policy)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return reads_of(self.policy)
+
+    @property
+    def layers(self) -> int:
+        return layers_of(self.policy)
+
     def sample(self, request: Request) -> Paste:
         """The draw of the lower row of each pair, used for both."""
         partner, at = request.partner, np.arange(len(request.partner))
-        if not ((partner < len(partner)).all() and (partner[partner] == at).all()):
+        whole = request.row is None and bool((partner < len(partner)).all())
+        if not (whole and (partner[partner] == at).all()):
             raise mix_error(
                 "PerPair",
                 "the pairing gives row i the partner j, but row j another one than i.",
@@ -184,5 +233,16 @@ class PerPair:
                 "Draw with pairing=Reverse(), and put PerPair outside Switch and PerBatch.",
             )
         lower, slot = np.unique(np.minimum(at, partner), return_inverse=True)
-        first = request._replace(partner=np.zeros(len(lower), np.int32))
-        return self.policy.sample(first).take(slot)
+        first = self.policy.sample(request.of(lower))
+        return _sharable("PerPair", self.reads, first).take(slot)
+
+
+def _sharable(where: str, reads: tuple[str, ...], paste: Paste) -> Paste:
+    """One draw for several rows; labels that follow from their classes cannot be shared."""
+    if "label" in reads and any(layer.label_lam is not None for layer in (paste, *paste.above)):
+        raise mix_error(
+            where, "the policy in it has a label rule of its own, by the classes of each row.",
+            "Rows that share a draw have other classes than each other.",
+            f"Put it outside: ReMix({where}(policy), counts).",
+        )  # fmt: skip
+    return paste

@@ -96,11 +96,11 @@ def drawn_box(policy: CutMix, request: Request) -> tuple[NDArray[np.float64] | N
     if policy.minmax is not None:
         low, high = (np.floor(size * share) for share in policy.minmax)
         span = rng.random_sample((batch, len(size))) * (high - low + 1)
-        return None, _inside(rng, (low + span).astype(np.int32), size)
+        return None, inside(rng, (low + span).astype(np.int32), size)
     lam = beta(rng, policy.alpha, batch)
     side = size * ((1 - lam) ** (1 / len(size)))[:, None]  # [B, A]
     if policy.placement == "inside":
-        return lam, _inside(rng, np.rint(side).astype(np.int32), size)
+        return lam, inside(rng, np.rint(side).astype(np.int32), size)
     return lam, _clipped(rng, side.astype(np.int32), size)
 
 
@@ -108,14 +108,21 @@ def _clipped(
     rng: np.random.RandomState, side: NDArray[np.int32], size: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """[B, A, 2]: boxes of `side` cells around a uniform centre, cut off at the border."""
-    low = (rng.random_sample(side.shape) * size).astype(np.int32) - (side >> 1)
+    return around((rng.random_sample(side.shape) * size).astype(np.int32), side, size)
+
+
+def around(
+    centre: NDArray[np.int32], side: NDArray[np.int32], size: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """[B, A, 2]: boxes of `side` cells around `centre`, cut off at the border."""
+    low = centre - (side >> 1)
     box = np.empty((*side.shape, 2), np.int32)
     np.maximum(low, 0, out=box[..., 0])
     np.minimum(low + side, size, out=box[..., 1])
     return box
 
 
-def _inside(
+def inside(
     rng: np.random.RandomState, side: NDArray[np.int32], size: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """[B, A, 2]: boxes of `side` cells at a uniform position among those that fit."""

@@ -69,12 +69,12 @@ def beta(rng: np.random.RandomState, alpha: float, count: int) -> NDArray[np.flo
     return rng.random_sample(count) if alpha == 1 else rng.beta(alpha, alpha, count)
 
 
-def check_alpha(policy: str, alpha: float) -> None:
+def check_alpha(policy: str, alpha: float, name: str = "alpha") -> None:
     """The parameter of a symmetric Beta distribution, in the range where its draws are numbers."""
     if not (isinstance(alpha, int | float | np.number) and 1e-9 <= alpha <= 1e9):
         raise mix_error(
             policy,
-            f"got alpha={alpha!r}.",
-            "alpha is the parameter of Beta(alpha, alpha), a number > 0 (1e-9 to 1e9).",
+            f"got {name}={alpha!r}.",
+            f"{name} is the parameter of Beta({name}, {name}), a number > 0 (1e-9 to 1e9).",
             "For no mixing use policy=None, or Sometimes(policy, prob=0).",
         )

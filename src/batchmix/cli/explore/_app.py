@@ -15,8 +15,8 @@ import gradio as gr
 from fastapi import FastAPI
 
 from batchmix._errors import MixError
+from batchmix.cli._forms import FORMS
 from batchmix.cli._output import shown
-from batchmix.cli._words import FORMS
 from batchmix.cli.explore._render import render
 from batchmix.cli.explore._view import CHOICES, RANGES, View
 from batchmix.cli.show.shown import Source
@@ -144,7 +144,7 @@ def _controls(data: list[str]) -> dict[str, Any]:
 def _numbers(view: View) -> list[Any]:
     """The sliders of the policy's numbers with their names; one that it does not have is hidden."""
     names = FORMS[view.policy].numbers
-    shown = [gr.update(visible=True, label=name) for name in names]
+    shown = [gr.update(visible=True, label=name, maximum=most) for name, (_, most) in names.items()]
     return [*shown, gr.update(visible=False), gr.update(visible=False)][:2]
 
 

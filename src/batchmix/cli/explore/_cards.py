@@ -16,6 +16,7 @@ from batchmix.cli.show.shown import Part, Shown
 from batchmix.cli.show.sounds import player
 
 _BINS = 24
+_PARTNER = np.array([217, 138, 31])  # the colour of what is the partner's
 
 
 def cards(one: Shown, own: Sequence[str]) -> str:
@@ -107,20 +108,23 @@ def _wave(x: NDArray[Any], rows: NDArray[Any]) -> str:
 
 
 def _box(one: Shown, row: int) -> str:
-    """A line around the pasted region, unless it is the whole row."""
-    return _region(one, row, "box", "") if one.is_cut(row) else ""
+    """A line around each pasted region, unless it is the whole row."""
+    return "".join(_region(one, box, "box", "") for box in one.cuts(row))
 
 
 def _pasted(one: Shown, row: int) -> str:
-    """The pasted region: the darker, the larger its opacity."""
-    opacity = float(one.plan.opacity[row])
+    """Where partners are: the darker, the larger their opacity."""
     share = f"<span>{1 - one.plan.lam[row]:.0%}</span>"
-    return _region(one, row, "region", f'fill-opacity="{opacity:.3f}"') + share
+    if one.plan.mask is None and not one.plan.above:
+        style = f'fill-opacity="{float(one.plan.opacity[row]):.3f}"'
+        return _region(one, one.plan.box[row], "region", style) + share
+    opacity = np.atleast_2d(one.opacity[row])[..., None]
+    return _image(np.rint(255 + (_PARTNER - 255) * opacity).astype(np.uint8)) + share
 
 
-def _region(one: Shown, row: int, kind: str, style: str) -> str:
-    """The box of a row, drawn over the picture; a sound has one axis only."""
-    *rest, (left, right) = one.plan.box[row].tolist()
+def _region(one: Shown, box: Any, kind: str, style: str) -> str:
+    """A box of a row, drawn over the picture; a sound has one axis only."""
+    *rest, (left, right) = box.tolist()
     top, bottom = rest[0] if rest else (0, 1)
     height, width = (one.plan.size if rest else (1, *one.plan.size))[-2:]
     return (

@@ -16,6 +16,7 @@ from batchmix.cli.explore._code import code_of, command_of
 from batchmix.cli.explore._view import View
 from batchmix.cli.show.shown import Batch, Shown, Source
 from batchmix.cli.show.shown import lam as lam_of_many
+from batchmix.policies._paste import reads_of
 
 
 class Answer(NamedTuple):
@@ -41,7 +42,11 @@ def render(view: View, sources: Mapping[str, Source]) -> Answer:
     numbers, x, own = _chosen(source, view.rows, view.first)
     batch = Batch(source, x, source.y[numbers], view.mixing)
     shown = batch.show(view.entry)
-    lam = _lam(replace(view, data="", first=0, rows=2, step=0), tuple(batch.size.items()))
+    policy = view.entry.policy
+    if reads_of(policy):  # then it depends on the rows
+        lam = batch.lam(policy)
+    else:
+        lam = _lam(replace(view, data="", first=0, rows=2, step=0), tuple(batch.size.items()))
     return Answer(
         shown,
         cards(shown, own),
@@ -63,4 +68,4 @@ def _chosen(source: Source, count: int, first: int) -> tuple[NDArray[Any], NDArr
 @lru_cache(maxsize=256)
 def _lam(view: View, size: tuple[tuple[str, int], ...]) -> NDArray[np.float32]:
     """The distribution of lam, which depends on neither rows nor step."""
-    return lam_of_many(view.entry.policy, view.mixing, dict(size))
+    return lam_of_many(view.entry.policy, view.mixing, dict(size), np.zeros((1, 1)))

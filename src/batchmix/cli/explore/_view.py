@@ -8,8 +8,9 @@ from typing import Any, get_args, get_type_hints
 from urllib.parse import urlencode
 
 from batchmix._errors import MixError, mix_error
+from batchmix.cli._forms import FORMS
 from batchmix.cli._mixing import Mixing, Pairs, Per
-from batchmix.cli._words import FORMS, Entry, parse
+from batchmix.cli._words import Entry, parse
 
 # (least, most, step) of each slider
 RANGES: Mapping[str, tuple[float, float, float]] = {

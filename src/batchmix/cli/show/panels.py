@@ -39,8 +39,7 @@ def mixed(axes: Any, one: Shown, row: int) -> None:
         _span(axes, one, row, fill=True)
         return
     _image(axes, one.mixed[row])
-    if one.is_cut(row):
-        (top, bottom), (left, right) = one.plan.box[row].tolist()
+    for (top, bottom), (left, right) in (box.tolist() for box in one.cuts(row)):
         corner = (left - 0.5, top - 0.5)
         sides = (right - left, bottom - top)
         colour = COLOURS["partner"]
@@ -66,8 +65,7 @@ def spectrogram(axes: Any, one: Shown, row: int) -> None:
 
 def _span(axes: Any, one: Shown, row: int, fill: bool = False) -> None:
     """The span of a sound that was cut, between two lines."""
-    if one.is_cut(row):
-        ends = one.plan.box[row, 0].tolist()
+    for ends in (box[0].tolist() for box in one.cuts(row)):
         for end in ends:
             axes.axvline(end, color=COLOURS["partner"], lw=1.2)
         if fill:
@@ -100,9 +98,9 @@ def _image(axes: Any, image: Any) -> None:
 
 
 def label(axes: Any, one: Shown, row: int) -> None:
-    """Under an image, its soft label: a bar of shares, and the two largest parts in words."""
-    start = 0.0
-    for part in one.parts(row):
+    """Under an image, its soft label: a bar of shares, and its first two parts in words."""
+    start, parts = 0.0, one.parts(row)
+    for part in parts:
         axes.add_patch(
             Rectangle(
                 (start, -0.1),
@@ -110,12 +108,13 @@ def label(axes: Any, one: Shown, row: int) -> None:
                 0.05,
                 transform=axes.transAxes,
                 clip_on=False,
-                color=COLOURS[part.whose],
-                lw=0,
+                fc=COLOURS[part.whose],
+                ec="white",
+                lw=0.5,
             )
         )
         start += part.share
-    for k, part in enumerate(one.parts(row)[:2]):
+    for k, part in enumerate(parts[:2]):
         axes.annotate(
             f"{part.name} {part.share:.0%}", (0, -0.1), (0, -3 - 9.5 * k),
             "axes fraction", "offset points",
@@ -145,8 +144,8 @@ def hardness(axes: Any, name: str, hardness: Any) -> None:
 
 def bars(axes: Any, one: Shown, row: int) -> None:
     """A soft label in full; only the classes that are in the image are named."""
-    soft, y, partner = one.soft[row], one.batch.y, int(one.plan.partner[row])
-    named = {int(y[partner]): "partner"} if one.plan.lam[row] < 1 else {}
+    soft, y = one.soft[row], one.batch.y
+    named = {int(y[partner]): "partner" for partner in one.partners(row)}
     named |= {int(y[row]): "own"}
     axes.vlines(range(len(soft)), 0, soft, color=COLOURS["others"], lw=4)
     for label, whose in named.items():

@@ -34,19 +34,22 @@ _LINES = {
 
 
 def rows(title: str, shown: Sequence[Shown]) -> bytes:
-    """One column per row of the batch: itself, its partner, and for each plan what it does."""
-    batch, partner = shown[0].batch, shown[0].plan.partner
+    """One column per row of the batch: itself, its partners, and for each plan what it does."""
+    batch = shown[0].batch
+    partners = [p.partner for p in max((one.plan.layers for one in shown), key=len)]
     lines = _LINES[batch.source.form]
-    names = ["row", "partner"]
+    names = ["row", "partner", *(f"partner {k}" for k in range(2, len(partners) + 1))]
+    above = len(names)
     for one in shown:
         names += [name.format(name=one.name) for name, _ in lines]
-    last = [1 + len(lines) * (k + 1) for k in range(len(shown))]
+    last = [above - 1 + len(lines) * (k + 1) for k in range(len(shown))]
     canvas, grid = _grid(title, batch, names, labelled=last)
     for i, column in enumerate(grid.T):
         panels.original(column[0], batch, i, "own")
-        panels.original(column[1], batch, int(partner[i]), "partner")
+        for axes, partner in zip(column[1:], partners):
+            panels.original(axes, batch, int(partner[i]), "partner")
         for k, one in enumerate(shown):
-            cells = column[2 + len(lines) * k :]
+            cells = column[above + len(lines) * k :]
             for axes, (_, draw) in zip(cells, lines):
                 draw(axes, one, i)
             panels.label(cells[len(lines) - 1], one, i)

@@ -100,7 +100,8 @@ class Batch:
 
     def draw(self, policy: Policy | None) -> bm.Plan:
         """The plan for the rows shown; partners are the same for every policy."""
-        return self.mixing.draw(policy, len(self), self.size)
+        hints = {"image": self.x, "label": self.y}
+        return self.mixing.draw(policy, len(self), self.size, hints=hints)
 
     def show(self, entry: Entry) -> Shown:
         """What an entry does to the rows shown."""
@@ -121,7 +122,7 @@ class Batch:
 
     def lam(self, policy: Policy | None) -> NDArray[np.float32]:
         """[4096]: shares of own content, over many steps."""
-        return lam(policy, self.mixing, self.size)
+        return lam(policy, self.mixing, self.size, self.x)
 
     def hardness(self, entry: Entry) -> NDArray[np.float32]:
         """[4096]: the largest probability of each soft label, over many steps."""
@@ -130,7 +131,7 @@ class Batch:
         classes = len(self.source.classes)
         soft = [
             bm.mix_labels(some, plan, classes, smoothing=entry.smoothing)
-            for some, plan in zip(y, _plans(entry.policy, self.mixing, self.size))
+            for some, plan in zip(y, _plans(entry.policy, self.mixing, self.size, self.x))
         ]
         return np.asarray(np.concatenate(soft).max(1))
 
@@ -156,20 +157,29 @@ class Shown:
     mixed: NDArray[Any]  # like the rows
     soft: NDArray[np.float32]  # [B, classes]
 
-    def is_cut(self, row: int) -> bool:
-        """Whether the partner is pasted over a region only, and not over the whole row."""
-        sides = tuple((self.plan.box[row, :, 1] - self.plan.box[row, :, 0]).tolist())
-        return bool(self.plan.opacity[row]) and sides != self.plan.size
+    def cuts(self, row: int) -> list[Any]:
+        """[A, 2] each: regions of the row that something is pasted over, but for all of it."""
+        boxes = [layer.box[row] for layer in self.plan.layers if layer.opacity[row]]
+        return [box for box in boxes if tuple((box[:, 1] - box[:, 0]).tolist()) != self.plan.size]
+
+    def partners(self, row: int) -> list[int]:
+        """The rows that something is seen of in this one."""
+        weights = self.plan.weights[row, 1:]
+        seen = [int(p.partner[row]) for p, w in zip(self.plan.layers, weights) if w > 0]
+        return list(dict.fromkeys(seen))
 
     def parts(self, row: int) -> list[Part]:
-        """The soft label of a row: its own class, its partner's, and all others."""
-        y, partner = self.batch.y, int(self.plan.partner[row])
-        found = [Part(self.batch.name(row), float(self.soft[row, y[row]]), "own")]
-        if y[partner] != y[row] and self.plan.lam[row] < 1:
-            share = float(self.soft[row, y[partner]])
-            found.append(Part(self.batch.name(partner), share, "partner"))
-        rest = 1 - sum(part.share for part in found)
-        return [*found, Part("others", rest, "others")] if rest > 0.005 else found
+        """The soft label of a row: its own class, its partners' by share, and all others."""
+        y = self.batch.y
+        found = {int(y[row]): Part(self.batch.name(row), float(self.soft[row, y[row]]), "own")}
+        for partner in self.partners(row):
+            label = int(y[partner])
+            part = Part(self.batch.name(partner), float(self.soft[row, label]), "partner")
+            found.setdefault(label, part)
+        own, *theirs = found.values()
+        rest = 1 - sum(part.share for part in found.values())
+        others = [Part("others", rest, "others")] if rest > 0.005 else []
+        return [own, *sorted(theirs, key=lambda part: -part.share), *others]
 
 
 def open_source(name: str, image_size: int | None = None, seconds: float | None = None) -> Source:
@@ -199,11 +209,16 @@ def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:
     return Batch(source, source.read(rows), source.y[rows], mixing)
 
 
-def lam(policy: Policy | None, mixing: Mixing, size: Mapping[str, int]) -> NDArray[np.float32]:
-    """[4096]: shares of own content, over many steps."""
-    return np.concatenate([plan.lam for plan in _plans(policy, mixing, size)])
+def lam(
+    policy: Policy | None, mixing: Mixing, size: Mapping[str, int], rows: NDArray[Any]
+) -> NDArray[np.float32]:
+    """[4096]: shares of own content, over many steps; `rows` are what a policy may look at."""
+    return np.concatenate([plan.lam for plan in _plans(policy, mixing, size, rows)])
 
 
-def _plans(policy: Policy | None, mixing: Mixing, size: Mapping[str, int]) -> list[bm.Plan]:
+def _plans(
+    policy: Policy | None, mixing: Mixing, size: Mapping[str, int], rows: NDArray[Any]
+) -> list[bm.Plan]:
     """The plans of steps 0..255, whichever step is shown."""
-    return [mixing.draw(policy, _ROWS, size, step) for step in range(_BATCHES)]
+    hints = {"image": rows[np.resize(np.arange(len(rows)), _ROWS)]}
+    return [mixing.draw(policy, _ROWS, size, step, hints) for step in range(_BATCHES)]

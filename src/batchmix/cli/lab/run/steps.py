@@ -58,7 +58,7 @@ def log_epoch(
 def _drawn(run: loop.Run, step: Step) -> dict[str, float]:
     """Shares of the mixes of a step; its plan is drawn again."""
     mixer, x = run.mixer, step.batch[0]
-    if mixer.policy is None:
+    if mixer.policy is None or mixer.reads:  # what it read was the batch before it was mixed
         return {}
     key = bm.Key(run.training.seed, step.epoch, step.number, run.fabric.global_rank)
     axes = mixer.axes or ""

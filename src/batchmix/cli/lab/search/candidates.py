@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._words import FORMS, parse
+from batchmix.cli._forms import FORMS
+from batchmix.cli._words import parse
 from batchmix.cli.lab.search.space import Space
 
 Pruner = Literal["median", "hyperband", "none"]

@@ -25,7 +25,7 @@ from batchmix.cli.lab.search.candidates import (
     check_same,
     unreadable,
 )
-from batchmix.cli.lab.search.space import ALPHA, OFF, PROB
+from batchmix.cli.lab.search.space import OFF, PROB
 from batchmix.cli.lab.training import Training
 from batchmix.cli.lab.trials.child import ENGINE, Work
 from batchmix.cli.lab.trials.comparison import run
@@ -124,8 +124,8 @@ def _fit(search: Search, folder: Path, share: float, **shared: Any) -> Any:
     path = folder / "ray-tune"
     if tune.Tuner.can_restore(str(path)):
         return tune.Tuner.restore(str(path), trainable=trainable).fit()
-    names = {name for policy in search.space.policies for name in search.space.ranges(policy)}
-    alphas = sorted(names - {"prob", "off"})
+    ranges = {k: v for name in search.space.policies for k, v in search.space.ranges(name).items()}
+    numbers = {k: ranges[k] for k in sorted(ranges.keys() - {"prob", "off"})}
     asha = ASHAScheduler(
         time_attr="epoch",
         max_t=search.most,
@@ -139,7 +139,7 @@ def _fit(search: Search, folder: Path, share: float, **shared: Any) -> Any:
             "prob": tune.quniform(*PROB),
             "off": tune.quniform(*OFF),
         }
-        | {name: tune.loguniform(ALPHA.low, ALPHA.high) for name in alphas},
+        | {name: tune.loguniform(one.low, one.high) for name, one in numbers.items()},
         tune_config=tune.TuneConfig(
             metric="value",
             mode="max" if search.high else "min",

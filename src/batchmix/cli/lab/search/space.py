@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from batchmix._errors import mix_error
-from batchmix.cli._words import FORMS
+from batchmix.cli._forms import FORMS
 
 
 class Range(NamedTuple):
@@ -18,7 +18,6 @@ class Range(NamedTuple):
     step: float | None = None  # None: log scale
 
 
-ALPHA = Range(0.05, 8.0)
 PROB = Range(0.2, 1.0, 0.1)  # probability that a batch is mixed
 OFF = Range(0.5, 1.0, 0.1)  # share of the epochs after which mixing is off; 1: never
 
@@ -31,11 +30,9 @@ class Space:
     epochs: int
 
     def ranges(self, policy: str) -> dict[str, Range]:
-        """The numbers to choose for a policy; each policy has alphas of its own."""
-        return {f"{policy} {name}": ALPHA for name in FORMS[policy].numbers} | {
-            "prob": PROB,
-            "off": OFF,
-        }
+        """The numbers to choose for a policy; each policy has numbers of its own."""
+        own = {f"{policy} {name}": Range(*ends) for name, ends in FORMS[policy].numbers.items()}
+        return own | {"prob": PROB, "off": OFF}
 
     def usual(self) -> list[dict[str, Any]]:
         """Settings of the policies' examples: what a search tries first."""
@@ -46,15 +43,14 @@ class Space:
         ]
 
     def arm(self, settings: Mapping[str, Any]) -> str:
-        """The settings as a word of `_words.parse`; alpha to two digits."""
+        """The settings as a word of `_words.parse`; numbers of a policy to two digits."""
         policy = settings["policy"]
-        alphas = [
-            f"{settings[name]:.2g}" for name in self.ranges(policy) if name.startswith(policy)
-        ]
-        options = [f"prob={settings['prob']:.1g}"] if settings["prob"] < 1 else []
+        words = [f"{settings[f'{policy} {name}']:.2g}" for name in FORMS[policy].numbers]
+        if settings["prob"] < 1:
+            words.append(f"prob={settings['prob']:.1g}")
         if settings["off"] < 1:
-            options.append(f"off={max(1, round(settings['off'] * self.epochs))}")
-        return f"{policy}:{','.join(alphas + options)}"
+            words.append(f"off={max(1, round(settings['off'] * self.epochs))}")
+        return f"{policy}:{','.join(words)}" if words else policy
 
 
 def space(text: str, epochs: int) -> Space:
@@ -80,19 +76,4 @@ def space(text: str, epochs: int) -> Space:
 
 def _numbers(example: str) -> list[float]:
     """Those after the colon."""
-    return [float(word) for word in example.partition(":")[2].split(",")]
-
-
-def train_options(arm: str) -> dict[str, float]:
-    """The options by which `batchmix train` mixes as an arm of a search does."""
-    policy, _, rest = arm.partition(":")
-    words = rest.split(",")
-    numbers = [float(word) for word in words if "=" not in word]
-    options = dict(word.split("=") for word in words if "=" in word)
-    names = {"mixup": ["mixup"], "cutmix": ["cutmix"], "switch": ["mixup", "cutmix"]}[policy]
-    found = dict(zip(names, numbers))
-    if "prob" in options:
-        found["mixup_prob"] = float(options["prob"])
-    if "off" in options:
-        found["mixup_off_epoch"] = int(options["off"])
-    return found
+    return [float(word) for word in example.partition(":")[2].split(",") if word]

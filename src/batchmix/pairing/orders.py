@@ -1,27 +1,16 @@
-"""Pairings say who is whose partner. Each is an immutable value with one method."""
+"""Pairings that look at nothing but the order of the rows, and groups of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
-
-__all__ = ["Derangement", "Pairing", "Permutation", "Reverse", "Roll", "Within"]
-
-
-class Pairing(Protocol):
-    """Anything with this method is a pairing."""
-
-    def pair(
-        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
-    ) -> NDArray[Any]:
-        """Integers [batch]: the partner of each row. `hints` are the host arrays given to draw."""
-        ...
+from batchmix.pairing._pairing import Other, Pairing, _check_pairing
 
 
 @dataclass(frozen=True)
@@ -39,9 +28,14 @@ class Reverse:
     """
 
     def pair(
-        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+        self,
+        rng: np.random.RandomState,
+        batch: int,
+        hints: Mapping[str, Any],
+        other: Other | None = None,
     ) -> NDArray[Any]:
-        return np.arange(batch - 1, -1, -1, dtype=np.int32)
+        rows = batch if other is None else other.rows
+        return (rows - 1 - np.arange(batch, dtype=np.int32)) % max(rows, 1)
 
 
 @dataclass(frozen=True)
@@ -63,9 +57,14 @@ class Roll:
             raise mix_error("Roll", f"got n={self.n!r}.", "It counts rows.", "Pass an integer.")
 
     def pair(
-        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+        self,
+        rng: np.random.RandomState,
+        batch: int,
+        hints: Mapping[str, Any],
+        other: Other | None = None,
     ) -> NDArray[Any]:
-        return np.roll(np.arange(batch, dtype=np.int32), self.n)
+        rows = batch if other is None else other.rows
+        return (np.arange(batch, dtype=np.int32) - int(self.n) % max(rows, 1)) % max(rows, 1)
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,13 @@ class Permutation:
     """
 
     def pair(
-        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+        self,
+        rng: np.random.RandomState,
+        batch: int,
+        hints: Mapping[str, Any],
+        other: Other | None = None,
     ) -> NDArray[Any]:
-        return rng.permutation(batch)
+        return rng.permutation(batch) if other is None else _from_other(rng, batch, other)
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,15 @@ class Derangement:
     """
 
     def pair(
-        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+        self,
+        rng: np.random.RandomState,
+        batch: int,
+        hints: Mapping[str, Any],
+        other: Other | None = None,
     ) -> NDArray[Any]:
-        """Successors in a random cycle."""
+        """Successors in a random cycle; of another batch any rows, as none is the same."""
+        if other is not None:
+            return _from_other(rng, batch, other)
         cycle = rng.permutation(batch)
         partner = np.empty(batch, np.int32)
         partner[cycle[:-1]], partner[cycle[-1:]] = cycle[1:], cycle[:1]
@@ -138,38 +147,53 @@ class Within:
             )
         _check_pairing("Within", self.inner)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(getattr(self.inner, "reads", ()))
+
     def pair(
-        self, rng: np.random.RandomState, batch: int, hints: Mapping[str, Any]
+        self,
+        rng: np.random.RandomState,
+        batch: int,
+        hints: Mapping[str, Any],
+        other: Other | None = None,
     ) -> NDArray[Any]:
         """The inner pairing of each group, moved to where the group starts."""
-        hints = {name: np.asarray(value) for name, value in hints.items()}
-        for name, hint in hints.items():
-            if hint.shape[:1] != (batch,):
-                raise mix_error(
-                    "Within", f"the hint {name!r} has shape {hint.shape}, the batch {batch} rows.",
-                    "A hint has an entry for each row, so that each group gets its own.",
-                    "Pass hints of the same batch.",
-                )  # fmt: skip
+        groups = np.array_split(np.arange(batch), self.groups)
+        theirs = groups if other is None else np.array_split(np.arange(other.rows), self.groups)
+        hints = _checked_hints(hints, batch)
+        outer = {} if other is None else _checked_hints(other.hints, other.rows)
         parts = []
-        for rows in np.array_split(np.arange(batch), self.groups):
+        for rows, pool in zip(groups, theirs):
             inside = {name: hint[rows] for name, hint in hints.items()}
-            partner = self.inner.pair(rng, len(rows), inside)
+            more: tuple[Any, ...] = ()
+            if other is not None:
+                more = (Other(len(pool), {name: hint[pool] for name, hint in outer.items()}),)
+            partner = self.inner.pair(rng, len(rows), inside, *more)
             try:
-                parts.append(rows[partner])
+                parts.append(pool[partner])
             except IndexError:
                 raise mix_error(
-                    "Within", f"{self.inner!r} gave {partner!r} for a group of {len(rows)} rows.",
+                    "Within", f"{self.inner!r} gave {partner!r} for a group of {len(pool)} rows.",
                     "A pairing gives integers, each a row of its group.", "Correct its `pair`.",
                 ) from None  # fmt: skip
         return np.concatenate(parts)
 
 
-def _check_pairing(where: str, pairing: Any) -> None:
-    """A pairing is a value with `pair`, not the class of one."""
-    if isinstance(pairing, type) or not callable(getattr(pairing, "pair", None)):
-        raise mix_error(
-            where,
-            f"got the pairing {pairing!r}.",
-            "A pairing is a value with a method `pair`.",
-            "Pass for example Reverse(), with its parentheses.",
-        )
+def _checked_hints(hints: Mapping[str, Any], rows: int) -> dict[str, NDArray[Any]]:
+    found = {name: np.asarray(value) for name, value in hints.items()}
+    for name, hint in found.items():
+        if hint.shape[:1] != (rows,):
+            raise mix_error(
+                "Within", f"the hint {name!r} has shape {hint.shape}, the batch {rows} rows.",
+                "A hint has an entry for each row, so that each group gets its own.",
+                "Pass hints of the same batch.",
+            )  # fmt: skip
+    return found
+
+
+def _from_other(rng: np.random.RandomState, batch: int, other: Other) -> NDArray[Any]:
+    """Rows of another batch in a random order, again and again until there are enough."""
+    rounds = -(-batch // max(other.rows, 1))
+    orders = [rng.permutation(other.rows) for _ in range(rounds)]
+    return np.concatenate([np.zeros(0, int), *orders])[:batch]

@@ -1,0 +1,1 @@
+"""The parts of `gpu.py`: what is timed on a GPU, and how."""
