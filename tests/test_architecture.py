@@ -29,7 +29,11 @@ LAYERS = {
     "_saved": ["_errors", "_columns", "_npz"],
     "_regular": [],
     "_npz": ["_regular"],
-    "_plan": ["_errors", "_columns", "_layers", "_regrid", "_saved", "_weights"],
+    "_describe": ["_layers"],
+    "_drawn": ["_layers"],
+    "_plan": [
+        "_errors", "_columns", "_describe", "_drawn", "_layers", "_regrid", "_saved", "_weights",
+    ],
     "_tree": ["_errors"],
     "_classes": ["_errors"],
     "pairing": ["_errors", "_classes", "pairing"],
