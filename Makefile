@@ -180,8 +180,8 @@ wheels: .venv-tools/installed
 
 # a version of a clean checkout: changelog, version, speed of it, sdist and wheel, a tag. Nothing is sent
 # anywhere: it ends with the commands that would
-release: .venv-tools/installed
-	$(TOOLS)/python tests/release.py "$(VERSION)"
+release: .venv-tools/installed $(VENV)/test
+	$(BIN)/python tests/release.py "$(VERSION)" $(TOOLS)/python
 
 # what the environments hold, as CycloneDX and as a table of licences, into build/; a licence that does
 # not fit Apache-2.0 is refused. EXEMPT: AGPL, of an adapter's tests: nobody who uses batchmix gets it;
