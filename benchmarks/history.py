@@ -2,8 +2,8 @@
 
     python benchmarks/history.py 0.1.0    the line of a release, from results.json
 
-A ratio is a time of batchmix over that of a copy or an in-place scale of the same bytes, in the same
-rounds: unlike milliseconds it can be compared between machines.
+A ratio is a time of batchmix over that of a copy or an in-place scale of the same bytes, in the
+same rounds: unlike milliseconds it can be compared between machines.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def release(version, tools):
     print(
         f"\nv{version} is made, and nothing was sent. To publish it:\n\n"
         f"  git push origin HEAD v{version}    (the workflows build the wheels and the docs)\n"
-        f"  {Path(tools).with_name('twine')} upload FOLDER/batchmix-{version}*    (sdist and wheels "
-        f"of the workflow; build/wheels has the sdist)\n\n"
+        f"  {Path(tools).with_name('twine')} upload FOLDER/batchmix-{version}*    (the sdist and "
+        f"the wheels of the workflow, in a folder)\n\n"
         f"To undo it: git tag --delete v{version} && git reset --keep HEAD~1"
     )
 
