@@ -26,7 +26,7 @@ compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
 
 # the core in NumPy alone, in one process: no command line, no docs, no explorer
-QUICK = $(addprefix tests/test_,architecture.py equality.py errors.py hints.py inplace.py labels.py layers.py mix.py mixer.py plan.py stack.py)
+QUICK = $(addprefix tests/test_,architecture.py equality.py hints.py inplace.py labels.py mix.py mixer.py plan.py stack.py)
 quick: $(VENV)/test
 	OMP_NUM_THREADS=1 BATCHMIX_TEST_BACKENDS=numpy $(BIN)/python -m pytest -x $(QUICK)
 
