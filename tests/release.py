@@ -86,14 +86,15 @@ def release(version, tools):
     subprocess.run([sys.executable, "benchmarks/history.py", version], cwd=ROOT, check=True)
     subprocess.run([tools, "tests/wheels.py"], cwd=ROOT, check=True)
     git("add", *texts, "benchmarks/history.jsonl")
-    git("commit", "--quiet", "--message", f"Version {version}")
+    if git("diff", "--cached", "--name-only"):  # else all of it said so already, as in 0.1.0
+        git("commit", "--quiet", "--message", f"Version {version}")
     git("tag", "--annotate", f"v{version}", "--message", f"batchmix {version}")
     print(
         f"\nv{version} is made, and nothing was sent. To publish it:\n\n"
         f"  git push origin HEAD v{version}    (the workflows build the wheels and the docs)\n"
         f"  {Path(tools).with_name('twine')} upload FOLDER/batchmix-{version}*    (the sdist and "
         f"the wheels of the workflow, in a folder)\n\n"
-        f"To undo it: git tag --delete v{version} && git reset --keep HEAD~1"
+        f"To undo it: git tag --delete v{version}, and drop the commit 'Version {version}'"
     )
 
 
