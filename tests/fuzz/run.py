@@ -27,7 +27,7 @@ WORK = HERE.parents[1] / "build" / "fuzz"
 # target -> inputs that take 20 to 25 s where two targets run at a time, on two cores
 TARGETS = {
     "policies": 150_000, "layouts": 80_000, "plans": 23_000, "checkpoints": 26_000,
-    "models": 25_000, "sounds": 22_000, "targets": 50_000, "commands": 80,
+    "models": 25_000, "sounds": 22_000, "targets": 50_000, "commands": 600,
 }  # fmt: skip
 
 
@@ -111,7 +111,10 @@ def fuzz(name, options):
                 seen.add(key)
                 path = WORK / f"{name}-{hashlib.sha1(data).hexdigest()[:12]}"
                 path.write_bytes(data)
-                print(f"\n{path}\n{''.join(traceback.format_exception(error))[-3000:]}", flush=True)
+                print(
+                    f"\n{path}: {error!r:.300}\n{''.join(traceback.format_exception(error))[-3000:]}",
+                    flush=True,
+                )
 
     longest = max(2 * max(map(len, inputs)), 4096)
     atheris.Setup(
