@@ -17,18 +17,18 @@ from typer import Argument, Option
 from batchmix._errors import mix_error
 from batchmix.cli._output import MOST_PIXELS, shown
 from batchmix.cli._stop import Stopped
-from batchmix.cli.lab.data import open_data
+from batchmix.cli.lab.data import BUILT_IN, open_data
 from batchmix.cli.lab.data.folders import scan
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.show.shown import Source
-
-BUILT_IN = ("digits",)
 
 
 def explore(
     data: Annotated[
         list[str] | None,
-        Argument(help="Folders of images or WAV files, beside the digits that are always there."),
+        Argument(
+            help="Folders of images or WAV files, beside the photographs and digits of batchmix."
+        ),
     ] = None,
     port: Annotated[
         int | None, Option(min=1, max=65535, help="Default: the first free one from 7860 on.")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import batchmix as bm
-from batchmix.cli.explore._own import own_rows
 from batchmix.cli._mixing import PAIRINGS
+from batchmix.cli.explore._own import own_rows
 from batchmix.cli.explore._policies import HINTS, PARTNERS, POLICIES
 from batchmix.cli.explore._scene import Scene, policy_of
 from batchmix.cli.explore._view import View
 from batchmix.cli.preview import command
 from batchmix.cli.show.shown import LAYOUTS, Source
-from batchmix.policies._paste import reads_of
+
+_PHOTOS = "cli/lab/data/photos"
 
 
 def command_of(view: View, source: Source) -> str:
@@ -25,7 +27,7 @@ def command_of(view: View, source: Source) -> str:
     if not known or own_rows(source.data):
         return ""
     names = [
-        _word(word, view.numbers(second), view.smooth) for second, word in enumerate(words)
+        _word(word, view.numbers(second), view.smooth) for second, word in zip(view.sides, words)
     ]
     options = {"policies": " ".join(names), "rows": view.rows, "first": view.first}
     options |= {"prob": view.prob, "per": view.per, "pairing": view.pairing}
@@ -50,7 +52,7 @@ def code_of(view: View, scene: Scene) -> str:
 
     Where two policies are compared, `other_plan`, `other_mixed` and `other_targets` follow.
     """
-    policies = [policy_of(scene, view, second) for second in range(2 if view.versus else 1)]
+    policies = [policy_of(scene, view, second) for second in view.sides]
     pairing = PARTNERS[view.pairing]
     hints = scene.hints(*policies, pairing)
     imports, load = _loading(scene)
@@ -141,7 +143,10 @@ def _files(source: Source, numbers: Sequence[int]) -> tuple[str, str]:
     """Imports, and the lines that read some files of a folder."""
     data, side = source.data, source.image_size
     imports = "from pathlib import Path\n\nimport numpy as np\n"
-    head = f"""folder = Path({_text(str(data.root))})
+    folder = f"Path({_text(str(data.root))})"
+    if data.name == "photos" and data.root == str(Path(bm.__file__).parent / _PHOTOS):
+        folder = f'Path(bm.__file__).parent / "{_PHOTOS}"'  # whichever machine it is
+    head = f"""folder = {folder}
 {_list("files", [data.train.names[i] for i in numbers])}
 {_list("classes", source.classes)}
 """

@@ -1,4 +1,4 @@
-"""The controls of the page as data: what each is called, takes, and why something is not offered."""
+"""The controls of the page as data: what each is called and takes, and what is not offered."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ _PARTNER_TITLES = {
 }
 
 
-def controls(
-    view: View, scene: Scene, sources: Mapping[str, Source]
-) -> list[dict[str, Any]]:
+def controls(view: View, scene: Scene, sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     """In the order of the page; a choice that is not offered has a reason, `why`."""
     why = offers(scene, view)
     numbers = _numbers(view)
@@ -61,6 +59,8 @@ def controls(
                 [word, _choice(name, word), why.get(name, {}).get(word, "")]
                 for word in CHOICES[name]
             ]
+            if name != "versus":  # the same, a second time
+                one["reason"] = _reason(name, why.get(name, {}))
         elif name in "abcd":
             one |= _number(name, numbers.get(name))
         else:
@@ -69,6 +69,15 @@ def controls(
             one |= {"kind": "number", "low": low, "high": min(high, most), "step": step}
         found.append(one)
     return found
+
+
+def _reason(name: str, why: Mapping[str, str]) -> str:
+    """Which choices are not offered, those of one reason together."""
+    found: dict[str, list[str]] = {}
+    for word, text in why.items():
+        if text:
+            found.setdefault(text, []).append(_choice(name, word).partition(":")[0])
+    return " ".join(f"Not here: {', '.join(names)}. {text}" for text, names in found.items())
 
 
 def _choice(name: str, word: str) -> str:

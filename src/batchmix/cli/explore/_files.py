@@ -27,7 +27,7 @@ def file_of(kind: str, view: View, scene: Scene) -> bytes:
     if kind == "png":
         from batchmix.cli.show import pictures
 
-        shown = [scene.show(view, second) for second in range(2 if view.versus else 1)]
+        shown = [scene.show(view, second) for second in view.sides]
         title = f"{scene.source.data.name}, seed {view.seed}, step {view.step}"
         return pictures.rows(title, shown)
     if kind == "plan":

@@ -87,7 +87,7 @@ def _unlike(names: list[str]) -> list[str]:
 
 def _wrong(got: str) -> MixError:
     return mix_error(
-        "your pictures", got, f"They are 2 to {MOST_PICTURES}, which the page makes {SIDE} px wide.",
+        "your pictures", got, f"They are 2 to {MOST_PICTURES}, {SIDE} px wide each.",
         "Drop or paste other pictures.",
     )  # fmt: skip
 

@@ -92,7 +92,7 @@ POLICIES: Mapping[str, Choice] = {
 }  # fmt: skip
 
 PARTNERS: Mapping[str, Pairing] = {
-    **PAIRINGS,
+    **{str(name): pairing for name, pairing in PAIRINGS.items()},
     "same-class": SameClass(),
     "other-class": OtherClass(),
     "balanced": Balanced(),
@@ -108,13 +108,14 @@ class Hint(NamedTuple):
 
 
 def _shades(x: NDArray[Any], y: NDArray[np.int64]) -> NDArray[Any]:
-    return np.digitize(x.mean(-1), [85, 170])
+    return np.asarray(np.digitize(x.mean(-1), [85, 170]))
 
 
 def _bright(x: NDArray[Any], y: NDArray[np.int64]) -> NDArray[Any]:
     from scipy.ndimage import label
 
-    return np.stack([label(one > one.mean())[0] for one in x.mean(-1)])
+    found: list[NDArray[Any]] = [label(one > one.mean())[0] for one in x.mean(-1)]
+    return np.stack(found)
 
 
 HINTS: Mapping[str, Hint] = {

@@ -38,7 +38,9 @@ class Answer:
         """As the page's script reads it."""
         names = ("notes", "controls", "legend", "cards", "spread", "code", "command")
         own = {"side": SIDE, "most": MOST_PICTURES}
-        return {"query": self.view.query(), "own": own} | {name: getattr(self, name) for name in names}
+        return {"query": self.view.query(), "own": own} | {
+            name: getattr(self, name) for name in names
+        }
 
 
 def render(query: Mapping[str, str], sources: Mapping[str, Source], own: Own | None = None,
@@ -50,12 +52,11 @@ def render(query: Mapping[str, str], sources: Mapping[str, Source], own: Own | N
     view, notes = read(query, moved)
     view, found = _found(view, sources, own or Own(), notes)
     view = possible(found, view, notes)
-    sides = [False, True] if view.versus else [False]
-    made = [found.show(view, second) for second in sides]
+    made = [found.show(view, second) for second in view.sides]
     words = [view.policy, view.versus]
     notes += [note for word in words if word and (note := POLICIES[word].note)]
     spreads = ""
-    for second, word in zip(sides, words):
+    for second, word in zip(view.sides, words):
         lam_of_many, steps = lam(found, view, second)
         size = tuple(found.size.values())
         theory = lines(word, view.numbers(second), view.prob, size)

@@ -72,6 +72,11 @@ class View:
         return ((self.c, self.d) if second else (self.a, self.b))[: len(names)]
 
     @property
+    def sides(self) -> list[bool]:
+        """Whether it is the second policy, for each that is shown."""
+        return [False, True] if self.versus else [False]
+
+    @property
     def mixing(self) -> Mixing:
         """How a policy is applied; partners are drawn on the page itself."""
         pairs = "reverse" if self.per == "pair" else "derangement"
@@ -93,13 +98,18 @@ def read(query: Mapping[str, str], moved: str = "") -> tuple[View, list[str]]:
         elif name in RANGES:
             values[name] = _number(name, text, kinds[name], usual[name], notes)
         elif name in CHOICES and text not in CHOICES[name]:
-            notes.append(f"{_title(name)} {_short(text)} is not known: {_named(usual[name])} it is.")
+            notes.append(
+                f"{_title(name)} {_short(text)} is not known: it is {_named(usual[name])} now."
+            )
         else:
             values[name] = text
     view = View(**values)
-    for name, number in _limits(view).items():
-        notes.append(f"{_title(name)} {getattr(view, name):g} is out of range: {number:g} it is.")
-        view = replace(view, **{name: number})
+    for name, low, high in _limits(view):
+        number = min(max(getattr(view, name), low), high)
+        if number != getattr(view, name):
+            if name in query:
+                notes.append(_outside(name, query[name], low, high, number))
+            view = replace(view, **{name: number})
     return _mutual(view, moved, notes), notes
 
 
@@ -116,15 +126,12 @@ def _mutual(view: View, moved: str, notes: list[str]) -> View:
     return replace(view, pairing="reverse")
 
 
-def _limits(view: View) -> dict[str, float]:
-    """Numbers that the policies of the view do not have, and the nearest that they have."""
-    found = {}
+def _limits(view: View) -> list[tuple[str, float, float]]:
+    """The least and the most of each number that the policies of the view have."""
+    found = []
     for names, word in (("ab", view.policy), ("cd", view.versus)):
         limits = POLICIES[word].numbers.values() if word else ()
-        for name, (low, high) in zip(names, limits):
-            value = getattr(view, name)
-            if not low <= value <= high:
-                found[name] = min(max(value, low), high)
+        found += [(name, low, high) for name, (low, high) in zip(names, limits)]
     return found
 
 
@@ -136,20 +143,24 @@ def _number(name: str, text: str, kind: type, usual: float, notes: list[str]) ->
         if given != given:  # nan
             raise ValueError
     except ValueError:
-        notes.append(f"{_title(name)} {_short(text)} is not a number: {usual:g} it is.")
+        notes.append(f"{_title(name)} {_short(text)} is not a number: it is {usual:g} now.")
         return usual
     # four digits are what the address and the code show
     number: float = kind(round(min(max(given, low), high), 0 if kind is int else 4))
     if number != round(given, 4):
-        what = "whole numbers " if kind is int else ""
-        notes.append(
-            f"{_title(name)} {_short(text)} is not in {what}{low:g} to {high:g}: {number:g} it is."
-        )
+        notes.append(_outside(name, text, low, high, number))
     return number
 
 
+def _outside(name: str, text: str, low: float, high: float, number: float) -> str:
+    """What is said of a number that was corrected."""
+    whole = "whole numbers " if RANGES[name][2] == 1 else ""
+    return f"{_title(name)} takes {whole}{low:g} to {high:g}: {_short(text)} became {number:g}."
+
+
 def _title(name: str) -> str:
-    return {"a": "The number", "b": "The second number", "versus": "The other policy",
+    return {"a": "The policy's number", "b": "The policy's second number",
+            "versus": "The other policy",
             "c": "The other's number", "d": "The other's second number", "per": "One draw per",
             "prob": "Probability", "smooth": "Label smoothing", "pairing": "Partners",
             "first": "First row"}.get(name, name.capitalize())  # fmt: skip

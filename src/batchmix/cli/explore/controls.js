@@ -42,9 +42,7 @@ function choice(one, moved) {
       return option;
     }));
     select.value = now.value;
-    const why = now.choices.filter(([, , text]) => text);
-    reason.textContent = why.length
-      ? `Not here: ${why.map(([, title, text]) => `${title.split(":")[0]}. ${text}`).join(" ")}` : "";
+    reason.textContent = now.reason ?? "";
   };
   return { box: element("div", { class: "control" }, label, select, reason), set };
 }
