@@ -51,7 +51,8 @@ def explore(
     data than the folders given, and needs no network.
     """
     _check_host(host)
-    print("Reading the data and starting the page ...", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print("Reading the data and starting the page ...", file=sys.stderr, flush=True)
     sources = open_sources(data or [], image_size, seconds)
     try:
         from batchmix.cli.explore import _app, _server

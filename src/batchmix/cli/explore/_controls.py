@@ -77,7 +77,8 @@ def _reason(name: str, why: Mapping[str, str]) -> str:
     for word, text in why.items():
         if text:
             found.setdefault(text, []).append(_choice(name, word).partition(":")[0])
-    return " ".join(f"Not here: {', '.join(names)}. {text}" for text, names in found.items())
+    told = " ".join(f"{', '.join(names)}: {text}" for text, names in found.items())
+    return f"Not here: {told}" if told else ""
 
 
 def _choice(name: str, word: str) -> str:
