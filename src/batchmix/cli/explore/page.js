@@ -64,7 +64,10 @@ function show(made) {
   for (const [id, kind] of [["png", "png"], ["plan", "plan"], ["rows-file", "rows"],
     ["code-file", "code"]]) by(id).href = `file?kind=${kind}${made.query ? `&${made.query}` : ""}`;
   document.body.dataset.ready = "yes";
-  if (timer) timer = setTimeout(next, PAUSE);
+  if (timer) {
+    clearTimeout(timer);
+    timer = setTimeout(next, PAUSE);
+  }
 }
 
 function notes(list) {
