@@ -1,6 +1,7 @@
 """From an address to what the page shows, without a server and without Gradio."""
 
 import base64
+import gc
 import io
 import json
 import re
@@ -8,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import weakref
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -20,7 +22,7 @@ from scipy.io import wavfile
 import batchmix as bm
 from batchmix.cli import main
 from batchmix.cli._forms import FORMS
-from batchmix.cli.explore import open_sources
+from batchmix.cli.explore import _scene, open_sources
 from batchmix.cli.explore._code import written
 from batchmix.cli.explore._own import MOST_PICTURES, MOST_SETS, SIDE, Own
 from batchmix.cli.explore._policies import PARTNERS, POLICIES
@@ -444,3 +446,20 @@ def test_wrong_input_is_one_line_and_exit_code_2(words, says, capsys):
     assert stop.value.code == 2
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_rows_of_the_past_are_not_held(folders):
+    """What was found of rows goes with them; only a few sets of rows are kept."""
+    source = open_sources([str(folders / "drawn")])["drawn"]
+    scenes = []
+    for first in range(8):
+        for policy in ("saliencymix", "remix"):
+            query = {"data": "drawn", "rows": "4", "first": str(first), "policy": policy}
+            render(query, {"drawn": source})
+        scenes.append(weakref.ref(_scene.scene(source, 4, first)))
+    gc.collect()
+    assert sum(one() is not None for one in scenes) <= _scene.scene.cache_info().maxsize
+    for k in range(_scene._MOST_KEPT + 5):
+        scene = _scene.scene(source, 4, 7)
+        scene.once(lambda k=k: k, k)
+    assert len(scene.kept) <= _scene._MOST_KEPT

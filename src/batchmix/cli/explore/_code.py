@@ -78,13 +78,16 @@ def _drawn(view: View, scene: Scene, policy: str, hints: Sequence[str], prefix: 
     size = ", ".join(f'"{axis}": {n}' for axis, n in scene.size.items())
     given = {"image": "x", "label": "y"}
     told = ", ".join(f'"{name}": {given.get(name, name)}' for name in hints)
-    told = f",\n    hints={{{told}}}" if hints else ""
+    told = f", hints={{{told}}}" if hints else ""
     smooth = f", smoothing={view.smooth:g}" if view.smooth else ""
+    first = f"{prefix}policy, key, len(x), {{{size}}}"
+    then = f"pairing={written(PARTNERS[view.pairing])}{told}"
+    call = f"{prefix}plan = bm.draw({first}, {then})"
+    if len(call) > 100:
+        call = f"{prefix}plan = bm.draw(\n    {first},\n    {then},\n)"
     return f"""
 {prefix}policy = {policy}
-{prefix}plan = bm.draw(
-    {prefix}policy, key, len(x), {{{size}}}, pairing={written(PARTNERS[view.pairing])}{told},
-)
+{call}
 {prefix}mixed = bm.mix(x, {prefix}plan, "{LAYOUTS[scene.source.form]}")
 {prefix}targets = bm.mix_labels(y, {prefix}plan, classes={len(scene.source.classes)}{smooth})
 """

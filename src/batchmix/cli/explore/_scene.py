@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from batchmix.cli.show.shown import LAYOUTS, Batch, Shown, Source
 from batchmix.policies import Policy
 from batchmix.policies._paste import reads_of
 
+Found = TypeVar("Found")
+_MOST_KEPT = 64
 ROWS, STEPS, STEPS_SEEN = 16, 256, 16  # lam is counted over so many; fewer where rows are read
 
 
@@ -28,6 +30,16 @@ class Scene:
     source: Source
     numbers: NDArray[np.int64]  # of the rows, in the source
     x: NDArray[Any]
+    kept: dict[Any, Any] = field(default_factory=dict)  # what was found of these rows before
+
+    def once(self, found: Callable[[], Found], *key: Any) -> Found:
+        """What `found` gives; it is called once for a key, and goes with the rows."""
+        if key not in self.kept:
+            if len(self.kept) >= _MOST_KEPT:
+                self.kept.clear()
+            self.kept[key] = found()
+        value: Found = self.kept[key]
+        return value
 
     @property
     def y(self) -> NDArray[np.int64]:
@@ -51,7 +63,7 @@ class Scene:
         return batch.apply(POLICIES[word].title, plan(self, view, second), view.smooth)
 
 
-@lru_cache(maxsize=16)  # the next move of a slider needs the same rows; they are never written to
+@lru_cache(maxsize=4)  # the next move of a slider needs the same rows; they are never written to
 def scene(source: Source, count: int, first: int) -> Scene:
     """So many rows from a number on, in the fixed random order of the source."""
     numbers = source.choose(count, first)
@@ -92,10 +104,9 @@ def possible(scene: Scene, view: View, notes: list[str]) -> View:
 def offers(scene: Scene, view: View) -> Mapping[str, Mapping[str, str]]:
     """For each control with choices, why a choice is not offered; "" where it is."""
     still = replace(View(), policy=view.policy, pairing=view.pairing, per=view.per)
-    return _offers(scene, still)
+    return scene.once(lambda: _offers(scene, still), still)
 
 
-@lru_cache(maxsize=64)
 def _offers(scene: Scene, view: View) -> Mapping[str, Mapping[str, str]]:
     policies = {w: _refusal(scene, replace(view, policy=w)) for w in CHOICES["policy"]}
     any_pair = replace(view, policy="mixup", per="row")
@@ -123,14 +134,14 @@ def _refusal(scene: Scene, view: View) -> str:
 def lam(scene: Scene, view: View, second: bool = False) -> tuple[NDArray[np.float32], int]:
     """Shares of own content over many steps, and how many steps."""
     if reads_of(policy_of(scene, view, second)):  # then it depends on the rows
-        return _lam_read(scene, replace(view, step=0), second), STEPS_SEEN
+        still = replace(view, step=0)
+        return scene.once(lambda: _lam_read(scene, still, second), still, second), STEPS_SEEN
     word = view.versus if second else view.policy
     a, b = (*view.numbers(second), 1.0, 1.0)[:2]
-    still = View(policy=word, a=a, b=b, prob=view.prob, per=view.per, seed=view.seed)
-    return _lam(still, tuple(scene.size.items())), STEPS
+    alone = View(policy=word, a=a, b=b, prob=view.prob, per=view.per, seed=view.seed)
+    return _lam(alone, tuple(scene.size.items())), STEPS
 
 
-@lru_cache(maxsize=64)
 def _lam_read(scene: Scene, view: View, second: bool) -> NDArray[np.float32]:
     found = [plan(scene, replace(view, step=k), second).lam for k in range(STEPS_SEEN)]
     return np.concatenate(found)
