@@ -104,7 +104,8 @@ def written(value: Any) -> str:
     names, told = [], False
     for field in fields(value):
         one, usual = getattr(value, field.name), field.default
-        if usual is not MISSING and one == usual and type(one) is type(usual):
+        same = usual is not MISSING and one == usual and type(one) is type(usual)
+        if same and field.name != "alpha":  # which everybody wants to see
             told = True  # what comes after it is named
             continue
         names.append(f"{field.name}={written(one)}" if told else written(one))
@@ -122,7 +123,7 @@ def _loading(scene: Scene) -> tuple[str, str]:
     if own_rows(data):
         return (
             "import numpy as np\n",
-            'rows = np.load("batchmix-rows.npz")  # "Download rows" on the page\n'
+            'rows = np.load("batchmix-rows.npz")  # "Rows (npz)" on the page\n'
             'x, y = rows["x"], rows["y"]\n',
         )
     if data.name == "digits":
