@@ -1,4 +1,4 @@
-"""What a plan and a mixer say of themselves: numbers for logs, tables and pictures for notebooks."""
+"""What a plan and a mixer say of themselves: numbers for logs, tables for notebooks."""
 
 import pickle
 import re

@@ -31,13 +31,18 @@ _LINES = {
 
 
 def rows(
-    title: str, shown: Sequence[Shown], theme: Theme = LIGHT, only_mixed: bool = False
+    title: str,
+    shown: Sequence[Shown],
+    theme: Theme = LIGHT,
+    only_mixed: bool = False,
+    first: int | None = None,
 ) -> bytes:
     """One column per row of the batch: itself, its partners, and for each plan what it does.
 
-    `only_mixed` leaves out the lines between, such as what is pasted.
+    `only_mixed` leaves out the lines between, such as what is pasted; `first` rows are drawn.
     """
     batch = shown[0].batch
+    count = len(batch) if first is None else min(first, len(batch))
     partners = [p.partner for p in max((one.plan.layers for one in shown), key=len)]
     lines = [("{name}", panels.mixed)] if only_mixed else _LINES[batch.source.form]
     names = ["row", "partner", *(f"partner {k}" for k in range(2, len(partners) + 1))]
@@ -46,7 +51,7 @@ def rows(
         names += [name.format(name=one.name) for name, _ in lines]
     last = [above - 1 + len(lines) * (k + 1) for k in range(len(shown))]
     with drawn(theme):
-        canvas, grid = _grid(title, batch, names, theme, labelled=last)
+        canvas, grid = _grid(title, batch, names, theme, last, count)
         for i, column in enumerate(grid.T):
             panels.original(column[0], batch, i, "own", theme)
             for axes, partner in zip(column[1:], partners):
@@ -68,7 +73,7 @@ def alphas(title: str, batch: Batch, entries: Sequence[Entry], theme: Theme = LI
     ]
     names = [name for name, _ in lines]
     with drawn(theme):
-        canvas, grid = _grid(title, batch, names, theme, [len(lines) - 1], beside=True)
+        canvas, grid = _grid(title, batch, names, theme, [len(lines) - 1], len(batch) + 1)
         for line, (name, policy) in zip(grid, lines):
             one = batch.apply(name, batch.draw(policy))
             for i, axes in enumerate(line[:-1]):
@@ -118,13 +123,13 @@ def _grid(
     names: Sequence[str],
     theme: Theme,
     labelled: Sequence[int],
-    beside: bool = False,
+    columns: int,
 ) -> tuple[Figure, Any]:
-    """Panels for images [lines, rows of the batch], the name of each line on its left.
+    """Panels for images [lines, columns], the name of each line on its left.
 
-    Lines in `labelled` have room for a soft label underneath; `beside` adds a column.
+    Lines in `labelled` have room for a soft label underneath.
     """
-    side, columns = _SIDES[batch.source.form], len(batch) + beside
+    side = _SIDES[batch.source.form]
     shape = 0.5 if batch.source.form == "wave" else batch.x.shape[1] / batch.x.shape[2]
     heights = [side * shape + (0.5 if k in labelled else 0) for k in range(len(names))]
     figsize = (side * columns + 1.2, sum(heights) + 0.6)
