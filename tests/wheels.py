@@ -19,6 +19,7 @@ OUT = ROOT / "build/wheels"
 BIN = Path(sys.executable).parent
 LIBC = {"gnu": ("gnu.2.28", "manylinux_2_28"), "musl": ("musl", "musllinux_1_2")}
 WHEEL = ["batchmix/py.typed", "batchmix/backends/_kernel.abi3.so", "licenses/LICENSE"]
+WHEEL += [f"photos/{name}" for name in ("CREDITS.md", "cat/cat-0.jpg", "temple/temple-3.jpg")]
 SDIST = ["LICENSE", "setup.py", "native/kernel.cpp", "native/kernel.h", "tests/test_mix.py"]
 TRY = """
 import doctest, importlib, batchmix

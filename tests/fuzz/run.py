@@ -111,10 +111,8 @@ def fuzz(name, options):
                 seen.add(key)
                 path = WORK / f"{name}-{hashlib.sha1(data).hexdigest()[:12]}"
                 path.write_bytes(data)
-                print(
-                    f"\n{path}: {error!r:.300}\n{''.join(traceback.format_exception(error))[-3000:]}",
-                    flush=True,
-                )
+                shown = "".join(traceback.format_exception(error))[-3000:]
+                print(f"\n{path}: {error!r:.300}\n{shown}", flush=True)
 
     longest = max(2 * max(map(len, inputs)), 4096)
     atheris.Setup(

@@ -140,7 +140,7 @@ def _against(axes: Any, level: Level, theme: Theme) -> None:
             fontweight="bold" if d.real else "normal",
         )  # fmt: skip
     unit = "points" if shown.unit else shown.heading
-    axes.set_xlabel(f"gain over none at the best epochs, {unit}; seeds that agree", fontsize=8)
+    axes.set_xlabel(f"paired difference, {unit}: best epochs, against none", fontsize=8)
 
 
 def _calibration(axes: Any, level: Level, theme: Theme) -> None:
