@@ -1,4 +1,4 @@
-"""From an address to what the page shows, without a server and without Gradio."""
+"""From an address to what the page shows, without a server."""
 
 import base64
 import gc
