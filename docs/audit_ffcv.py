@@ -1,7 +1,7 @@
 """What FFCV's mixup computes, written down again in NumPy, so that it can be audited.
 
-FFCV compiles its operations with numba, and needs OpenCV and libturbojpeg as C libraries: it does not
-install from its package alone. These lines are ours, and do what `ImageMixup`, `LabelMixup` and
+FFCV compiles its operations with numba, and needs OpenCV and libturbojpeg as C libraries: it does
+not install from its package alone. These lines are ours, and do what `ImageMixup`, `LabelMixup` and
 `MixupToOneHot` do in ffcv/transforms/mixup.py of github.com/libffcv/ffcv at commit
 89dc2fabd59f85aab5826b294bc0d34eb236cea4 (Apache-2.0), one step at a time.
 """

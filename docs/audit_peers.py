@@ -111,7 +111,7 @@ class MonaiDict:
 
 
 class Albumentations:
-    """MixUp of albumentations 1.4, per image as it is made: the reference is any row of the batch."""
+    """MixUp of albumentations 1.4, called for each image; its references are the whole batch."""
 
     def __init__(self, alpha: float) -> None:
         self.alpha, self.package = alpha, importlib.import_module("albumentations")
@@ -371,14 +371,14 @@ def table(entries: list[dict[str, Any]]) -> str:
 NOT_AUDITED = """\
 Read, and not audited:
 
-- **albumentations** had `MixUp` up to 1.4.15, the version above, and removed it. Its successor AlbumentationsX (2.5.1,
-  AGPL-3.0 or commercial, no dependency of ours) has `Mosaic` and `CopyAndPaste`, for boxes and masks, and neither
-  MixUp nor CutMix.
-- **Ultralytics** (8.4) mixes single images of a detection data set and joins their boxes, each with its whole
-  class. There is no share in such a label that pixels could be compared with. For classification
-  [it mixes nothing](ultralytics.md).
-- **FFCV** could not be installed: it needs OpenCV and libturbojpeg as C libraries. What was audited is its
-  formula, in `docs/audit_ffcv.py`.
+- **albumentations** had `MixUp` up to 1.4.15, the version above, and removed it. Its successor
+  AlbumentationsX (2.5.1, AGPL-3.0 or commercial, no dependency of ours) has `Mosaic` and
+  `CopyAndPaste`, for boxes and masks, and neither MixUp nor CutMix.
+- **Ultralytics** (8.4) mixes single images of a detection data set and joins their boxes, each with
+  its whole class. There is no share in such a label that pixels could be compared with. For
+  classification [it mixes nothing](ultralytics.md).
+- **FFCV** could not be installed: it needs OpenCV and libturbojpeg as C libraries. What was audited
+  is its formula, in `docs/audit_ffcv.py`.
 - **DALI** has no MixUp or CutMix, but parts from which people build them.
 """
 
