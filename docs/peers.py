@@ -192,8 +192,8 @@ def speed(peer: Peer) -> str:
     machine = report.head["machine"]
     lines = [
         f"Whole steps, labels too, with one thread: {machine['cpu']}, {report.head['date']}. "
-        "Memory is warm, which is where other libraries are at their best. What is mixed in place is "
-        "compared with the same in place, a new array with a new array. Above 1, batchmix is "
+        "Memory is warm, which is where other libraries are at their best. What is mixed in place "
+        "is compared with the same in place, a new array with a new array. Above 1, batchmix is "
         f"faster. {_faster(faster, len(rows), peer.name)}",
         "",
         f"| Batch | MB | Work | Result | {peer.name}, ms | batchmix, ms | times |",
