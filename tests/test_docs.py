@@ -39,6 +39,7 @@ HEADINGS = [
 ]
 # the examples of api.md are the docstrings', which run as doctests; the others have commands only
 NO_BLOCKS = {"api.md", "policies/index.md", "predict.md", "supported-versions.md", "train.md"}
+NO_BLOCKS |= {f"upstream/{path.name}" for path in (DOCS / "upstream").iterdir()}  # test_upstream.py
 COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
 
 
@@ -103,7 +104,7 @@ def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.Mo
     # rendering takes most of the time, and tests/cli/test_preview.py does it
     monkeypatch.setattr("batchmix.cli.show.pictures._png", lambda canvas: b"")
     made = runpy.run_path(str(DOCS / "make_figures.py"))["figures"]()
-    there = {path.name for path in (DOCS / "figures").iterdir()}
+    there = {path.name for path in (DOCS / "figures").iterdir() if path.is_file()}
     assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}, "run `make figures`"
     used = re.findall(r"figures/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert there == set(used), "a figure is shown by no page, or a page shows one that is not there"

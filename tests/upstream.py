@@ -1,4 +1,4 @@
-"""The reports of docs/upstream: what they are about, their lines, and what these are said to print."""
+"""The reports of docs/upstream: what they are about, their lines, and what these print."""
 
 import importlib.metadata
 import os
@@ -24,7 +24,7 @@ def parts(report):
 
 def runs_here(report):
     """Whether the library, in the version of the report, is installed; formulas need none."""
-    library, version, code, _ = parts(report)
+    library, version, *_ = parts(report)
     if library in FORMULAS and "formula run" in report.read_text():
         return True
     try:
