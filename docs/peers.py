@@ -154,7 +154,9 @@ def _rest(peer: Peer, theirs: list[Entry], entries: list[Entry]) -> list[str]:
         lines.append(f"Nothing was found in {', '.join(clean)}.")
     right = [name for name in SAYS if not _any(theirs, name, "found") and _any(theirs, name, "ok")]
     if right:
-        lines.append(f"Checked, and right: {', '.join(right)}.")
+        lines.append(
+            f"Checked, and right: {', '.join(right)}. [What each check asks](../audit.md)."
+        )
     raised = sorted({
         finding["check"].removeprefix("label error, ")
         for entry in theirs for finding in entry["findings"]
@@ -169,7 +171,7 @@ def _rest(peer: Peer, theirs: list[Entry], entries: list[Entry]) -> list[str]:
     if peer.ours:
         same = [entry for entry in entries if entry["name"].startswith(peer.ours)]
         names = ", ".join(found(same)) or "nothing"
-        lines.append(f"The same audit of the classes here that stand in for these: {names}.")
+        lines.append(f"The same audit of the classes here that stand in for these found: {names}.")
     return [line for one in lines for line in (one, "")][:-1]
 
 
