@@ -373,7 +373,9 @@ Read, and not audited:
 
 - **albumentations** had `MixUp` up to 1.4.15, the version above, and removed it. Its successor
   AlbumentationsX (2.5.1, AGPL-3.0 or commercial, no dependency of ours) has `Mosaic` and
-  `CopyAndPaste`, for boxes and masks, and neither MixUp nor CutMix.
+  `CopyAndPaste`, for boxes and masks, and neither MixUp nor CutMix. Version 1.4.15 ran in an
+  environment of its own, with albucore 0.0.16 and NumPy 1.26.
+- **MONAI's MixUp** takes no class labels, so that nothing could be compared with its pixels.
 - **Ultralytics** (8.4) mixes single images of a detection data set and joins their boxes, each with
   its whole class. There is no share in such a label that pixels could be compared with. For
   classification [it mixes nothing](ultralytics.md).
