@@ -38,7 +38,15 @@ HEADINGS = [
     "Source",
 ]
 # the examples of api.md are the docstrings', which run as doctests; the others have commands only
-NO_BLOCKS = {"api.md", "policies/index.md", "predict.md", "supported-versions.md", "train.md"}
+NO_BLOCKS = {
+    "api.md",
+    "contributing.md",
+    "design.md",
+    "policies/index.md",
+    "predict.md",
+    "supported-versions.md",
+    "train.md",
+}
 NO_BLOCKS |= {f"upstream/{path.name}" for path in (DOCS / "upstream").iterdir()}  # test_upstream.py
 COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
 

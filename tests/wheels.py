@@ -56,7 +56,9 @@ def here():
     run(BIN / "uv", "venv", "--quiet", "--clear", env)
     run(BIN / "uv", "pip", "install", "--python", env / "bin/python", wheel)
     run(env / "bin/python", "-c", f"ROOT = {str(ROOT / 'src')!r}\n{TRY}", cwd="/")
-    told = subprocess.run([env / "bin/batchmix", "--version"], capture_output=True, text=True)
+    command = env / "bin/batchmix"  # without the extra: its version, and what is missing
+    run(command, "--version")
+    told = subprocess.run([command, "stats", "mixup:1"], capture_output=True, text=True)
     assert told.returncode == 2, told
     assert "pip install 'batchmix[cli]'" in told.stderr, told
     shutil.rmtree(env)
