@@ -12,13 +12,15 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```python\b[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OWN = {"datarax.md", "composer.md"}  # hosts with an environment of their own
+PEERS = ["fastai.md", "keras.md"]  # pages of docs/peers whose Python needs the host
 
 
 def host_pages():
-    """The pages of the section Hosts."""
+    """The pages of the section Hosts, and those of other libraries that need a host to run."""
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     (pages,) = [part["Hosts"] for part in config["nav"] if "Hosts" in part]
-    return [DOCS / page for part in pages for page in part.values()]
+    found = [DOCS / page for part in pages for page in part.values()]
+    return found + [DOCS / "peers" / page for page in PEERS]
 
 
 def blocks(page):
