@@ -33,11 +33,23 @@ class Block(NamedTuple):
     output: str | None  # what the page says it prints; None: nothing is said
 
 
+def section(title):
+    """The pages of a section of the navigation, in its order."""
+    _, _, nav = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")
+    (entries,) = [part[title] for part in yaml.safe_load(nav) if title in part]
+    return [DOCS / page for page in _pages(entries)]
+
+
+def _pages(entries):
+    if isinstance(entries, str):
+        return [entries]
+    parts = entries.values() if isinstance(entries, dict) else entries
+    return [page for part in parts for page in _pages(part)]
+
+
 def host_pages():
-    """The pages of the section Hosts."""
-    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    (pages,) = [part["Hosts"] for part in config["nav"] if "Hosts" in part]
-    return [DOCS / page for part in pages for page in part.values()]
+    """The pages that need a host; the first of the section compares all of them."""
+    return section("Hosts")[1:]
 
 
 def blocks(page):

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import inspect
 import os
+import pkgutil
 import re
 import runpy
 import subprocess
 import sys
+from ast import literal_eval
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
 
 import batchmix as bm
-from pages import DOCS, ROOT, blocks, host_pages, printed_by, run
+from pages import DOCS, ROOT, blocks, host_pages, printed_by, run, section
 from report import Report
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -38,9 +39,9 @@ HEADINGS = [
     "Cost",
     "Source",
 ]
-# the examples of api.md are the docstrings', which run as doctests; the others have commands only
-NO_BLOCKS = {"api.md", "policies/index.md", "predict.md", "supported-versions.md", "train.md"}
-COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
+# the examples of api/ are the docstrings', which run as doctests; the others have commands only
+NO_BLOCKS = {"policies/index.md", "predict.md", "supported-versions.md", "train.md"}
+NO_BLOCKS |= {"bench.md", "commands.md", "install.md", "versions.md"}
 
 
 def name(page: Path) -> str:
@@ -52,7 +53,7 @@ def name(page: Path) -> str:
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = blocks(page)
     if page.read_text().strip():
-        assert bool(found) != (name(page) in NO_BLOCKS)
+        assert bool(found) != (name(page) in NO_BLOCKS or DOCS / "api" in page.parents)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": name(page)}
     for block in found:
@@ -110,9 +111,7 @@ def test_policy_pages_have_the_fixed_headings(page: Path) -> None:
 
 
 def test_every_policy_has_a_page_in_the_navigation() -> None:
-    config = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
-    (policies,) = [part["Policies"] for part in config["nav"] if "Policies" in part]
-    in_nav = [DOCS / page for part in policies for page in part.values()]
+    in_nav = section("Policies")
     assert sorted({*in_nav} - {DOCS / "policies" / "index.md"}) == POLICY_PAGES, (
         "mkdocs.yml, nav, Policies: name every page of docs/policies there, and no other"
     )
@@ -156,7 +155,7 @@ def test_every_command_has_a_page_in_the_navigation() -> None:
     in_nav = (ROOT / "mkdocs.yml").read_text().split()
     readme = (ROOT / "README.md").read_text()
     for command in _commands():
-        page = COMMAND_PAGES.get(command, f"{command}.md")
+        page = f"{command}.md"
         assert page in in_nav, (
             f"batchmix {command}: add docs/{page} and its line in mkdocs.yml, nav"
         )
@@ -200,7 +199,7 @@ def test_the_table_of_measured_speed_is_that_of_the_last_run() -> None:
 
 
 class Page(HTMLParser):
-    """What a built page names, links to and loads."""
+    """What a built page names, links to and loads, and the tables of parameters that it shows."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -208,17 +207,37 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.loads: list[str] = []
         self.classes: set[str] = set()
+        # whose it is, and of each row of its table: name, type, description, default
+        self.parameters: list[tuple[str, list[str]]] = []
+        self._entry, self._row, self._cell = "", [""], False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = {key: value or "" for key, value in attrs}
         self.ids.add(found.get("id", ""))
-        self.classes |= set(found.get("class", "").split())
+        classes = found.get("class", "").split()
+        self.classes |= set(classes)
+        if "doc-heading" in classes:
+            self._entry = found["id"]
+        elif tag == "tr":
+            self._row = []
+        elif tag == "td":
+            self._row.append("")
+        self._cell = tag == "td" or (self._cell and tag != "tr")
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
         elif tag == "link":
             self.loads.append(found["href"])
         self.loads += [found[key] for key in ("src", "srcset", "poster", "data") if key in found]
+
+    def handle_data(self, data: str) -> None:
+        if self._cell:
+            self._row[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self._cell = self._cell and tag != "td"
+        if tag == "tr" and len(self._row) == 4:
+            self.parameters.append((self._entry, [" ".join(cell.split()) for cell in self._row]))
 
 
 @pytest.fixture(scope="module")
@@ -267,15 +286,46 @@ def _elsewhere(place: str) -> bool:
     return bool(urlsplit(place).netloc)
 
 
+def _api(site: dict[Path, Page]) -> list[Page]:
+    """The pages of the API, one for a module."""
+    return [page for path, page in site.items() if "api" in path.parts]
+
+
 def test_every_public_name_is_in_the_api(site: dict[Path, Page]) -> None:
-    (page,) = [page for path, page in site.items() if path.parent.name == "api"]
+    there = set().union(*(page.ids for page in _api(site)))
     modules = [getattr(bm, word) for word in bm.__all__ if inspect.ismodule(getattr(bm, word))]
     expected = {f"batchmix.{word}" for word in bm.__all__} - {m.__name__ for m in modules}
     for module in modules:
         for word, value in vars(module).items():
             if getattr(value, "__module__", "").startswith(module.__name__) and word[0] != "_":
                 expected.add(f"{module.__name__}.{getattr(value, '__name__', word)}")
-    assert expected <= page.ids
+    for adapter in (ROOT / "src" / "batchmix" / "adapters").glob("[a-z]*.py"):
+        listed = re.search(r"^__all__ = (\[.*?\])", adapter.read_text(), re.MULTILINE | re.DOTALL)
+        if listed and adapter.stem != "composer_functional":  # in the one beside it
+            expected |= {f"batchmix.adapters.{adapter.stem}.{w}" for w in literal_eval(listed[1])}
+    assert expected <= there, f"docs/api/ lacks {sorted(expected - there)}"
+
+
+def _signature(entry: str) -> inspect.Signature | None:
+    """That of an entry of the API; None where its framework is not installed here."""
+    try:
+        return inspect.signature(pkgutil.resolve_name(entry))
+    except AttributeError:
+        assert entry.startswith("batchmix.adapters."), entry
+        return None
+
+
+def test_parameters_of_the_api_have_their_types_and_defaults(site: dict[Path, Page]) -> None:
+    compared = 0
+    for entry, (parameter, kind, _, default) in [p for page in _api(site) for p in page.parameters]:
+        assert kind, f"{entry}: {parameter} has no type"
+        assert re.fullmatch(r"\*{0,2}\w+", parameter), f"{entry}: {parameter} are several"
+        if signature := _signature(entry):
+            there = signature.parameters[parameter.lstrip("*")]
+            needed = there.default is there.empty and there.kind.name[:4] != "VAR_"
+            assert (default == "required") == needed, f"{entry}: {parameter} | {default}"
+            compared += 1
+    assert compared > 200
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
