@@ -1,6 +1,11 @@
-"""The Python of a page, and running it; the pages of hosts run where the host is installed.
+"""The code of a page, and running it; the pages of hosts run where the host is installed.
 
-A block ```text title="Output" right after a block of Python is what that block prints.
+Python always runs; in a block with title="mine.py" it is also kept in a file of that name. Right
+after a block, one fenced as ```text shows what it prints:
+
+- title="Output": exactly this. A block of ```bash runs where it has one, and only there.
+- title="Output, numbers vary": this, but for numbers and spaces; of commands alone.
+- title="From a run ...": of a command that takes too long to be run by a test; it is not.
 """
 
 import contextlib
@@ -17,20 +22,25 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+OUTPUT, VARIES = "Output", "Output, numbers vary"
 # a block may be indented: in a tab, in a list
 BLOCK = re.compile(
-    r"^(?P<indent> *)```python\b[^\n]*\n(?P<code>.*?)^(?P=indent)```$"
-    r'(?:\n\s*^(?P=indent)```text title="Output"\n(?P<output>.*?)^(?P=indent)```$)?',
+    r"^(?P<indent> *)```(?P<language>python|bash)\b(?P<info>[^\n]*)\n(?P<code>.*?)^(?P=indent)```$"
+    r'(?:\n\s*^(?P=indent)```text title="(?P<title>Output[^"]*)"\n'
+    r"(?P<output>.*?)^(?P=indent)```$)?",
     re.MULTILINE | re.DOTALL,
 )
 OWN = {"datarax.md", "composer.md"}  # hosts with an environment of their own
 
 
 class Block(NamedTuple):
-    """A block of Python after empty lines, so that a traceback has the page's line."""
+    """Code after empty lines, so that a traceback has the page's line, and what it prints."""
 
+    language: str
+    file: str  # in which Python is kept too
     code: str
-    output: str | None  # what the page says it prints; None: nothing is said
+    output: str | None  # None: the page does not say
+    varies: bool
 
 
 def section(title):
@@ -52,16 +62,25 @@ def host_pages():
     return section("Hosts")[1:]
 
 
-def blocks(page):
-    """Its Python, block by block, each with its output where the page shows one."""
+def blocks(page, language="python"):
+    """Its Python, or its commands that show an output, block by block."""
+    return [block for block in all_blocks(page) if block.language == language]
+
+
+def all_blocks(page):
+    """What is to run, in the order of the page."""
     text = page.read_text()
-    return [
-        Block(
-            "\n" * text.count("\n", 0, found.start("code")) + textwrap.dedent(found["code"]),
-            None if found["output"] is None else shown(textwrap.dedent(found["output"])),
-        )
-        for found in BLOCK.finditer(text)
-    ]
+    for found in BLOCK.finditer(text):
+        title, file = found["title"], re.search(r'title="([\w.]+\.py)"', found["info"])
+        assert title in (None, OUTPUT, VARIES), f"{page.name}: no output has the title {title}"
+        if found["language"] == "python" or title:
+            yield Block(
+                found["language"],
+                file[1] if file else "",
+                "\n" * text.count("\n", 0, found.start("code")) + textwrap.dedent(found["code"]),
+                None if title is None else shown(textwrap.dedent(found["output"])),
+                title == VARIES,
+            )
 
 
 def shown(printed):
@@ -69,12 +88,36 @@ def shown(printed):
     return "\n".join(line.rstrip() for line in printed.rstrip().splitlines())
 
 
+def without_numbers(printed):
+    """What is alike in each run: not numbers, nor the spaces and lines beside them."""
+    return re.sub(r"[\s\u2500]+", " ", re.sub(r"[+-]?\d[\d.,]*", "0", printed))
+
+
 def printed_by(block, page, namespace):
-    """Runs a block and returns what it prints."""
+    """Runs a block in the current folder and returns what it prints."""
+    if block.language == "bash":
+        return shown(_printed_by_commands(block.code))
+    if block.file:
+        Path(block.file).write_text(block.code.lstrip("\n"))
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(block.code, str(page), "exec"), namespace)
     return shown(out.getvalue())
+
+
+def _printed_by_commands(code):
+    """What the lines print in a terminal of 80 columns; `batchmix` is that of this environment."""
+    folder = Path(".bin").absolute()
+    folder.mkdir(exist_ok=True)
+    batchmix = folder / "batchmix"
+    batchmix.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m batchmix "$@"\n')
+    batchmix.chmod(0o755)
+    added = {"PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "80", "NO_COLOR": "1"}
+    done = subprocess.run(
+        ["bash", "-c", code], env=os.environ | added, capture_output=True, text=True
+    )
+    assert done.stdout, f"{code}prints nothing: {done.stderr}"
+    return done.stdout
 
 
 END = "-- end of a block --"
