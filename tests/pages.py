@@ -59,7 +59,7 @@ def _pages(entries):
 
 def host_pages():
     """The pages that need a host; the first of the section compares all of them."""
-    return section("Hosts")[1:]
+    return [*section("Hosts")[1:], DOCS / "quickstart-tensorflow.md"]
 
 
 def blocks(page, language="python"):
@@ -107,12 +107,8 @@ def printed_by(block, page, namespace):
 
 def _printed_by_commands(code):
     """What the lines print in a terminal of 80 columns; `batchmix` is that of this environment."""
-    folder = Path(".bin").absolute()
-    folder.mkdir(exist_ok=True)
-    batchmix = folder / "batchmix"
-    batchmix.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m batchmix "$@"\n')
-    batchmix.chmod(0o755)
-    added = {"PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "80", "NO_COLOR": "1"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    added = {"PATH": path, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "80", "NO_COLOR": "1"}
     done = subprocess.run(
         ["bash", "-c", code], env=os.environ | added, capture_output=True, text=True
     )
