@@ -13,6 +13,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from ast import literal_eval
 from html.parser import HTMLParser
 from pathlib import Path
@@ -194,6 +195,13 @@ def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.Mo
     assert there == set(used), "a figure is shown by no page, or a page shows one that is not there"
 
 
+def test_pictures_of_commands_are_those_of_the_script_and_all_are_used() -> None:
+    made = runpy.run_path(str(DOCS / "command_pictures.py"))["RUNS"]
+    assert {path.name for path in (DOCS / "commands").iterdir()} == {*made}
+    used = re.findall(r"\(commands/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
+    assert {*used} == {*made}
+
+
 def _commands() -> dict[str, list[str]]:
     """Every command of the command line with its options."""
     from typer.main import get_command
@@ -224,6 +232,40 @@ def test_pages_name_commands_and_options_that_exist(page: Path) -> None:
         for command, rest in re.findall(r"^batchmix (\w+)(.*)$", block.replace("\\\n", " "), re.M):
             given = re.findall(r"(?<=\s)--[a-z-]+", rest.partition("#")[0])
             assert set(given) <= set(commands[command]), f"batchmix {command}{rest}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=name)
+def test_what_stands_under_a_command_says_where_it_is_from(page: Path) -> None:
+    text = page.read_text()
+    infos = re.findall(r"^ *```bash\n(?:(?! *```).*\n)* *```\n\n *```text(.*)", text, re.MULTILINE)
+    for info in infos:
+        assert re.fullmatch(r' title="(Output|Output, numbers vary|From a run .+)"', info), info
+
+
+# what may stand behind `pip install`: this folder, an extra of what is installed, another's package
+INSTALL = re.compile(r"pip install (?:-\S+ )*['\"]?([\w.{}]+)(?:\[([\w,-]+)\])?")
+
+
+def test_all_say_the_same_about_installing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
+    found = 0
+    for path in [ROOT / "README.md", *PAGES, *sources]:
+        for what, extra in INSTALL.findall(path.read_text()):
+            found += what in (".", "batchmix")
+            assert {*extra.split(",")} - {""} <= {*extras}, f"{path}: no extra is called {extra}"
+            assert what != "batchmix" or extra, f"{path}: batchmix itself is on no index"
+            # what an extra has is installed by it: so the versions are those that are tested
+            assert extra or what not in extras, f"{path}: write pip install 'batchmix[{what}]'"
+    assert found > 10
+
+
+def test_the_table_of_extras_has_all_that_users_need() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    ours = {"bench", "docs", "hosts", "test", "test-gpu"}  # of those who work on batchmix
+    rows = re.findall(r"^\| `([\w-]+)` \|", (DOCS / "install.md").read_text(), re.MULTILINE)
+    assert {*rows} == {*project["optional-dependencies"]} - ours
 
 
 LATEX = {
