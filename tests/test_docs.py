@@ -52,7 +52,7 @@ HEADINGS = [
 ]
 # the examples of api/ are the docstrings', which run as doctests; the others have commands only
 NO_BLOCKS = {"policies/index.md", "predict.md", "supported-versions.md", "train.md"}
-NO_BLOCKS |= {"bench.md", "commands.md", "install.md", "versions.md"}
+NO_BLOCKS |= {"bench.md", "commands/index.md", "install.md", "versions.md"}
 
 
 def name(page: Path) -> str:
@@ -197,7 +197,7 @@ def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.Mo
 
 def test_pictures_of_commands_are_those_of_the_script_and_all_are_used() -> None:
     made = runpy.run_path(str(DOCS / "command_pictures.py"))["RUNS"]
-    assert {path.name for path in (DOCS / "commands").iterdir()} == {*made}
+    assert {path.name for path in (DOCS / "commands").glob("*.png")} == {*made}
     used = re.findall(r"\(commands/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert {*used} == {*made}
 
@@ -376,6 +376,24 @@ def test_no_page_loads_anything_from_another_host(site: dict[Path, Page]) -> Non
         places = re.findall(r"url\(\s*[\"']?([^)\"']+)", text)
         places += re.findall(r"@import\s+[\"']([^\"']+)", text)
         assert not [place for place in places if _elsewhere(place)], path
+
+
+def test_the_site_links_to_its_source_where_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mkdocs.config import load_config
+
+    told = {
+        "BATCHMIX_SITE_URL": "https://example.org/docs/",
+        "BATCHMIX_REPO_URL": "https://example.org/batchmix/",
+        "BATCHMIX_EDIT_URI": "edit/main/docs/",
+    }
+    for variable in told:
+        monkeypatch.delenv(variable, raising=False)
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    assert [config.site_url, config.repo_url, config.edit_uri] == ["", "", None]
+    for variable, value in told.items():
+        monkeypatch.setenv(variable, value)
+    config = load_config(str(ROOT / "mkdocs.yml"))
+    assert [config.site_url, config.repo_url, config.edit_uri] == [*told.values()]
 
 
 def _elsewhere(place: str) -> bool:
