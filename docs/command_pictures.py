@@ -1,4 +1,4 @@
-"""The pictures of the pages of commands, each made by its command: run it when one has changed."""
+"""Pictures of the pages of commands, made by the commands themselves: run it when they changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from batchmix.cli import main
 
 PICTURES = Path(__file__).parent / "commands"
 RUNS = {
-    "stats.png": ["stats cutmix:1 cutmix:0.2 mixup:0.2 --size 8 --out ."],
     "confusion.png": [
         "train digits --mixup 0.2 --cutmix 1 --epochs 5 --out digits-model",
         "predict digits-model digits --confusion confusion.png",
