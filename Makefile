@@ -18,7 +18,7 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts test-gpu check types fuzz mutate sanitize bench bench-front-door docs docs-version figures golden constraints hashes \
+.PHONY: compare test test-hosts test-gpu check types fuzz mutate sanitize bench bench-front-door docs figures golden constraints hashes \
 matrix wheels sbom verified clean
 
 compare: $(VENV)/cli
@@ -129,6 +129,7 @@ docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # the site of one version beside those of others, on the branch gh-pages; nothing is pushed
+.PHONY: docs-version
 docs-version: $(VENV)/test
 	@test -n "$(VERSION)" || { echo "Which? make docs-version VERSION=0.1" >&2; exit 2; }
 	PATH="$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases $(VERSION) latest
