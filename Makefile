@@ -151,6 +151,13 @@ bench-front-door: $(VENV)/test
 docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# the site of one version beside those of others, on the branch gh-pages; nothing is pushed
+.PHONY: docs-version
+docs-version: $(VENV)/test
+	@test -n "$(VERSION)" || { echo "Which? make docs-version VERSION=0.1" >&2; exit 2; }
+	PATH="$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases $(VERSION) latest
+	$(BIN)/mike set-default latest
+
 figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/compare_tables.py
