@@ -1,6 +1,7 @@
 """The documentation is true: its Python runs, its links lead somewhere, its pages are complete.
 
-Every block fenced as ```python runs, whatever follows the word; ```text and ```bash do not.
+Every block fenced as ```python runs, whatever follows the word; ```text and ```bash do not. What a
+block prints is shown under it, in a block fenced as ```text title="Output".
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import pytest
 import yaml
 
 import batchmix as bm
-from pages import DOCS, ROOT, blocks, host_pages
+from pages import DOCS, ROOT, blocks, host_pages, printed_by, run
 from report import Report
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -55,7 +56,8 @@ def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": name(page)}
     for block in found:
-        exec(compile(block, str(page), "exec"), namespace)
+        printed = printed_by(block, page, namespace)
+        assert printed == (block.output or ""), f"{name(page)}: this is what a block prints"
 
 
 def test_a_false_block_is_noticed(tmp_path: Path) -> None:
@@ -63,8 +65,37 @@ def test_a_false_block_is_noticed(tmp_path: Path) -> None:
     page.write_text('text\n\n```python title="wrong"\nassert 1 + 1 == 3\n```\n')
     (block,) = blocks(page)
     with pytest.raises(AssertionError) as failure:
-        exec(compile(block, str(page), "exec"), {})
+        printed_by(block, page, {})
     assert failure.traceback[-1].lineno == 3  # from 0
+
+
+def test_the_output_of_a_block_is_the_one_right_after_it(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        '```python\nx = 1\n```\n\n=== "tab"\n\n    ```python\n    print(x, "a ")\n\n    print(2)\n'
+        '    ```\n\n    ```text title="Output"\n    1 a\n\n    2\n    ```\n\n'
+        '```python\nx = 2\n```\n\nwords\n\n```text title="Output"\n3\n```\n'
+    )
+    found = blocks(page)
+    assert [block.output for block in found] == [None, "1 a\n\n2", None]
+    namespace: dict[str, object] = {}
+    assert [printed_by(block, page, namespace) for block in found] == ["", "1 a\n2", ""]
+
+
+@pytest.mark.parametrize(("output", "right"), [("2", True), ("3", False), ("2\n2", False)])
+def test_a_page_in_a_process_of_its_own_prints_what_it_shows(
+    tmp_path: Path, output: str, right: bool
+) -> None:
+    page = tmp_path / "host.md"
+    page.write_text(
+        "```python\nprint('not shown')\n```\n\n"
+        f'```python\nprint(2)\n```\n\n```text title="Output"\n{output}\n```\n'
+    )
+    if right:
+        run(page, tmp_path)
+    else:
+        with pytest.raises(AssertionError, match=r"host\.md shows another output"):
+            run(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", POLICY_PAGES, ids=name)
