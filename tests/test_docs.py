@@ -38,8 +38,11 @@ HEADINGS = [
     "Cost",
     "Source",
 ]
+TUTORIALS = ("composer", "datarax", "fastai", "keras", "timm")
 # the examples of api.md are the docstrings', which run as doctests; the others have commands only
 NO_BLOCKS = {"api.md", "policies/index.md", "predict.md", "supported-versions.md", "train.md"}
+# programs of examples/, as ```py: tests/test_tutorials_page.py
+NO_BLOCKS |= {"examples.md", *(f"tutorials/{name}.md" for name in TUTORIALS)}
 COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
 
 
@@ -134,10 +137,22 @@ def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.Mo
     # rendering takes most of the time, and tests/cli/test_preview.py does it
     monkeypatch.setattr("batchmix.cli.show.pictures._png", lambda canvas: b"")
     made = runpy.run_path(str(DOCS / "make_figures.py"))["figures"]()
-    there = {path.name for path in (DOCS / "figures").iterdir()}
+    there = {path.name for path in (DOCS / "figures").glob("*.png")}
     assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}, "run `make figures`"
     used = re.findall(r"figures/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert there == set(used), "a figure is shown by no page, or a page shows one that is not there"
+
+
+def test_figures_of_guides_are_those_of_the_script_and_all_are_used() -> None:
+    # drawing them all takes long: those of one theme, which the other shares but for its colours
+    made = runpy.run_path(str(DOCS / "make_guide_figures.py"))
+    for draw in made["FIGURES"].values():
+        with made["drawn"](made["LIGHT"]):
+            assert draw(made["LIGHT"]).axes
+    names = {f"{name}{end}.png" for name in made["FIGURES"] for end in ("", "-dark")}
+    assert names == {path.name for path in (DOCS / "figures" / "guides").iterdir()}
+    used = re.findall(r"guides/([\w-]+\.png#only-\w+)", " ".join(p.read_text() for p in PAGES))
+    assert set(used) == {f"{one}#only-{'dark' if '-dark' in one else 'light'}" for one in names}
 
 
 def _commands() -> dict[str, list[str]]:
