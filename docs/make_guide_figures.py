@@ -38,7 +38,7 @@ NAMES = {
 
 def alpha(theme: Theme) -> Figure:
     """What is drawn, and what is left of it after a box is cut off at the border."""
-    canvas = Figure(figsize=(11, 4.4), layout="constrained")
+    canvas = Figure(figsize=(8.8, 4), layout="constrained")
     grid = canvas.subplots(2, len(ALPHAS), sharex=True, sharey="row")
     at = np.linspace(0.004, 0.996, 400)
     for column, value in zip(grid.T, ALPHAS):
@@ -49,16 +49,16 @@ def alpha(theme: Theme) -> Figure:
             axes.hist(found.lam, EDGES, weights=shares, color=theme["own"], alpha=0.75)
             axes.plot(at, density, color=theme["ink"], lw=1.2, ls="--")
             axes.axvline(found.lam.mean(), color=theme["partner"], lw=1.8)
-            axes.text(0.48, 0.9, f"mean {found.lam.mean():.2f}", transform=axes.transAxes,
+            axes.text(0.48, 0.9, f"{found.lam.mean():.2f}", transform=axes.transAxes,
                       ha="right", fontsize=9, color=theme["partner"])  # fmt: skip
-            axes.set(ylim=(0, 4.2), yticks=[])
+            axes.set(ylim=(0, 4.2), yticks=[], xticks=[0, 0.5, 1])
             _bare(axes, theme)
         column[0].set_title(f"alpha {value:g}", fontsize=11)
-        column[1].set_xlabel("weight of the own image", fontsize=9)
+        column[1].set_xlabel("own weight", fontsize=9)
     grid[0, 0].set_ylabel("MixUp", fontsize=11)
     grid[1, 0].set_ylabel("CutMix", fontsize=11)
     canvas.suptitle(
-        "Dashed: Beta(alpha, alpha), which is drawn.  Blue: what the images get.  Orange: its mean",
+        "Dashed: Beta(alpha, alpha), which is drawn.  Blue: what images get.  Orange: its mean",
         fontsize=11,
     )
     return canvas
@@ -66,7 +66,7 @@ def alpha(theme: Theme) -> Figure:
 
 def hardness(theme: Theme) -> Figure:
     """How soft labels become, and how much is pasted, by alpha."""
-    canvas = Figure(figsize=(10, 3.6), layout="constrained")
+    canvas = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = canvas.subplots(1, 2)
     values = np.geomspace(0.1, 10, 13)
     kinds: list[tuple[str, Callable[[float], Policy], str, str]] = [
@@ -94,7 +94,7 @@ def hardness(theme: Theme) -> Figure:
 
 def stats(theme: Theme) -> Figure:
     """The three settings of the page, on 8 x 8 cells."""
-    canvas = Figure(figsize=(10, 2.9), layout="constrained")
+    canvas = Figure(figsize=(8, 2.6), layout="constrained")
     three = [("cutmix:1", CutMix(1.0)), ("cutmix:0.2", CutMix(0.2)), ("mixup:0.2", MixUp(0.2))]
     for axes, (name, policy) in zip(canvas.subplots(1, 3, sharey=True), three):
         found = bm.stats(policy, {"H": 8, "W": 8})
@@ -114,7 +114,7 @@ def stats(theme: Theme) -> Figure:
 
 def calibration(theme: Theme) -> Figure:
     """Confidence against accuracy, before and after one temperature, over all seeds."""
-    canvas = Figure(figsize=(11, 3.4), layout="constrained")
+    canvas = Figure(figsize=(8.8, 3.1), layout="constrained")
     arms = ("none", "smooth:0.1", "mixup:1", "cutmix:1")
     for axes, arm in zip(canvas.subplots(1, len(arms), sharey=True), arms):
         outcomes = _outcomes("digits", arm, 0.0)
@@ -127,7 +127,7 @@ def calibration(theme: Theme) -> Figure:
         raw, scaled = (
             100 * np.mean([one["best"][name] for one in outcomes]) for name in ("ece", "ece_scaled")
         )
-        axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="confidence")
+        axes.set(xlim=(0, 1.03), ylim=(0, 1.03), xticks=[0, 0.5, 1], xlabel="confidence")
         axes.set_title(f"{NAMES[arm]}\nECE {raw:.1f} %, then {scaled:.1f} %", fontsize=10)
         _bare(axes, theme, "both")
     canvas.axes[0].set_ylabel("accuracy")
@@ -137,7 +137,7 @@ def calibration(theme: Theme) -> Figure:
 
 def label_noise(theme: Theme) -> Figure:
     """Accuracy by epoch with 40 % wrong labels; and how many of these are learnt by heart."""
-    canvas = Figure(figsize=(11, 3.8), layout="constrained")
+    canvas = Figure(figsize=(8.8, 3.4), layout="constrained")
     left, right = canvas.subplots(1, 2, width_ratios=[3, 2])
     arms = {"none": "none", "smooth:0.1": "smooth", "mixup:8": "soft", "cutmix:1": "mix"}
     for y, (arm, colour) in enumerate(arms.items()):
@@ -156,11 +156,11 @@ def label_noise(theme: Theme) -> Figure:
     left.set(xscale="log", xlabel="epoch", ylabel="accuracy, %", ylim=(55, 95))
     left.set_xticks([1, 3, 10, 30, 100], ["1", "3", "10", "30", "100"])
     left.minorticks_off()
-    left.set_title("Held-out digits with right labels; dots: the best epoch", fontsize=11)
+    left.set_title("Held-out digits; dots: the best epoch", fontsize=11)
     left.legend(frameon=False, fontsize=9, loc="lower left")
     right.set_yticks(range(len(arms)), [NAMES[arm] for arm in arms])
     right.set(xlabel="wrong labels learnt by heart, %", xlim=(-4, 104), ylim=(3.6, -0.6))
-    right.set_title("Filled: at the best epoch; hollow: at the last", fontsize=11)
+    right.set_title("Filled: best epoch; hollow: last", fontsize=11)
     _bare(left, theme, "both")
     _bare(right, theme, "x")
     return canvas
@@ -168,7 +168,7 @@ def label_noise(theme: Theme) -> Figure:
 
 def policies(theme: Theme) -> Figure:
     """Every policy against no mixing, seed by seed."""
-    canvas = Figure(figsize=(11, 4.2), layout="constrained")
+    canvas = Figure(figsize=(8.8, 3.8), layout="constrained")
     panels = canvas.subplots(1, 2, sharey=True)
     arms = [name for name in NAMES if name != "none" and _outcomes("digits-policies", name, 0.0)]
     for axes, noise in zip(panels, (0.0, 0.4)):
@@ -190,7 +190,7 @@ def policies(theme: Theme) -> Figure:
 
 def targets(theme: Theme) -> Figure:
     """One label of two classes: 70 % cat, 30 % dog, in the forms that losses take."""
-    canvas = Figure(figsize=(10, 2.7), layout="constrained")
+    canvas = Figure(figsize=(8, 2.4), layout="constrained")
     plan = bm.Plan([1, 0], box=[], opacity=[0.3, 0.3], axes="", size=())
     ids = np.array([0, 1])
     mixed = bm.mix_labels(ids, plan, 5)[0]
@@ -217,7 +217,7 @@ def targets(theme: Theme) -> Figure:
 
 def linear(theme: Theme) -> Figure:
     """A loss at the mixed label, and the mix of two losses: the same line for one loss only."""
-    canvas = Figure(figsize=(8, 3.2), layout="constrained")
+    canvas = Figure(figsize=(6.4, 2.9), layout="constrained")
     z = np.array([[1.2, -0.4, 0.1]])
     shares, p = np.linspace(0, 1, 51), np.exp(z[0]) / np.exp(z[0]).sum()
     labels = np.stack([shares, 1 - shares, 0 * shares], 1)
@@ -292,7 +292,7 @@ def _bare(axes: Any, theme: Theme, grid: str = "") -> None:
 def _png(canvas: Figure) -> bytes:
     """Few colours, as a page has many figures."""
     made, content = io.BytesIO(), io.BytesIO()
-    canvas.savefig(made, format="png", dpi=130)
+    canvas.savefig(made, format="png", dpi=160)
     Image.open(made).convert("RGB").quantize(128).save(content, "png", optimize=True)
     return content.getvalue()
 
