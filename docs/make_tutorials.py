@@ -131,23 +131,23 @@ def _block(words: str, text: str) -> str:
 def examples() -> str:
     """The page of all examples: a table, then each program whole."""
     head = (
-        "# Examples\n\nShort programs, one for each library that batchmix works with. Each runs "
-        "as it stands, in a minute or less,\non data that it makes or that comes with "
-        "scikit-learn. The tests run all of them.\n\n"
+        "# Examples\n\nShort programs for the libraries that batchmix works with. Each runs as it "
+        "stands, on data that it makes\nor that comes with scikit-learn. The tests run all of "
+        "them.\n\n"
         "The five [tutorials](tutorials/index.md) are longer, and show figures.\n\n"
         "| program | what it shows | page |\n|---|---|---|"
     )
-    rows, programs = [], []
+    table, programs = [], []
     for path in sorted((ROOT / "examples").glob("*.py")):
         says, needs = described(path.read_text(encoding="utf-8"))
-        rows.append(f"| [`{path.name}`](#{path.stem}) | {says} | {_named_in(path)} |")
+        table.append(f"| [`{path.name}`](#{path.stem}) | {says} | {_named_in(path)} |")
         programs.append(
             f"## {path.name} {{ #{path.stem} }}\n\n{says}"
             + (f" Needs {needs}." if needs else "")
             + "\n\n"
             + _block("py", _code(path))
         )
-    return "\n".join([head, *rows]) + "\n\n" + "\n\n".join(programs) + "\n"
+    return "\n".join([head, *table]) + "\n\n" + "\n\n".join(programs) + "\n"
 
 
 def _named_in(path: Path) -> str:
