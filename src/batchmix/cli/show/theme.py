@@ -15,13 +15,13 @@ import matplotlib
 Theme = Mapping[str, str]
 LIGHT: Theme = {
     "page": "#ffffff", "ink": "#333333", "soft": "#777777", "line": "#e5e5e5", "frame": "#cccccc",
-    "empty": "#f4f4f4",
+    "empty": "#f4f4f4", "ok": "#dfeadf",
     "own": "#2b6cb0", "partner": "#d98a1f", "others": "#aaaaaa",
     "mix": "#2b6cb0", "smooth": "#d98a1f", "none": "#555555",
 }  # fmt: skip
 DARK: Theme = {
     "page": "#16181d", "ink": "#e2e4e8", "soft": "#a2a7b0", "line": "#333740", "frame": "#4a4f59",
-    "empty": "#262a31",
+    "empty": "#262a31", "ok": "#27402f",
     "own": "#6fa8e6", "partner": "#eda94d", "others": "#7d828b",
     "mix": "#6fa8e6", "smooth": "#eda94d", "none": "#b0b4bb",
 }  # fmt: skip
