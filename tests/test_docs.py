@@ -7,6 +7,7 @@ block prints is shown under it, in a block fenced as ```text title="Output".
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import runpy
@@ -40,7 +41,16 @@ HEADINGS = [
 ]
 TUTORIALS = ("composer", "datarax", "fastai", "keras", "timm")
 # the examples of api.md are the docstrings', which run as doctests; the others have commands only
-NO_BLOCKS = {"api.md", "policies/index.md", "predict.md", "supported-versions.md", "train.md"}
+NO_BLOCKS = {
+    "api.md",
+    "contributing.md",
+    "design.md",
+    "gallery.md",
+    "policies/index.md",
+    "predict.md",
+    "supported-versions.md",
+    "train.md",
+}
 # programs of examples/, as ```py: tests/test_tutorials_page.py
 NO_BLOCKS |= {"examples.md", *(f"tutorials/{name}.md" for name in TUTORIALS)}
 COMMAND_PAGES = {"bench": "speed.md"}  # the others have the name of their command
@@ -134,13 +144,68 @@ def _policies() -> list[type]:
 
 
 def test_figures_are_those_of_the_script_and_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    # rendering takes most of the time, and tests/cli/test_preview.py does it
-    monkeypatch.setattr("batchmix.cli.show.pictures._png", lambda canvas: b"")
-    made = runpy.run_path(str(DOCS / "make_figures.py"))["figures"]()
+    monkeypatch.syspath_prepend(str(DOCS))
+    made = [*runpy.run_path(str(DOCS / "make_figures.py"))["figures"](), "explore"]
     there = {path.name for path in (DOCS / "figures").glob("*.png")}
-    assert there == {*made, "compare.png", "explore.png", "explore-dark.png"}, "run `make figures`"
-    used = re.findall(r"figures/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
-    assert there == set(used), "a figure is shown by no page, or a page shows one that is not there"
+    assert there == {f"{word}{end}.png" for word in made for end in ("", "-dark")}, "make figures"
+    text = " ".join(page.read_text() for page in PAGES)
+    used = re.findall(r"figures/([\w-]+\.png)#only-(light|dark)\)", text)
+    assert there == {file for file, _ in used}, "a figure that no page shows, or that is not there"
+    for file, theme in used:
+        assert file.endswith("-dark.png") == (theme == "dark"), file
+    shown = [re.findall(rf"!\[([^\]]+)\]\(\S*/{word}\.png#", text) for word in made]
+    assert min(len(alt) for alts in shown for alt in alts) > 40, "say what is seen"
+
+
+def test_the_figures_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in (DOCS / "figures").rglob("*.png")}
+    assert max(sizes.values()) < 300_000, max(sizes, key=lambda name: sizes[name])
+    assert sum(sizes.values()) < 8_000_000
+
+
+def test_the_picture_of_the_audit_says_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    made = runpy.run_path(str(DOCS / "audit_matrix.py"))
+    audited = [one for one in json.loads(made["AUDIT"].read_text()) if one.get("findings")]
+    checks = list(dict.fromkeys(f["check"] for one in audited for f in one["findings"]))
+    lines = {line.name: dict(zip(checks, line.cells)) for line in made["full"](audited, checks)}
+    assert list(lines)[-1].startswith("batchmix")
+    for one in audited:
+        for finding in one["findings"]:
+            cell = lines[one["name"]][finding["check"]]
+            assert cell.verdict == finding["verdict"]
+            assert cell.number == (
+                finding.get("number") or None if cell.verdict == "found" else None
+            )
+    few = {line.name: line.cells for line in made["few"](audited)}
+    timm = {cell.number for name, cells in few.items() if name == "timm Mixup" for cell in cells}
+    assert 1.0 in timm  # of its three modes the worst
+    assert {cell.verdict for cell in few["batchmix Mixer"]} == {"ok"}  # videos: by one for videos
+    assert not [name for name in few if "," in name or name.startswith("batchmix for")]
+
+
+def test_the_readme_shows_each_picture_in_both_themes() -> None:
+    text = (ROOT / "README.md").read_text()
+    dark = re.findall(
+        r'<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)-dark.png">', text
+    )
+    light = re.findall(r'<img width="\d+" alt="[^"]{40,}" src="([^"]+)\.png">', text)
+    assert dark == light != []
+    for name in light:
+        assert (ROOT / f"{name}.png").is_file()
+        assert (ROOT / f"{name}-dark.png").is_file()
+
+
+def test_the_gallery_has_every_policy() -> None:
+    text = (DOCS / "gallery.md").read_text()
+    linked = re.findall(
+        r"^### \[([^\]]+)\]\((policies/[\w-]+\.md)\)\n\n!\[\1: ", text, re.MULTILINE
+    )
+    assert sorted(page for _, page in linked) == [name(page) for page in POLICY_PAGES], (
+        "docs/gallery.md: a heading, two figures and a line for each page of docs/policies"
+    )
+    for title, page in linked:
+        assert (DOCS / page).read_text().startswith(f"# {title}\n")
 
 
 def test_figures_of_guides_are_those_of_the_script_and_all_are_used() -> None:
