@@ -66,6 +66,9 @@ NO_BLOCKS = {
     "versions.md",
 }
 NO_BLOCKS |= {f"upstream/{path.name}" for path in (DOCS / "upstream").iterdir()}  # test_upstream.py
+TUTORIALS = ("composer", "datarax", "fastai", "keras", "timm")
+# programs of examples/, as ```py: tests/test_tutorials_page.py
+NO_BLOCKS |= {"examples.md", *(f"tutorials/{name}.md" for name in TUTORIALS)}
 
 
 def name(page: Path) -> str:
@@ -268,6 +271,18 @@ def test_pictures_of_commands_are_those_of_the_script_and_all_are_used() -> None
     assert {path.name for path in (DOCS / "commands").glob("*.png")} == {*made}
     used = re.findall(r"\(commands/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert {*used} == {*made}
+
+
+def test_figures_of_guides_are_those_of_the_script_and_all_are_used() -> None:
+    # drawing them all takes long: those of one theme, which the other shares but for its colours
+    made = runpy.run_path(str(DOCS / "make_guide_figures.py"))
+    for draw in made["FIGURES"].values():
+        with made["drawn"](made["LIGHT"]):
+            assert draw(made["LIGHT"]).axes
+    names = {f"{name}{end}.png" for name in made["FIGURES"] for end in ("", "-dark")}
+    assert names == {path.name for path in (DOCS / "figures" / "guides").iterdir()}
+    used = re.findall(r"guides/([\w-]+\.png#only-\w+)", " ".join(p.read_text() for p in PAGES))
+    assert set(used) == {f"{one}#only-{'dark' if '-dark' in one else 'light'}" for one in names}
 
 
 def _commands() -> dict[str, list[str]]:

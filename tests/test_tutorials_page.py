@@ -1,8 +1,10 @@
-"""The page of tutorials names only what is there: programs, options, pages, names."""
+"""The pages of tutorials and examples are those of the programs, and name only what is there."""
 
 import ast
 import importlib
+import json
 import re
+import runpy
 
 import pytest
 import typer.main
@@ -10,11 +12,13 @@ import typer.main
 from batchmix.cli._commands import app
 from pages import DOCS, ROOT
 
-PAGE = (DOCS / "tutorials.md").read_text()
+PAGE = (DOCS / "tutorials" / "index.md").read_text()
+MAKE = runpy.run_path(str(DOCS / "make_tutorials.py"))
+MADE = MAKE["made"]()
 COMMANDS = re.findall(r"^(?:python|batchmix) .+$", PAGE, re.MULTILINE)
 SCRIPTS = sorted(set(re.findall(r"\bexamples/[\w/]+\.py", PAGE)))
 NAMES = sorted(set(re.findall(r"`(batchmix(?:\.\w+)+)`", PAGE)))
-LINKS = sorted(set(re.findall(r"\]\(([\w/-]+\.md)", PAGE)))
+LINKS = sorted(set(re.findall(r"\]\(([\w./-]+\.md)", PAGE)))
 
 
 def exists(name):
@@ -89,7 +93,7 @@ def test_options_of_train_in_the_table_exist():
 
 @pytest.mark.parametrize("link", LINKS)
 def test_pages_exist(link):
-    assert (DOCS / link).is_file()
+    assert (DOCS / "tutorials" / link).is_file()
 
 
 def test_figures_are_those_that_the_programs_write():
@@ -97,3 +101,38 @@ def test_figures_are_those_that_the_programs_write():
         prefix = re.split(r"mixup-|cutmix-|batch$|elem$|pair$", name)[0]  # the rest is filled in
         texts = [(ROOT / script).read_text() for script in SCRIPTS if "seeds" in script]
         assert any(prefix in text for text in texts), name
+
+
+@pytest.mark.parametrize("path", MADE, ids=lambda path: path.name)
+def test_pages_and_notebooks_are_those_of_the_programs(path):
+    assert path.read_text() == MADE[path], "run `python docs/make_tutorials.py`"
+
+
+def test_every_program_is_a_tutorial_with_figures_that_are_there():
+    scripts = {path.stem for path in (ROOT / "examples" / "seeds").glob("*.py")}
+    assert scripts == {one.script for one in MAKE["TUTORIALS"].values()}
+    shown = set()
+    for name, one in MAKE["TUTORIALS"].items():
+        text = MADE[DOCS / "tutorials" / f"{name}.md"]
+        assert one.printed.read_text().rstrip() in text
+        shown |= set(re.findall(r"\]\(([\w-]+\.png)\)", text))
+    assert shown == {path.name for path in (DOCS / "tutorials").glob("*.png")}
+
+
+@pytest.mark.parametrize("name", MAKE["TUTORIALS"])
+def test_notebooks_hold_every_line_that_the_program_runs(name):
+    """But for its options, as a notebook is not called from a command line."""
+    made = json.loads(MADE[DOCS / "tutorials" / f"{name}.ipynb"])
+    cells = ["".join(one["source"]) for one in made["cells"] if one["cell_type"] == "code"]
+    assert [cell for cell in cells if re.search(r"^main\(", cell, re.MULTILINE)] == cells[-1:]
+    program = MAKE["TUTORIALS"][name].source.partition("if __name__")[0]
+    expected = [ast.dump(node) for node in ast.parse(program).body[1:]]  # without its docstring
+    found = [ast.dump(node) for node in ast.parse("\n".join(cells)).body]
+    assert found[: len(expected)] == expected
+
+
+def test_every_example_is_on_its_page():
+    text = (DOCS / "examples.md").read_text()
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"[`{path.name}`](#{path.stem})" in text
+        assert f"{{ #{path.stem} }}" in text

@@ -6,7 +6,12 @@ FOLDER holds train/CLASS/*.jpg, as CIFAR-10 does when unpacked; without it sciki
 taken. Needs batchmix, datarax 0.1.4, matplotlib, pillow, scikit-learn.
 """
 
-import argparse
+# %% [markdown]
+# ## What is imported
+#
+# Two lines differ from the tutorial: where `BatchMixOperator` and its configuration come from.
+
+# %%
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -28,7 +33,14 @@ MEAN, STD = np.array([0.4914, 0.4822, 0.4465]), np.array([0.2470, 0.2435, 0.2616
 BATCH_SIZE, ROWS, COLUMNS = 32, 256, 8
 BLUE, ORANGE = "#3366aa", "#dd8833"
 
+# %% [markdown]
+# ## Data
+#
+# With `--data` the program reads CIFAR-10. Without it scikit-learn's handwritten digits are
+# taken, as colour images.
 
+
+# %%
 def load(folder):
     """(images uint8 [N, H, W, 3], class ids [N], names), in random order."""
     if folder is None:
@@ -45,6 +57,15 @@ def load(folder):
     return images[order], labels[order], names
 
 
+# %% [markdown]
+# ## The pipeline
+#
+# Normalise, make one-hot labels, then whatever stages are given. Mixing is one more stage, and
+# stands in the training pipeline alone. One-hot labels are the tutorial's choice; `classes=10`
+# would take class ids as they are.
+
+
+# %%
 def pipeline(rows, names, stages=()):
     """Normalize, one-hot, then what is given: the labels keep a copy for the figures."""
 
@@ -61,6 +82,11 @@ def pipeline(rows, names, stages=()):
     return Pipeline(source=source, stages=[prep, *stages], batch_size=BATCH_SIZE, rngs=nnx.Rngs(42))
 
 
+# %% [markdown]
+# ## The mixing stage
+
+
+# %%
 def mixing(mode, alpha, seed):
     """The tutorial's operator, word for word but for where it is imported from."""
     return BatchMixOperator(
@@ -76,12 +102,28 @@ def mixing(mode, alpha, seed):
     )
 
 
+# %% [markdown]
+# ## What the stage did
+#
+# Which image got which partner, and what was pasted, follows from the seed and the number of the
+# batch. So it can be drawn a second time, outside of the pipeline, and compared with what came
+# out.
+
+
+# %%
 def first_plan(policy, seed, batch):
     """What the stage does to its first batch: anyone with the seed can tell."""
     height, width = batch["image"].shape[1:3]
     return bm.draw(policy, bm.Key(seed), BATCH_SIZE, {"H": height, "W": width})
 
 
+# %% [markdown]
+# ## Rows, partners, and what became of them
+#
+# Blue is an image's own class, orange its partner's.
+
+
+# %%
 def show(axes, image, title="", color="black"):
     """One image, back in 0..1."""
     axes.imshow(np.clip(np.asarray(image) * STD + MEAN, 0, 1), interpolation="nearest")
@@ -121,6 +163,11 @@ def samples(title, original, mixed, plan, names, path):
     save(figure, path)
 
 
+# %% [markdown]
+# ## What alpha does
+
+
+# %%
 def alphas(rows, names, path):
     """One batch at four values of alpha; above each image the weight of the row itself."""
     figure, axes = plt.subplots(4, COLUMNS, figsize=(12, 7.2), layout="constrained")
@@ -134,6 +181,11 @@ def alphas(rows, names, path):
     save(figure, path)
 
 
+# %% [markdown]
+# ## How soft the labels are
+
+
+# %%
 def label_distribution(rows, names, path):
     """How hard the labels of five batches are, and one example of each kind."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
@@ -157,20 +209,22 @@ def label_distribution(rows, names, path):
     save(figure, path)
 
 
+# %% [markdown]
+# ## All of it
+
+
+# %%
 def save(figure, path):
     """As PNG, and say so."""
     figure.savefig(path, dpi=120, facecolor="white")
     plt.close(figure)
-    print(f"Saved: {path}")
+    print(f"Saved: {path.name}")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    *rows, names = load(arguments.data)
+def main(out, data=None):
+    """Four figures; they go to `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    *rows, names = load(data)
 
     original = next(iter(pipeline(rows, names)))
     for mode, policy, seed in (("mixup", MixUp(0.4), 142), ("cutmix", CutMix(1.0), 242)):
@@ -182,11 +236,53 @@ def main():
         title = (
             f"{type(policy).__name__}, alpha {policy.alpha}: rows from most of their own to least"
         )
-        path = arguments.out / f"cv-cifar-{mode}-samples.png"
+        path = out / f"cv-cifar-{mode}-samples.png"
         samples(title, original, mixed, plan, names, path)
-    alphas(rows, names, arguments.out / "cv-cifar-mix-alpha.png")
-    label_distribution(rows, names, arguments.out / "cv-cifar-mix-labels.png")
+    alphas(rows, names, out / "cv-cifar-mix-alpha.png")
+    label_distribution(rows, names, out / "cv-cifar-mix-labels.png")
 
 
+# %% [markdown]
+# ## Run it
+
+# %% tags=["active-py"]
 if __name__ == "__main__":
-    main()
+    import argparse
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    main(**vars(parser.parse_args()))
+
+# %% tags=["active-ipynb"]
+# from IPython import display
+#
+# main(Path("figures"))
+# for path in sorted(Path("figures").glob("cv-*.png")):
+#     display.display(display.Image(path))
+
+# %% [markdown]
+# ## What the figures show
+#
+# ![Eight digits, their partners, and the blends of both with their soft
+# labels](cv-cifar-mixup-samples.png)
+#
+# MixUp blends a whole image with its partner. From left to right the image keeps less and less of
+# itself.
+#
+# ![Eight digits, their partners, and the digits with a box of the partner pasted
+# in](cv-cifar-cutmix-samples.png)
+#
+# CutMix pastes a box. The white frame is the box; the label is the share of pixels that you can
+# count.
+#
+# ![Eight digits at four values of alpha, with the weight of the image itself above
+# each](cv-cifar-mix-alpha.png)
+#
+# At alpha 0.2 most images are nearly pure. At alpha 2 most are real blends. Alpha does not change
+# the mean weight, which is one half each time: see [Choose alpha](../guides/choose-alpha.md).
+#
+# ![A histogram of the largest class probability of MixUp and CutMix, and one soft label of
+# each](cv-cifar-mix-labels.png)
+#
+# How soft the labels of five batches became. Labels at the right are nearly hard.

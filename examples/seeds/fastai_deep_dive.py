@@ -6,7 +6,12 @@ FOLDER holds images named CLASS_NUMBER.jpg, as the Oxford pets do, or train/CLAS
 does when unpacked. Without it, pets of the 37 breeds are drawn. Needs batchmix, fastai, matplotlib.
 """
 
-import argparse
+# %% [markdown]
+# ## What is imported
+#
+# `MixUp` is a callback with the name and the arguments of fastai's own.
+
+# %%
 import colorsys
 import tempfile
 from pathlib import Path
@@ -47,7 +52,14 @@ keeshond leonberger miniature_pinscher newfoundland pomeranian pug saint_bernard
 scottish_terrier shiba_inu staffordshire_bull_terrier wheaten_terrier yorkshire_terrier"""
 BREEDS = f"{CATS} {DOGS}".split()
 
+# %% [markdown]
+# ## Pets
+#
+# The post uses the Oxford pets. With `--data` the program does so too. Without it, it draws faces
+# of the 37 breeds: enough to see what mixing does, and no download.
 
+
+# %%
 def draw_pet(breed, rng, side=160):
     """A face: cats have pointed ears, dogs hanging ones; the fur tells the breed."""
     k, cat = BREEDS.index(breed), breed in CATS.split()
@@ -86,6 +98,13 @@ def pets(folder, each=12):
     return folder
 
 
+# %% [markdown]
+# ## fastai's data block
+#
+# The one of the post.
+
+
+# %%
 def load(path, size):
     """The DataBlock of the deep dive; class names come from the files or their folders."""
     folders = (path / "train").is_dir()
@@ -101,6 +120,15 @@ def load(path, size):
     return block.dataloaders(path, bs=32, num_workers=0, device=torch.device("cpu"))
 
 
+# %% [markdown]
+# ## Sixty per cent of one pet, forty of another
+#
+# The post mixes by hand: `im1 * .6 + im2 * .4`, and the labels alike. Here the same is a plan. A
+# plan says for each image of a batch which other image is pasted, where, and how strongly. Image
+# 0 gets image 1 with strength 0.4. Image 1 stays as it is.
+
+
+# %%
 def mix_two(im1, im2, y1, y2, share, classes):
     """`share` of the first image and its label, the rest of the second."""
     plan = bm.Plan(partner=[1, 1], box=[], opacity=[1 - share, 0], axes="", size=())
@@ -108,6 +136,11 @@ def mix_two(im1, im2, y1, y2, share, classes):
     return image, bm.mix_labels(tensor([y1, y2]), plan, classes)[0]
 
 
+# %% [markdown]
+# ## Pictures and bars
+
+
+# %%
 def plot_images(axes, imgs, titles):
     """Images in 0..1, side by side."""
     for axis, image, title in zip(axes, imgs, titles):
@@ -130,9 +163,16 @@ def save(figure, path):
     """As PNG, and say so."""
     figure.savefig(path, dpi=110, facecolor="white")
     plt.close(figure)
-    print(f"Saved: {path}")
+    print(f"Saved: {path.name}")
 
 
+# %% [markdown]
+# ## The explanation of the post
+#
+# Two pets and their mix, and below each its label of 37 classes. Then the question: what weights?
+
+
+# %%
 def explained(dls, out):
     """The two pets, their mix, and the labels of all three; then other weights."""
     vocab, names = list(dls.vocab), ("leonberger", "Ragdoll")
@@ -164,6 +204,14 @@ def explained(dls, out):
     save(figure, out / "deep-dive-weights.png")
 
 
+# %% [markdown]
+# ## What the Learner sees
+#
+# A whole batch, mixed as in training. `bm.pairs` gives both classes of each image and their
+# shares.
+
+
+# %%
 def batch_figure(dls, callback, out):
     """What the Learner sees of its first batch, with the labels that go with it."""
     set_seed(SEED)
@@ -184,6 +232,13 @@ def batch_figure(dls, callback, out):
     save(figure, out / "deep-dive-batch.png")
 
 
+# %% [markdown]
+# ## Train
+#
+# One more callback in the Learner. The loss function stays what it was.
+
+
+# %%
 def main(out, data=None, epochs=8):
     """The whole of it; figures go to `out`."""
     out.mkdir(parents=True, exist_ok=True)
@@ -199,16 +254,49 @@ def main(out, data=None, epochs=8):
             dls, resnet18, pretrained=False, normalize=False, cbs=callback, metrics=accuracy
         )
         loss = learn.loss_func
-        with learn.no_bar():
+        with learn.no_bar(), learn.no_logging():
             learn.fit_one_cycle(epochs, 1e-2)
             right = learn.validate()[1]
         print(f"held-out accuracy {right:.1%} after {epochs} epochs, without pretrained weights")
         print(f"the loss function is the one that it was: {learn.loss_func is loss}")
 
 
+# %% [markdown]
+# ## Run it
+
+# %% tags=["active-py"]
 if __name__ == "__main__":
+    import argparse
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--epochs", type=int, default=8)
     main(**vars(parser.parse_args()))
+
+# %% tags=["active-ipynb"]
+# from IPython import display
+#
+# main(Path("figures"))
+# for path in sorted(Path("figures").glob("deep-dive-*.png")):
+#     display.display(display.Image(path))
+
+# %% [markdown]
+# ## What the figures show
+#
+# ![Two drawn pets, their mix, and the label of each as bars over 37 classes](deep-dive-mixup.png)
+#
+# Both pets can be seen in the mix, and its label has two bars: 0.60 and 0.40.
+#
+# ![The same two pets at five weights, from 99 to 1 up to 50 to 50](deep-dive-weights.png)
+#
+# At 99 to 1 nobody sees the second pet. How often such weights are drawn is what
+# [alpha](../guides/choose-alpha.md) sets.
+#
+# ![Ten images of a training batch with both of their breeds and shares](deep-dive-batch.png)
+#
+# A batch as it is trained on. Every image has another weight.
+#
+# The accuracy is of a network that was trained from nothing for a few epochs on drawn pets. It
+# shows that training works; whether mixing helps on your pets is a question for [`batchmix
+# compare`](../compare.md).

@@ -2,9 +2,16 @@
 
 python examples/seeds/keras_mixup.py --data FOLDER: the four IDX files of MNIST or Fashion-MNIST, or
 train/CLASS/*.jpg and test/CLASS/*.jpg. Without it, scikit-learn's digits, in seconds.
+Needs batchmix, keras, tensorflow, scikit-learn, matplotlib.
 """
 
-import argparse
+# %% [markdown]
+# ## What is imported
+#
+# `MixBatches` is the step in the data pipeline that mixes. `Image` and `Labels` tell it what the
+# two parts of a batch are.
+
+# %%
 import gzip
 from pathlib import Path
 
@@ -18,7 +25,15 @@ from batchmix.adapters.tensorflow import MixBatches
 from batchmix.fields import Image, Labels
 from batchmix.policies import MixUp
 
+# %% [markdown]
+# ## Data
+#
+# The original trains on Fashion-MNIST. With `--data` the program reads its four files, or folders
+# of JPEG images. Without it scikit-learn's handwritten digits are taken: 1,200 to train on, 597
+# to test on.
 
+
+# %%
 def idx(folder, name):
     """An array of an IDX file of bytes, packed or not."""
     (path,) = folder.glob(f"{name}-ubyte*")
@@ -50,6 +65,13 @@ def load(folder, rows):
     return [(x[:rows, ..., None], y[:rows].astype(np.int64)) for x, y in parts]
 
 
+# %% [markdown]
+# ## The network
+#
+# The small convolutional network of the original.
+
+
+# %%
 def network(shape):
     """The convnet; images come as bytes."""
     conv = {"kernel_size": 5, "activation": "relu", "padding": "same"}
@@ -59,6 +81,13 @@ def network(shape):
     return keras.Sequential([keras.Input(shape), *net, layers.Dense(10, activation="softmax")])
 
 
+# %% [markdown]
+# ## Nine mixed images
+#
+# A label of a mixed image has up to two classes; their shares are written above it.
+
+
+# %%
 def show(batch, path):
     """Nine mixed images with their soft labels, as a PNG."""
     import matplotlib.pyplot as plt
@@ -71,6 +100,17 @@ def show(batch, path):
     figure.savefig(path)
 
 
+# %% [markdown]
+# ## Train without and with MixUp
+#
+# As in the original, partners come from a second stream of the same rows in another order: the
+# two are zipped. `MixBatches` numbers the batches, so that each has its own mix and a second run
+# has the same ones.
+#
+# Both networks start from the same weights.
+
+
+# %%
 def main(data=None, epochs=10, rows=None, figure=None):
     """Train twice; prints the test accuracy without and with mixup."""
     train, test = load(data, rows)
@@ -92,8 +132,34 @@ def main(data=None, epochs=10, rows=None, figure=None):
         print(f"test accuracy {name}: {accuracy:.2%}")
 
 
+# %% [markdown]
+# ## Run it
+
+# %% tags=["active-py"]
 if __name__ == "__main__":
+    import argparse
+
     parser = argparse.ArgumentParser(argument_default=argparse.SUPPRESS)
     for name, kind in {"data": Path, "epochs": int, "rows": int, "figure": Path}.items():
         parser.add_argument(f"--{name}", type=kind)
     main(**vars(parser.parse_args()))
+
+# %% tags=["active-ipynb"]
+# from IPython import display
+#
+# main(figure=Path("keras-mixed.png"))
+# for path in [Path("keras-mixed.png")]:
+#     display.display(display.Image(path))
+
+# %% [markdown]
+# ## What it shows
+#
+# ![Nine digits, each mixed with another one; above each the shares of its two
+# classes](keras-mixed.png)
+#
+# Two digits can be seen in some images, one in most: with alpha 0.2 most weights are close to 0
+# or 1.
+#
+# Read the two accuracies with care. This is one run of ten epochs on 1,200 digits, and a
+# difference of a few points is chance. Several seeds, enough epochs and a rival are needed for a
+# verdict. That is what [`batchmix compare`](../compare.md) does.
