@@ -59,7 +59,7 @@ _PROBE = ("call", "keys", "labels", "classes", "weight")
 def _judged(session: Session, check: Check) -> Finding:
     """The finding of one check: its worst kind of batch, or why there is none."""
     worst: Worst | None = None
-    at, why = None, Finding(check.name, "not applicable", where="nothing to check")
+    at, nothing, why = None, False, Finding(check.name, "not applicable", where="nothing to check")
     for name in check.kinds or [n for n, kind in session.kinds.items() if not kind.nan]:
         kind = session.kinds.get(name)
         if kind is None:
@@ -71,10 +71,12 @@ def _judged(session: Session, check: Check) -> Finding:
             continue
         with np.errstate(over="ignore", invalid="ignore"):  # whatever numbers came back
             new = check.judge(session, kind)
-        if new and (worst is None or _rank(new) > _rank(worst)):
+        if new is None:
+            nothing = True
+        elif worst is None or _rank(new) > _rank(worst):
             worst, at = new, kind
     if worst is None or at is None:
-        return why
+        return Finding(check.name, "not applicable", where="nothing to check") if nothing else why
     seen = session.run(at).seen
     last = seen[min(worst.call, len(seen) - 1)]
     words, judged = worst.where, "found" if _rank(worst)[0] else "ok"

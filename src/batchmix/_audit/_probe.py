@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from batchmix._audit._boxes import targets, tiles
 from batchmix._audit._kinds import BatchKind
-from batchmix._audit._seen import Seen, dtype_of, host, numbers, values
+from batchmix._audit._seen import Seen, dtype_of, host, stacked, values
 from batchmix._errors import mix_error
 from batchmix.backends import backend_of
 
@@ -78,11 +78,10 @@ class Probe:
         if self.labels == "boxes":
             others, labels = others | {"boxes": labels}, None
         raw, partner = (None, None) if labels is None else self._soft(labels, kind.batch)
-        pixels = host(images if not isinstance(images, list | tuple) else np.stack(images))
+        pixels = stacked(images) if isinstance(images, list | tuple) else host(images)
         return Seen(
-            kind, before, numbers("images", pixels),
-            None if raw is None else numbers("labels", raw), partner, written,
-            {name: numbers(name, values(part)) for name, part in others.items()},
+            kind, before, pixels, raw, partner, written,
+            {name: values(part) for name, part in others.items()},
             (dtype_of(parts["image"]), dtype_of(images)),
         )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,8 @@ from batchmix._audit._boxes import padded
 from batchmix._audit._kinds import NAN_ROW, BatchKind
 from batchmix._errors import MixError, mix_error
 from batchmix.backends import backend_of
+
+_NO_NUMBERS = "OUSMmc"  # kinds of dtypes
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +84,43 @@ class Seen:
 
 
 def host(x: Any) -> Any:
-    """An array of any framework as a NumPy array; numbers and lists too."""
+    """An array of any framework as a NumPy array; numbers and lists too. Others are refused."""
+    dtype = getattr(x, "dtype", None)
+    known = not isinstance(x, np.ndarray) or x.dtype.kind not in _NO_NUMBERS
+    if known and "complex" not in str(dtype):
+        try:
+            return backend_of(x, "audit()").to_numpy(x)
+        except MixError:
+            found = _plain(x)
+            if found is not None and found.dtype.kind not in _NO_NUMBERS:
+                return found
+            dtype = None if found is None else found.dtype
+    what = type(x).__name__ if dtype is None else f"{type(x).__name__} of dtype {dtype}"
+    raise mix_error(
+        "audit()", f"fn gave a {what}.",
+        "It gives arrays of real numbers, as many for each row.",
+        "Return images and labels in the form in which they were given.",
+    )  # fmt: skip
+
+
+def stacked(rows: Sequence[Any]) -> Any:
+    """Images that came one by one, as one array."""
+    found = [host(row) for row in rows]
+    if len({one.shape for one in found}) > 1:
+        shapes = ", ".join(str(one.shape) for one in found[:4])
+        raise mix_error(
+            "audit()", f"fn gave images of the shapes {shapes}.", "A batch has one shape.",
+            "Return images of the size in which they were given.",
+        )  # fmt: skip
+    return np.stack(found) if found else np.zeros(0)
+
+
+def _plain(x: Any) -> NDArray[Any] | None:
+    """What is no array as one; None where its parts do not fit together."""
     try:
-        return backend_of(x, "audit()").to_numpy(x)
-    except MixError:
         return np.asarray(x)
+    except (ValueError, TypeError):
+        return None
 
 
 def dtype_of(x: Any) -> str:
@@ -107,15 +141,3 @@ def values(part: Any) -> Any:
                 "Wrap the code, so that it takes and gives these.",
             ) from None  # fmt: skip
     return host(part)
-
-
-def numbers(what: str, x: Any) -> NDArray[Any]:
-    """What came back, which has to be numbers."""
-    found = np.asarray(x)
-    if found.dtype.kind in "OUSMmc":
-        raise mix_error(
-            "audit()", f"fn gave {what} of dtype {found.dtype}, shape {found.shape}.",
-            "They are compared as numbers, so each row has as many, and they are real.",
-            "Return arrays in the form in which they were given.",
-        )  # fmt: skip
-    return found
