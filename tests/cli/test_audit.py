@@ -1,7 +1,10 @@
 """`batchmix audit`, run for real on files of this test and on timm."""
 
 import json
-from collections import Counter
+import os
+import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 from PIL import Image
 
 from batchmix._audit._checks import CHECKS
+from pages import DOCS
 
 RIGHT = """
 import numpy as np
@@ -179,7 +183,7 @@ def test_the_page_tells_all_and_needs_nothing(run, code, tmp_path):
     for check in CHECKS.values():
         assert check.name in page.said
     assert CHECKS["label error, odd batch"].means in page.said
-    assert "label error, uint8: 1 (at most 0.01) (accepted)" in page.said
+    assert "(at most 0.01) (accepted)" in page.said
     assert "--replay" in page.said
     assert page.tags.count("svg") == len(list((tmp_path / "out").glob("*.png"))) > 3
     labels = [value for name, value in page.attributes if name == "aria-label"]
@@ -203,20 +207,20 @@ def test_strangers_words_are_text_on_the_page(run, code, tmp_path):
     assert run("audit", f"{code}:Markup", *words)[0] == 1
     page = Page((odd / "report.html").read_text())
     assert "script" not in page.tags
-    assert "b" not in [tag for tag, _ in Counter(page.tags).items() if tag == "i"]
+    assert "i" not in page.tags
     assert "<script>alert(1)</script>" in page.said
     assert "\x1b" not in page.said
     assert len((odd / "report.html").read_text()) < 2**20
 
 
 def test_of_each_kind_of_finding_a_picture_is_drawn_or_there_is_none(run, code, tmp_path):
-    words = ["--calls", 3, "--out", tmp_path / "out", "--call", "dict"]
+    words = ["--calls", 2, "--out", tmp_path / "out", "--call", "dict"]
     keys = {name: name for name in ("image", "label", "mask", "onehot_mask", "boxes", "id")}
     run("audit", f"{code}:all_wrong", *words, "--keys", json.dumps(keys))
     drawn = {path.stem for path in (tmp_path / "out").glob("*.png")}
     saved = {path.stem for path in (tmp_path / "out").glob("*.npz")}
     assert saved - drawn == {"writes-to-inputs", "other-dtype", "repeated-mixes"}
-    assert {"pixel-sum", "label-sum", "wrong-boxes", "changed-ids", "NaN-leaks"} <= drawn
+    assert {"pixel-sum", "label-sum", "wrong-boxes", "changed-ids"} <= drawn
     for path in (tmp_path / "out").glob("*.png"):
         with Image.open(path) as picture:
             colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
@@ -225,15 +229,13 @@ def test_of_each_kind_of_finding_a_picture_is_drawn_or_there_is_none(run, code, 
 
 @pytest.mark.parametrize("layout", ["NCDHW", "NCTHW", "NCT", "NTC", "NC"])
 def test_other_kinds_of_data_are_drawn(run, code, tmp_path, layout):
-    words = ["--layout", layout, "--calls", 3, "--out", tmp_path / "out"]
+    words = ["--layout", layout, "--calls", 2, "--batch-size", 4, "--out", tmp_path / "out"]
     size = ["--size", '{"T": 9}'] if "T" in layout else []
     done, out, error = run("audit", f"{code}:half_label", *words, *size, "--json")
     assert (done, error) == (1, "")
     told = json.loads(out)
     assert told["options"]["layout"] == layout
-    assert told["options"]["size"]["T"] == (
-        9 if size else 5 if layout == "NCDHW" else 48 if set(layout) == set("NCT") else 5
-    )
+    assert told["options"]["size"]["T"] == (9 if size else 5)
     with Image.open(tmp_path / "out" / "label-error-even-batch.png") as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
     assert {(0x2B, 0x6C, 0xB0), (0xD9, 0x8A, 0x1F)} <= colours
@@ -275,6 +277,19 @@ def test_the_findings_fit_80_columns(run, code, tmp_path, monkeypatch):
     assert "changed ids" not in quiet
 
 
+def test_the_page_of_the_command_shows_what_it_prints(tmp_path):
+    """In a process of its own, as packages that others import bring dtypes along."""
+    page = (DOCS / "audit.md").read_text()
+    program = re.search(r"^```python\n(.*?)^found = ", page, re.MULTILINE | re.DOTALL)[1]
+    (tmp_path / "mine.py").write_text(program)
+    shown = re.search(r"^```text\n(mine.py:careless\n.*?)^```$", page, re.MULTILINE | re.DOTALL)[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "batchmix", "audit", "mine.py:careless"],
+        cwd=tmp_path, env=os.environ | {"COLUMNS": "80"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr, done.returncode) == (shown, "", 1)
+
+
 def test_known_findings_can_be_accepted(run, code, tmp_path):
     words = ["audit", f"{code}:pair", "--call", "pair", "--labels", "onehot", "--calls", 3]
     words += ["--out", tmp_path / "out", "--max-unmixed", 1]
@@ -311,7 +326,8 @@ def test_timm_by_its_module_name(run, tmp_path):
         ("{code}:Mix", ["--layout", "NHW"], "layout='NHW'"),
         ("{code}:Mix", ["--size", "12"], "--size"),
         ("{code}:Mix", ["--size", '{"H": "x"}'], "whole numbers > 0"),
-        ("{code}:Mix", ["--keys", '{"image": ["x"], "label": 5}'], "--keys"),
+        ("{code}:Mix", ["--keys", '{"image": ["x"], "label": 5}'], "They are words"),
+        ("{code}:Mix", ["--keys", KEYS], "Keys are those of call='dict'"),
         ("{code}", [], "module:callable"),
         ("{code}:", [], "module:callable"),
         (":mix", [], "module:callable"),

@@ -29,6 +29,10 @@ def check_options(options: Mapping[str, Any], accept: Iterable[str]) -> None:
     if not least <= set(keys) <= KEYS:
         rule = f"They are those of image and label, and of {', '.join(sorted(KEYS - least))}."
         raise _refused(f"keys={keys!r}", rule)
+    if not all(isinstance(key, str) for key in keys.values()):
+        raise _refused(f"keys={dict(keys)!r}", "They are words: the keys of fn's dict.")
+    if options["call"] != "dict" and any(name != key for name, key in keys.items() if key):
+        raise _refused(f"keys with call={options['call']!r}", "Keys are those of call='dict'.")
     if "boxes" in (*keys, options["labels"]) and not {"H", "W"} <= set(layout):
         raise _refused(f"boxes with layout={layout!r}", "Boxes lie on H and W.")
     if "boxes" in keys and options["labels"] == "boxes":

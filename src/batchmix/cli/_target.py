@@ -22,7 +22,7 @@ _MAKERS = {  # framework: module, function that makes its array of NumPy's
 def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
     """What `target` names: an instance of a class, or a function with its keyword arguments."""
     module, colon, name = target.rpartition(":")
-    if not colon:
+    if not (module and colon and name):
         raise mix_error(
             "audit", f"got {target!r}.", "It is module:callable or file.py:callable.",
             "Write for example timm.data.mixup:Mixup.",
