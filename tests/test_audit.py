@@ -524,7 +524,9 @@ def test_a_clean_audit_can_be_asserted():
     with pytest.raises(AssertionError) as failure:
         bm.audit(writing("image"), **how | {"accept": ["own partners"]}).assert_clean()
     said = str(failure.value)
-    assert said.startswith("the audit found 1 of 20 checks wrong\nwrites to inputs\n    even batch")
+    assert said.startswith(
+        "1 of 20 checks of the audit found something\nwrites to inputs\n    even batch"
+    )
     assert "--replay batchmix-audit/writes-to-inputs.npz" in said
     assert "accept=['writes to inputs']" in said
     with pytest.raises(AssertionError, match=r"label error, odd batch: 0.967 \(at most 0.0001\)"):
@@ -612,6 +614,9 @@ NONSENSE = [
     lambda x, y: (np.array([["<script>"] * 8]), y),
     lambda x, y: (x + 1j, y),
     lambda x, y: dict.fromkeys(range(10**5)),
+    lambda x, y: (1, 2),
+    lambda x, y: (x, np.broadcast_to(np.float32(0), (8, 10**9))),
+    lambda x, y: (np.broadcast_to(np.float32(0), (10**5, 10**5, 10**5)), y),
     lambda x, y: (torch.as_tensor(x) + 1j, y),
     lambda x, y: ([x[:3], x], y),
 ]

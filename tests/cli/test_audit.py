@@ -329,6 +329,7 @@ def test_timm_by_its_module_name(run, tmp_path):
         ("{code}:Mix", ["--keys", '{"image": ["x"], "label": 5}'], "They are words"),
         ("{code}:Mix", ["--keys", KEYS], "Keys are those of call='dict'"),
         ("{code}", [], "module:callable"),
+        ("../nowhere:mix", [], "no file ../nowhere"),
         ("{code}:", [], "module:callable"),
         (":mix", [], "module:callable"),
         ("{code}:Mix", ["--accept", "nothing"], "The checks are"),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from batchmix._audit._boxes import targets, tiles
 from batchmix._audit._kinds import BatchKind
-from batchmix._audit._seen import Seen, dtype_of, host, stacked, values
+from batchmix._audit._seen import Seen, check_size, dtype_of, host, stacked, values
 from batchmix._errors import mix_error
 from batchmix.backends import backend_of
 
@@ -69,6 +69,7 @@ class Probe:
         held = dict(arguments[0]) if self.call == "dict" else {}
         result = fn(*arguments)
         images, labels, others = self._read(result)
+        check_size(images, labels, *others.values(), most=4 * before["image"].size)
         written = [
             name
             for name, part in zip(before, parts.values())

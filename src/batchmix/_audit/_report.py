@@ -98,14 +98,14 @@ class Audit:
         """
         if not self.found:
             return self
-        lines = [f"the audit found {len(self.found)} of {len(self.findings)} checks wrong"]
+        lines = [f"{len(self.found)} of {len(self.findings)} checks of the audit found something"]
         for finding in self.found:
             lines += [finding.headline, *([f"    {finding.where}"] if finding.where else [])]
         first = file_of("batchmix-audit", self.found[0].name)
         lines += [
-            f'To see one: audit.save("batchmix-audit"), and batchmix audit MODULE:CALLABLE '
-            f"--replay {first} --out batchmix-audit",
-            f"If one is meant: batchmix.audit(..., accept=[{self.found[0].name!r}])",
+            'See it: batchmix audit MODULE:CALLABLE; or audit.save("batchmix-audit"), and then',
+            f"    batchmix audit MODULE:CALLABLE --replay {first} --out batchmix-audit",
+            f"Accept what is meant: batchmix.audit(..., accept=[{self.found[0].name!r}])",
         ]
         raise AssertionError("\n".join(lines))
 

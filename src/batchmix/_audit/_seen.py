@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from batchmix._errors import MixError, mix_error
 from batchmix.backends import backend_of
 
 _NO_NUMBERS = "OUSMmc"  # kinds of dtypes
+_MOST = 2**22  # cells of an answer, or more where more were given
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,24 @@ def host(x: Any) -> Any:
         "It gives arrays of real numbers, as many for each row.",
         "Return images and labels in the form in which they were given.",
     )  # fmt: skip
+
+
+def check_size(images: Any, *others: Any, most: int) -> None:
+    """Refuse what is no image, and what is so large that no memory holds it for each call."""
+    first = images[0] if isinstance(images, list | tuple) and images else images
+    if not hasattr(first, "shape") or not hasattr(first, "dtype"):
+        raise mix_error(
+            "audit()", f"fn gave images of type {type(first).__name__}.", "They are arrays.",
+            "Return images and labels in the form in which they were given.",
+        )  # fmt: skip
+    for x in (images, *others):
+        shape = tuple(getattr(x, "shape", ()))
+        if math.prod(shape) > max(most, _MOST):
+            raise mix_error(
+                "audit()", f"fn gave an array of shape {shape}.",
+                f"It is larger than {max(most, _MOST):,} cells.",
+                "Return images and labels in the form in which they were given.",
+            )  # fmt: skip
 
 
 def stacked(rows: Sequence[Any]) -> Any:

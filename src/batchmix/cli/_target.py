@@ -44,13 +44,15 @@ def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
 
 def _module(name: str) -> Any:
     """A module by its name or its file."""
-    if not name.endswith(".py"):
+    if not name.endswith(".py") and not {"/", "\\"} & {*name}:
         if "" not in sys.path:
             sys.path.append("")  # the current folder; what lies there replaces nothing installed
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(Path(name).stem, name)
     if spec is None or spec.loader is None or not Path(name).is_file():
-        raise mix_error("audit", f"there is no file {name}.", "It holds the callable.", "Look.")
+        raise mix_error(
+            "audit", f"there is no file {name}.", "It is a Python file.", "Check the path."
+        )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
