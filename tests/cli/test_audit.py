@@ -72,6 +72,12 @@ def all_wrong(batch):
         "boxes": batch["boxes"][::-1],
     }
 
+def nan(x, y):
+    return x * np.nan, np.full((len(y), 10), np.nan)
+
+def far(x, y):
+    return x * 1e30, -np.eye(10)[y] * np.inf
+
 class Fails:
     def __init__(self):
         raise RuntimeError("not today")
@@ -225,6 +231,19 @@ def test_of_each_kind_of_finding_a_picture_is_drawn_or_there_is_none(run, code, 
         with Image.open(path) as picture:
             colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
         assert (0x2B, 0x6C, 0xB0) in colours, path.name  # the row's own
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # of the code that is audited
+@pytest.mark.parametrize(("name", "said"), [("nan", "nan"), ("far", "1e+30")])
+def test_numbers_that_are_none_are_told_as_such(run, code, tmp_path, name, said):
+    words = ["--calls", 2, "--batch-size", 4, "--out", tmp_path / "out", "--json"]
+    done, out, error = run("audit", f"{code}:{name}", *words)
+    assert (done, error) == (1, "")
+    assert json.loads(out)["checks"][0]["verdict"] == "found"  # which is JSON in spite of them
+    assert f">{said}</td>" in (tmp_path / "out" / "report.html").read_text()
+    with Image.open(tmp_path / "out" / "pixel-sum.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**20)}
+    assert (0xC8, 0x10, 0x2E) in colours  # red
 
 
 @pytest.mark.parametrize("layout", ["NCDHW", "NCTHW", "NCT", "NTC", "NC"])

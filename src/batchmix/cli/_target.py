@@ -51,8 +51,9 @@ def _module(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(Path(name).stem, name)
     if spec is None or spec.loader is None or not Path(name).is_file():
         raise mix_error(
-            "audit", f"there is no file {name}.", "It is a Python file.", "Check the path."
-        )
+            "audit", f"there is no file {name}.", "The callable is in a Python file.",
+            "Check the path.",
+        )  # fmt: skip
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

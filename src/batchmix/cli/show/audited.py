@@ -125,8 +125,10 @@ def _weights(weights: Sequence[tuple[int, float | None, float]]) -> str:
     lines = ""
     for k, (row, label, pixels) in enumerate(weights):
         whose = ("row {}, its own", "row {}, its partner")[k] if k < 2 else "row {}"
-        cells = [f"{pixels:.3f}"]
-        cells = cells if label is None else [f"{label:.3f}", *cells, f"{label - pixels:+.3f}"]
+        cells = [worst.number(pixels)]
+        if label is not None:
+            apart = worst.number(label - pixels)
+            cells = [worst.number(label), *cells, f"+{apart}" if label > pixels else apart]
         kind = ("own", "partner", "")[min(k, 2)]
         lines += f'<tr><th scope="row" class="{kind}">{whose.format(row)}</th>'
         lines += "".join(f'<td class="number">{cell}</td>' for cell in cells) + "</tr>\n"

@@ -42,7 +42,7 @@ def row_of(finding: Finding) -> int:
     assert finding.seen is not None
     if finding.row is not None:
         return finding.row
-    return int(np.argmin(np.nan_to_num(np.diag(_pixels(finding.seen)), nan=1.0)))
+    return int(np.argmin(_bounded(np.diag(_pixels(finding.seen)))))
 
 
 def weights_of(finding: Finding) -> list[tuple[int, float | None, float]]:
@@ -52,12 +52,17 @@ def weights_of(finding: Finding) -> list[tuple[int, float | None, float]]:
     """
     seen, row = finding.seen, row_of(finding)
     assert seen is not None
-    pixels = _bounded(_pixels(seen)[row])
+    pixels = _pixels(seen)[row]
     labelled = seen.raw is not None and not seen.problem
-    label = _bounded(seen.labels[row]) if labelled else np.zeros_like(pixels)
-    size = np.maximum(np.abs(pixels), np.abs(label))
+    label = seen.labels[row] if labelled else np.zeros_like(pixels)
+    size = np.maximum(np.abs(_bounded(pixels)), np.abs(_bounded(label)))
     others = [int(i) for i in np.argsort(-size, kind="stable") if i != row and size[i] > _LEAST]
     return [(i, float(label[i]) if labelled else None, float(pixels[i])) for i in (row, *others)]
+
+
+def number(share: float) -> str:
+    """A share as it is written; one that is far out, or none, as that."""
+    return f"{share:.3f}" if abs(share) < _FAR else f"{share:.3g}"
 
 
 def worst(finding: Finding, dark: bool = False, titled: bool = True) -> Figure:
@@ -73,7 +78,7 @@ def worst(finding: Finding, dark: bool = False, titled: bool = True) -> Figure:
     if partner is not None:
         panels.append((f"row {partner}, its partner", picture(seen, even[partner], colours)))
     cells, wrong = _known(seen)[row], _wrong(finding, row)
-    red = f"mixed; red: {'NaN' if seen.kind.nan else 'wrong'}"
+    red = f"mixed; red: {'wrong' if np.isfinite(seen.cells[row]).all() else 'NaN'}"
     panels.append(
         (red if wrong.any() else f"row {row}, mixed", picture(seen, cells, colours, wrong))
     )
@@ -126,12 +131,12 @@ def _canvas(
         axes.spines[:].set_visible(False)
         axes.set_title(name, fontsize=8.5, loc="left", pad=3, color=paint[INK])
     axes = canvas.add_axes((0.13, 0.08 / tall, 0.83, _BAR * len(bars) / tall))
-    most = max(1.0, *(sum(max(0.0, w[k] or 0.0) for w in weights) for k in (1, 2)))
+    drawn = _bounded(np.array([[w[1] or 0.0, w[2]] for w in weights]))
+    most = max(1.0, *drawn.clip(0).sum(0))
     for y, name in enumerate(bars):
-        shares = [w[1 if name == "label" else 2] or 0.0 for w in weights]
-        _bar(axes, y, dict(zip(colours, shares)), colours, most)
+        _bar(axes, y, dict(zip(colours, drawn[:, int(name == "pixels")].tolist())), colours, most)
     if len(bars) == 2:
-        low, high = sorted(max(0.0, w or 0.0) for w in weights[0][1:])
+        low, high = sorted(drawn[0].clip(0))
         thick = 2 if high - low > _LEAST else 0
         axes.add_patch(
             Rectangle((low, -0.4), high - low, 1.8, fill=False, ec=WRONG, lw=thick, zorder=3)
@@ -152,7 +157,9 @@ def _bar(
         share = max(share, 0.0)
         axes.add_patch(Rectangle((start, y - 0.4), share, 0.8, fc=colours[row], lw=0))
         if share > 0.09 * most:
-            words = f"{share:.3f}" + (f"  row {row}" if share > 0.2 * most else "")
+            words = (number(share) if share < _FAR else "far out") + (
+                f"  row {row}" if share > 0.2 * most else ""
+            )
             at, ink = (start + share / 2, y), "#ffffff" if colours[row] == OWN else "#1a1a1a"
             axes.text(*at, words, ha="center", va="center", fontsize=8.5, color=ink)
         start += share
@@ -160,7 +167,9 @@ def _bar(
 
 def _pixels(seen: Seen) -> NDArray[np.float64]:
     """[B, B] shares of the image, in which the NaN of a row that has it counts as that row."""
-    return np.asarray(_known(seen).mean(1))
+    cells = _known(seen) if seen.kind.nan else seen.cells
+    with np.errstate(over="ignore", invalid="ignore"):  # whatever came back
+        return np.asarray(cells.mean(1))
 
 
 def _known(seen: Seen) -> NDArray[np.float64]:
@@ -185,7 +194,8 @@ def _wrong(finding: Finding, row: int) -> NDArray[np.bool_]:
     if finding.name == "pixel sum":
         off = np.maximum(np.abs(cells.sum(-1) - 1), -cells.min(-1))
         return np.asarray(off > finding.limit)
-    return seen.leaks[row] if seen.kind.nan else np.zeros(len(cells), bool)
+    broken = ~np.isfinite(seen.cells[row]).all(-1)
+    return np.asarray(seen.leaks[row] if seen.kind.nan else broken)
 
 
 def _comparable(seen: Seen, name: str) -> bool:
