@@ -493,6 +493,17 @@ def test_boxes_of_weak_blends_and_of_rows_that_are_dropped_when_small_are_no_fin
         assert found["wrong boxes"].verdict == "ok", found["wrong boxes"]
 
 
+def test_a_finding_of_boxes_is_found_again(tmp_path):
+    how = {"array": torch.as_tensor, "labels": "boxes", "calls": 2}
+    code = detector(lambda own, other: own)
+    path = bm.audit(code, **how).save(tmp_path)["wrong boxes"]
+    (again,) = bm.audit(code, array=torch.as_tensor, replay=path)
+    assert again.verdict == "found"
+    assert bm.audit(detector(both_boxes), array=torch.as_tensor, replay=path).found == ()
+    with np.load(path) as call:
+        assert call["in_boxes"].shape == call["out_boxes"].shape == (8, 4, 5)
+
+
 def test_detection_without_labels_of_images():
     mixer = bm.Mixer(ONE_OF_BOTH, {"x": Image("NCHW"), "b": BoundingBoxes()})
     found = bm.audit(mixer, call="dict", keys={"image": "x", "boxes": "b"}, calls=4)
