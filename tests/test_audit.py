@@ -11,12 +11,31 @@ import torch
 
 import batchmix as bm
 from batchmix._audit._checks import CHECKS
-from batchmix.fields import Image, Labels, Mask
+from batchmix.fields import (
+    Audio,
+    BoundingBoxes,
+    Features,
+    Grid,
+    Image,
+    Labels,
+    Mask,
+    Video,
+)
 from batchmix.pairing import Derangement, Permutation
-from batchmix.policies import CutMix, MixUp, Switch
+from batchmix.policies import (
+    CutMix,
+    FMix,
+    GridMix,
+    Layers,
+    MixUp,
+    Mosaic,
+    ResizeMix,
+    Switch,
+)
 from pages import DOCS
 
-IDS = {name: name for name in ("image", "label", "mask", "id")}
+ALONG = ("mask", "onehot_mask", "boxes", "id")  # with the images
+IDS = {name: name for name in ("image", "label", *ALONG)}
 HOW = {"array": torch.tensor, "call": "dict", "keys": IDS, "calls": 4}
 LAYOUTS = {4: "NCHW", 5: "NCTHW"}
 ONE_OF_BOTH = Switch([MixUp(0.8), CutMix(1.0)])
@@ -44,6 +63,8 @@ class Right:
         mixed["image"] = self.images(x, plan)
         mixed["label"] = self.labels(bm.mix_labels(batch["label"], plan, 10), x)
         mixed["mask"] = self.masks(batch["mask"], plan)
+        mixed["onehot_mask"] = bm.fields.Grid(LAYOUTS[x.ndim])(batch["onehot_mask"], plan)
+        mixed["boxes"] = self.boxes(batch["boxes"], plan)
         return mixed
 
     def images(self, x, plan):
@@ -58,6 +79,10 @@ class Right:
     def masks(self, m, plan):
         """Along with the images."""
         return bm.fields.Ids(LAYOUTS[m.ndim + 1].replace("C", ""))(m, plan)
+
+    def boxes(self, boxes, plan):
+        """Cut as their pixels are."""
+        return bm.fields.BoundingBoxes()(boxes, plan)
 
 
 def broken(**parts):
@@ -122,6 +147,11 @@ def leaking(self, x, plan):
     return x * (1 - inside) + x[torch.as_tensor(plan.partner).long()] * inside
 
 
+def theirs(boxes, plan):
+    """The boxes of the partners, as they were."""
+    return boxes[torch.as_tensor(plan.partner).long()]
+
+
 def key_of(draw):
     """Seeds from a generator that the whole program shares."""
     return lambda self: bm.Key(int(draw()))
@@ -153,7 +183,7 @@ BROKEN = {  # check: mixers that it has to find
     "own partners": [broken(pairing=Permutation())],
     "unmixed rows": [broken(policy=None)],
     "writes to inputs": [
-        writing("image"), writing("label"), writing("mask"), writing("id"),
+        *map(writing, IDS),
         broken(__call__=replacing),
     ],
     "global generator": [
@@ -170,6 +200,20 @@ BROKEN = {  # check: mixers that it has to find
         with_field("mask", lambda new, old: new.float().mean(-1, keepdim=True).int() + 0 * new),
         with_field("mask", lambda new, old: new[..., None]),
         without("mask"),
+        with_field("onehot_mask", lambda new, old: old),
+        with_field("onehot_mask", lambda new, old: new / 2),
+        with_field("onehot_mask", lambda new, old: new.roll(1, 1)),
+        without("onehot_mask"),
+    ],
+    "wrong boxes": [
+        with_field("boxes", lambda new, old: old),  # none of the partner
+        broken(boxes=lambda _, boxes, plan: torch.cat([boxes, theirs(boxes, plan)], 1)),  # uncut
+        broken(boxes=lambda _, boxes, plan: theirs(boxes, plan)),  # none of the row's own
+        broken(policy=MixUp(0.8), boxes=lambda _, boxes, plan: boxes),
+        broken(policy=MixUp(0.8), boxes=lambda _, boxes, plan: torch.cat([boxes] * 2, -1)),
+        with_field("boxes", lambda new, old: torch.cat([new[..., :4], new[..., 4:] + 20], -1)),
+        with_field("boxes", lambda new, old: new / 20),  # shares instead of cells
+        without("boxes"),
     ],
 }  # fmt: skip
 
@@ -207,10 +251,17 @@ def test_own_mixer_in_every_framework(xp):
 
 
 def test_own_mixer_with_masks_and_ids():
-    fields = {"image": Image("NCHW"), "label": Labels(10), "mask": Mask("NHW")}
-    found = bm.audit(bm.Mixer(CutMix(1.0), fields), call="dict", keys=IDS, calls=4)
-    assert found["changed ids"].verdict == "ok"
-    assert found.found == ()
+    fields = {
+        "image": Image("NCHW"), "label": Labels(10), "mask": Mask("NHW"),
+        "onehot_mask": Grid("NCHW"), "boxes": BoundingBoxes(),
+    }  # fmt: skip
+    policies = (ONE_OF_BOTH, ResizeMix(), FMix(), Mosaic(), Layers([CutMix(1.0)] * 2), GridMix())
+    for policy in policies:
+        mixer = bm.Mixer(policy, fields, hints={"image": "image"})
+        found = bm.audit(mixer, call="dict", keys=IDS, calls=4)
+        assert found["changed ids"].verdict == "ok"
+        assert found["wrong boxes"].verdict == "ok"
+        assert found.found == (), (policy, found)
 
 
 def test_adapters_that_stand_in_for_others_are_clean():
@@ -331,6 +382,168 @@ def test_other_layouts():
         assert found["repeated mixes"].verdict == "found"
 
 
+KINDS_OF_DATA = {
+    "NCHW": (Image, ONE_OF_BOTH), "NHWC": (Image, ONE_OF_BOTH), "NCTHW": (Video, ONE_OF_BOTH),
+    "NCDHW": (Image, ONE_OF_BOTH), "NCT": (Audio, ONE_OF_BOTH), "NTC": (Audio, ONE_OF_BOTH),
+    "NC": (Features, MixUp(0.4)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", KINDS_OF_DATA)
+def test_each_kind_of_data_has_a_right_and_a_wrong_mixer(layout):
+    field, policy = KINDS_OF_DATA[layout]
+    mixer = bm.Mixer(policy, {0: field(layout), 1: Labels(10)})
+    found = bm.audit(mixer, call="pair", layout=layout, calls=4)
+    assert found.found == ()
+    assert found["label error, even batch"].verdict == "ok"
+    small = found["label error, small images"].verdict
+    assert small == ("not applicable" if layout == "NC" else "ok")
+    # a video is another kind of batch for images only
+    wanted = "could not run" if set(layout) == set("NCHW") else "not applicable"
+    assert found["label error, video"].verdict == wanted
+
+    def drawn(batch):
+        x, _ = batch
+        return mixer(batch)[0], np.eye(10)[np.arange(len(x))] * 0.5 + 0.05
+
+    wrong = bm.audit(drawn, call="pair", layout=layout, calls=4)
+    assert wrong["label error, even batch"].verdict == "found"
+
+
+def test_a_sound_is_longer_than_a_video_has_frames():
+    lengths = []
+
+    def mix(x, y):
+        lengths.append(x.shape[-1])
+        return halves(lambda x, y, other, own: (x, other, own))(x, y)
+
+    bm.audit(mix, layout="NCT", calls=2)
+    assert set(lengths) == {48, 7}
+    lengths.clear()
+    bm.audit(mix, layout="NCT", size={"T": 400}, calls=2)
+    assert set(lengths) == {400, 7}
+
+
+def detector(boxes):
+    """Mixes images and a list of dicts with boxes, half and half, as DETR's descendants do."""
+
+    def collate(x, y):
+        return (x + x.roll(1, 0)) / 2, [boxes(y[i], y[i - 1]) for i in range(len(y))]
+
+    return collate
+
+
+def both_boxes(own, other):
+    return {key: torch.cat([own[key], other[key]]) for key in ("boxes", "labels", "area")}
+
+
+def test_boxes_as_labels_are_a_list_of_dicts():
+    how = {"array": torch.as_tensor, "labels": "boxes", "calls": 2}
+    found = bm.audit(detector(both_boxes), **how)
+    names = [f.name for f in found.found]  # half and half, in each call, integers become floats
+    assert names == ["other dtype", "repeated mixes"]
+    assert found["wrong boxes"].verdict == "ok"
+    assert found["label error, even batch"].verdict == "not applicable"
+    assert found["label sum"].verdict == "not applicable"
+    lost = bm.audit(detector(lambda own, other: own), **how)["wrong boxes"]
+    assert lost.verdict == "found"
+    assert "none of its boxes is there" in lost.where
+    swapped = bm.audit(detector(lambda own, other: both_boxes(other, other)), **how)
+    assert swapped["wrong boxes"].verdict == "found"
+
+    def writes(x, y):
+        for row in y:
+            row["boxes"] += 1
+        return x, y
+
+    assert "boxes" in bm.audit(writes, **how)["writes to inputs"].where
+
+
+def test_boxes_of_weak_blends_and_of_rows_that_are_dropped_when_small_are_no_finding():
+    """1 - 1e-9 of a row hides the other in float32; code may drop boxes of which little is left."""
+    plans = np.random.default_rng(0)
+
+    def weak(x, y):
+        lam = np.float32(1 - 1e-9)
+        mixed = x * lam + x.roll(1, 0) * (1 - lam)
+        return mixed, [both_boxes(y[i], y[i - 1]) for i in range(len(y))]
+
+    def strict(x, y):
+        wide = int(plans.integers(x.shape[-1]))
+        mixed = x.clone()
+        mixed[..., :wide] = x.roll(1, 0)[..., :wide]
+        return mixed, [kept(y[i], y[i - 1], wide) for i in range(len(y))]
+
+    def kept(own, other, wide):
+        """Boxes of which half is left, cut."""
+        left, right = other["boxes"].clone(), own["boxes"].clone()
+        left[:, 2].clamp_(max=wide)
+        right[:, 0].clamp_(min=wide)
+        sides = [(b[:, 2] - b[:, 0]) / (o["boxes"][:, 2] - o["boxes"][:, 0])
+                 for b, o in ((left, other), (right, own))]  # fmt: skip
+        parts = [(b[s >= 0.5], o["labels"][s >= 0.5])
+                 for b, s, o in zip((left, right), sides, (other, own))]  # fmt: skip
+        return {
+            "boxes": torch.cat([p[0] for p in parts]),
+            "labels": torch.cat([p[1] for p in parts]),
+        }
+
+    for code in (weak, strict):
+        found = bm.audit(code, array=torch.as_tensor, labels="boxes")
+        assert found["wrong boxes"].verdict == "ok", found["wrong boxes"]
+
+
+def test_a_finding_of_boxes_is_found_again(tmp_path):
+    how = {"array": torch.as_tensor, "labels": "boxes", "calls": 2}
+    code = detector(lambda own, other: own)
+    path = bm.audit(code, **how).save(tmp_path)["wrong boxes"]
+    (again,) = bm.audit(code, array=torch.as_tensor, replay=path)
+    assert again.verdict == "found"
+    assert bm.audit(detector(both_boxes), array=torch.as_tensor, replay=path).found == ()
+    with np.load(path) as call:
+        assert call["in_boxes"].shape == call["out_boxes"].shape == (8, 4, 5)
+
+
+def test_detection_without_labels_of_images():
+    mixer = bm.Mixer(ONE_OF_BOTH, {"x": Image("NCHW"), "b": BoundingBoxes()})
+    found = bm.audit(mixer, call="dict", keys={"image": "x", "boxes": "b"}, calls=4)
+    assert found.found == ()
+    assert found["wrong boxes"].verdict == "ok"
+    assert found["NaN leaks"].verdict == "ok"
+
+    def leaking_cut(batch):  # by multiplication: 0 times NaN is NaN
+        inside = (np.arange(batch["x"].shape[-1]) < 3).astype(np.float32)
+        x = batch["x"] * (1 - inside) + np.roll(batch["x"], 1, 0) * inside
+        return batch | {"x": x}
+
+    leaks = bm.audit(leaking_cut, call="dict", keys={"image": "x", "boxes": "b"}, calls=2)
+    assert leaks["NaN leaks"].verdict == "found"
+
+
+def test_one_hot_masks_may_be_hard():
+    hard = with_field("onehot_mask", lambda new, old: (new > 0.5).to(new.dtype))
+    hard.policy = ONE_OF_BOTH
+    assert bm.audit(hard, **HOW)["changed ids"].verdict == "ok"
+
+
+def test_a_clean_audit_can_be_asserted():
+    found = bm.audit(Right(), **HOW)
+    assert found.assert_clean() is found
+    shuffled = broken(pairing=Permutation())
+    how = HOW | {"calls": 16}
+    assert bm.audit(shuffled, **how, accept=["own partners"]).assert_clean().accepted
+    with pytest.raises(AssertionError) as failure:
+        bm.audit(writing("image"), **how | {"accept": ["own partners"]}).assert_clean()
+    said = str(failure.value)
+    assert said.startswith(
+        "1 of 20 checks of the audit found something\nwrites to inputs\n    even batch"
+    )
+    assert "--replay batchmix-audit/writes-to-inputs.npz" in said
+    assert "accept=['writes to inputs']" in said
+    with pytest.raises(AssertionError, match=r"label error, odd batch: 0.967 \(at most 0.0001\)"):
+        bm.audit(BROKEN["label error, odd batch"][0], **HOW).assert_clean()
+
+
 def test_generators_are_put_back():
     def state():
         return random.random(), np.random.random(), float(torch.rand(()))
@@ -387,6 +600,13 @@ def test_a_finding_is_saved_and_found_again(tmp_path):
         ({"calls": 1}, "calls=1"),
         ({"keys": {"image": "x"}}, "keys="),
         ({"accept": ["nan"]}, "The checks are"),
+        ({"keys": {"image": "x", "label": "y", "depth": "z"}}, "keys="),
+        ({"labels": "boxes", "layout": "NCT"}, "Boxes lie on H and W"),
+        ({"labels": "boxes", "keys": IDS}, "in one of the two places"),
+        ({"size": {"X": 4}}, "size="),
+        ({"size": {"H": 0}}, "size="),
+        ({"size": {"H": 2.5}}, "size="),
+        ({"size": {"C": 3}}, "not for N or C"),
         ({"call": "pair"}, "raised TypeError"),
         ({"call": "dict"}, "raised TypeError"),
         ({"replay": __file__}, "cannot read"),
@@ -397,10 +617,55 @@ def test_what_cannot_be_run_is_an_error(options, says):
         bm.audit(halves(lambda x, y, other, own: (x, other, own)), **options)
 
 
-@pytest.mark.parametrize("answer", [lambda x, y: x, lambda x, y: {"image": x}, lambda x, y: None])
+NONSENSE = [
+    lambda x, y: x,
+    lambda x, y: {"image": x},
+    lambda x, y: None,
+    lambda x, y: (x, ["<b>", "names"]),
+    lambda x, y: (np.array([["<script>"] * 8]), y),
+    lambda x, y: (x + 1j, y),
+    lambda x, y: dict.fromkeys(range(10**5)),
+    lambda x, y: (1, 2),
+    lambda x, y: (x, np.broadcast_to(np.float32(0), (8, 10**9))),
+    lambda x, y: (np.broadcast_to(np.float32(0), (10**5, 10**5, 10**5)), y),
+    lambda x, y: (torch.as_tensor(x) + 1j, y),
+    lambda x, y: ([x[:3], x], y),
+]
+
+
+@pytest.mark.parametrize("answer", NONSENSE)
 def test_an_answer_of_another_form_is_an_error(answer):
-    with pytest.raises(bm.MixError, match="gave"):
+    with pytest.raises(bm.MixError, match="gave") as failure:
         bm.audit(answer)
+    assert len(str(failure.value)) < 1000
+
+
+@pytest.mark.parametrize("answer", [lambda x, y: (x, [{"boxes": 1}] * 8), lambda x, y: (x, y[:3])])
+def test_boxes_of_another_form_are_told(answer):
+    try:
+        verdict = bm.audit(answer, labels="boxes", calls=2)["wrong boxes"].verdict
+    except bm.MixError as error:
+        verdict = "found" if "'boxes' [n, 4]" in str(error) else str(error)
+    assert verdict == "found"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, y: (x * np.nan, y),
+        lambda x, y: (x + np.inf, y),
+        lambda x, y: (x * 3e38, np.full((len(y), 10), -1e300)),
+        lambda x, y: (x, np.full((len(y), 10), np.nan)),
+        lambda x, y: (x, np.eye(8)[y][:, :3]),
+        lambda x, y: (x[:, :1], y),
+        lambda x, y: (np.zeros(0), y),
+        lambda x, y: (x, np.zeros((len(y), 0))),
+    ],
+)
+def test_nonsense_is_found(change):
+    found = bm.audit(change, calls=2)
+    assert found["label error, even batch"].verdict == "found"
+    assert repr(found)
 
 
 PEERS = runpy.run_path(str(DOCS / "audit_peers.py"))
@@ -411,7 +676,10 @@ def test_the_page_has_the_table_of_the_run():
     assert PEERS["table"](PUBLISHED) in (DOCS / "audit.md").read_text()
     for told in PUBLISHED:
         verdicts = {f["check"]: f["verdict"] for f in told["findings"]}
-        assert list(verdicts) == ([] if "could_not_run" in told else list(CHECKS)), told["name"]
+        given = {"label", *told["options"].get("keys", {}), told["options"].get("labels")}
+        known = [name for name in CHECKS if name in verdicts or name != "wrong boxes"]
+        assert "wrong boxes" in verdicts or "boxes" not in given, told["name"]
+        assert list(verdicts) == ([] if "could_not_run" in told else known), told["name"]
         if told["distribution"] == "batchmix":
             found = {check for check, verdict in verdicts.items() if verdict == "found"}
             like_theirs = set()
@@ -433,5 +701,5 @@ def test_what_is_published_is_what_a_run_shows(name):
         pytest.skip("another version is installed")
     (peer,) = [peer for peer in PEERS["torch_peers"]() if peer.name == name]
     again = PEERS["entry"](peer)
-    verdicts = [[(f["check"], f["verdict"]) for f in one["findings"]] for one in (again, told)]
-    assert verdicts[0] == verdicts[1]
+    verdicts = [{f["check"]: f["verdict"] for f in one["findings"]} for one in (again, told)]
+    assert verdicts[0] == {"wrong boxes": "not applicable"} | verdicts[1]

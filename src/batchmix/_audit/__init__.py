@@ -20,7 +20,7 @@ def audit(
     array: Callable[[Any], Any] | None = None,
     call: Literal["xy", "pair", "dict", "rows"] = "xy",
     keys: Mapping[str, str] | None = None,
-    labels: Literal["ids", "onehot"] = "ids",
+    labels: Literal["ids", "onehot", "boxes"] = "ids",
     weight: Literal["own", "partner"] = "own",
     classes: int = 10,
     layout: str = "NCHW",
@@ -47,13 +47,17 @@ def audit(
         ``fn({...})``, "rows" is a collate function, ``fn([(x[0], y[0]), ...])``. Labels may come
         back as [B], [B, classes], (partner's y, weight, ...), (y, partner's y, weight), or kornia's
         [B, 3].
-      keys: for "dict": the keys under which fn has "image", "label", and optionally "mask"
-        (ids [B, cells]) and "id" (integers [B], no business of mixing).
-      labels: what fn takes, ids [B] or one-hot float32 [B, classes].
+      keys: for "dict": the keys under which fn has "image", "label", and what else it mixes:
+        "mask" (ids [B, cells]), "onehot_mask" (float32, `classes` channels in `layout`), "boxes"
+        (float32 [B, N, 5] left, top, right, bottom, class, in cells, padded with -1; "label" may
+        then be left out), "id" (integers [B], no business of mixing).
+      labels: what fn takes: "ids" [B]; "onehot" float32 [B, classes]; "boxes", a list with a dict
+        a row as in torchvision: "boxes" [n, 4] xyxy in cells, "labels" [n] and what goes with them.
       weight: whose weight is returned with a partner's label.
       classes: C, more than `batch`: the spare classes show label smoothing.
-      layout: one letter per axis of the images, with N first and with C.
-      size: cells per axis; 12 x 20 and 5 frames unless you say otherwise.
+      layout: one letter per axis, N first and with C: images "NCHW", volumes "NCDHW", sound "NCT",
+        series "NTC", tables "NC".
+      size: cells per axis; unless you say otherwise 12 x 20, 6 deep, 5 frames, 48 steps of sound.
       batch: rows, even, >= 4.
       calls: of each kind of batch, >= 2.
       max_unmixed: share of rows, 0..1, that may be returned unchanged.
@@ -63,7 +67,8 @@ def audit(
 
     Returns:
       An `Audit`: a `Finding` per check with verdict "ok", "found", "not applicable" (nothing to
-      check) or "could not run" (fn raised); `found`, those that count; `save(folder)`.
+      check) or "could not run" (fn raised); `found`, those that count; `save(folder)`;
+      `assert_clean()`, for a test.
 
     Raises:
       MixError: arguments that do not fit, and fn does not take a plain float32 batch, or answers
@@ -87,7 +92,6 @@ def audit(
     options = {
         "call": call, "keys": dict(keys or {"image": "image", "label": "label"}),
         "labels": labels, "weight": weight, "classes": classes, "layout": layout,
-        "size": {"H": 12, "W": 20, "T": 5, "D": 6} | dict(size or {}), "batch": batch,
-        "calls": calls, "max_unmixed": max_unmixed,
+        "size": dict(size or {}), "batch": batch, "calls": calls, "max_unmixed": max_unmixed,
     }  # fmt: skip
     return judge(fn, array, options, tuple(accept), replay)

@@ -10,12 +10,13 @@ import numpy as np
 
 from batchmix._audit import _generators
 from batchmix._audit._case import read_case
-from batchmix._audit._checks import CHECKS, Check, Worst
-from batchmix._audit._kinds import kinds
+from batchmix._audit._checks import CHECKS, Check
+from batchmix._audit._kinds import default_size, kinds
 from batchmix._audit._options import check_options
 from batchmix._audit._probe import CALLS, Probe
 from batchmix._audit._report import Audit, Finding, Verdict
 from batchmix._audit._session import Session
+from batchmix._audit._worst import Worst
 from batchmix._errors import mix_error
 
 
@@ -30,6 +31,7 @@ def judge(
     case = None if replay is None else read_case(replay)
     options = case.options if case else options
     check_options(options, accept)
+    options = {**options, "size": default_size(options["layout"]) | dict(options["size"])}
     probe = Probe(array=array, **{name: options[name] for name in _PROBE})
     known = kinds(options["layout"], options["size"], options["batch"], options["classes"])
     checks = list(CHECKS.values())
@@ -57,7 +59,7 @@ _PROBE = ("call", "keys", "labels", "classes", "weight")
 def _judged(session: Session, check: Check) -> Finding:
     """The finding of one check: its worst kind of batch, or why there is none."""
     worst: Worst | None = None
-    at, why = None, Finding(check.name, "not applicable", where="nothing to check")
+    at, nothing, why = None, False, Finding(check.name, "not applicable", where="nothing to check")
     for name in check.kinds or [n for n, kind in session.kinds.items() if not kind.nan]:
         kind = session.kinds.get(name)
         if kind is None:
@@ -67,22 +69,23 @@ def _judged(session: Session, check: Check) -> Finding:
             verdict: Verdict = "not applicable" if run.absent else "could not run"
             why = Finding(check.name, verdict, where=run.stopped)
             continue
-        new = check.judge(session, kind)
-        if new and (worst is None or _rank(new) > _rank(worst)):
+        with np.errstate(over="ignore", invalid="ignore"):  # whatever numbers came back
+            new = check.judge(session, kind)
+        if new is None:
+            nothing = True
+        elif worst is None or _rank(new) > _rank(worst):
             worst, at = new, kind
     if worst is None or at is None:
-        return why
+        return Finding(check.name, "not applicable", where="nothing to check") if nothing else why
     seen = session.run(at).seen
     last = seen[min(worst.call, len(seen) - 1)]
-    arrays = {f"in_{name}": value for name, value in last.before.items()}
-    arrays |= {"out_image": last.images, "out_label": last.raw}
-    arrays |= {f"out_{name}": value for name, value in last.others.items()}
     words, judged = worst.where, "found" if _rank(worst)[0] else "ok"
     if (run := session.run(at)).stopped and judged == "ok":
         words, judged = f"in call {len(run.seen)}: {run.stopped}", "could not run"
     return Finding(
-        check.name, cast(Verdict, judged), worst.number, worst.limit, words, at, worst.call, arrays
-    )
+        check.name, cast(Verdict, judged), worst.number, worst.limit, words, at, worst.call,
+        worst.row, last,
+    )  # fmt: skip
 
 
 def _rank(worst: Worst) -> tuple[bool, float]:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_SIZE = {"H": 12, "W": 20, "T": 5, "D": 6}
 _SMALL = {"H": 5, "W": 7, "T": 3, "D": 4}
+_LONG = {"T": 48}, {"T": 7}  # of sounds and series, which have no other axis
 NAN_ROW = 1  # in the kind "NaN", the row whose own channel is NaN
 
 
@@ -61,6 +63,14 @@ class BatchKind:
             self.ids(np.int32).reshape(-1, *[1] * len(cells)), (self.batch, *cells)
         ).copy()
 
+    def onehot_mask(self, classes: int) -> NDArray[np.float32]:
+        """[B, ...] in `layout`, with `classes` channels: all cells of row i are of class i."""
+        x = np.zeros((self.batch, *self.shape(classes)[1:]), np.float32)
+        channels = np.moveaxis(x, self.layout.index("C"), -1)  # a view
+        for row in range(self.batch):
+            channels[row, ..., row] = 1
+        return x
+
     def ids(self, dtype: Any = np.int64) -> NDArray[Any]:
         """[B]: ids below 256; no third one lies at a half or a quarter between two of them."""
         return (3 ** np.arange(self.batch) % 251).astype(dtype)
@@ -70,10 +80,16 @@ class BatchKind:
         return asdict(self) | {"size": dict(self.size)}
 
 
+def default_size(layout: str) -> dict[str, int]:
+    """Cells per axis: a sound is longer than a video has frames."""
+    return _SIZE | (_LONG[0] if set(layout) == set("NCT") else {})
+
+
 def kinds(layout: str, size: Mapping[str, int], batch: int, classes: int) -> dict[str, BatchKind]:
     """Every kind by its name. The first is the one that all callables must take."""
     given = {axis: size.get(axis, 8) for axis in layout if axis not in "NC"}
-    small = {axis: min(n, _SMALL.get(axis, 4)) for axis, n in given.items()}
+    least = _SMALL | (_LONG[1] if set(given) == {"T"} else {})
+    small = {axis: min(n, least.get(axis, 4)) for axis, n in given.items()}
     found = [
         BatchKind("even batch", layout, given, batch),
         BatchKind("odd batch", layout, given, batch - 1),
@@ -86,7 +102,7 @@ def kinds(layout: str, size: Mapping[str, int], batch: int, classes: int) -> dic
     ]
     if small != given:
         found.append(BatchKind("small images", layout, small, batch))
-    if "H" in layout and "T" not in layout:
+    if set(given) == {"H", "W"}:
         video = layout.replace("H", "TH")
         found.append(BatchKind("video", video, {"T": size.get("T", 5), **given}, batch))
     return {kind.name: kind for kind in found}

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._audit._boxes import targets, tiles
 from batchmix._audit._kinds import BatchKind
-from batchmix._errors import MixError, mix_error
+from batchmix._audit._seen import Seen, check_size, dtype_of, host, stacked, values
+from batchmix._errors import mix_error
 from batchmix.backends import backend_of
 
 CALLS = {
@@ -30,7 +32,7 @@ class Probe:
     """How a callable is called, and what its numbers mean."""
 
     call: str
-    keys: Mapping[str, str]  # 'image', 'label' and, if there, 'mask' and 'id' -> key of the dict
+    keys: Mapping[str, str]  # 'image', 'label', 'mask', ... -> key of the dict
     labels: str
     classes: int
     weight: str
@@ -41,45 +43,57 @@ class Probe:
         images = self._array(
             kind.images().astype("float32" if kind.dtype == "bfloat16" else kind.dtype)
         )
-        if kind.dtype not in _dtype(images):
+        if kind.dtype not in dtype_of(images):
             try:
                 images = backend_of(images, "audit()").cast(images, kind.dtype)
             except (TypeError, AttributeError):
                 raise Absent(f"no dtype {kind.dtype} here") from None
         ids = np.arange(kind.batch)
         hot = np.eye(kind.batch, self.classes, dtype=np.float32)
-        parts = {"image": images, "label": self._array(hot if self.labels == "onehot" else ids)}
-        if "mask" in self.keys:
-            parts["mask"] = self._array(kind.mask())
-        if "id" in self.keys:
-            parts["id"] = self._array(kind.ids())
-        return parts
+        if self.labels == "boxes":
+            label = targets(tiles(kind), self._array)
+        else:
+            label = self._array(hot if self.labels == "onehot" else ids)
+        makers: dict[str, Callable[[], NDArray[Any]]] = {
+            "mask": kind.mask, "id": kind.ids, "boxes": lambda: tiles(kind),
+            "onehot_mask": lambda: kind.onehot_mask(self.classes),
+        }  # fmt: skip
+        named = {name: make for name, make in makers.items() if name in self.keys}
+        parts = {"image": images, "label": label}
+        return parts | {name: self._array(make()) for name, make in named.items()}
 
     def __call__(self, fn: Callable[..., Any], kind: BatchKind) -> Seen:
         parts = self.fields(kind)
-        before = {name: np.array(host(part)) for name, part in parts.items()}
+        before = {self._named(name): np.array(values(part)) for name, part in parts.items()}
         arguments = self._arguments(parts)
         held = dict(arguments[0]) if self.call == "dict" else {}
         result = fn(*arguments)
         images, labels, others = self._read(result)
+        check_size(images, labels, *others.values(), most=4 * before["image"].size)
         written = [
             name
-            for name, part in parts.items()
-            if not np.array_equal(before[name], host(part), equal_nan=True)
+            for name, part in zip(before, parts.values())
+            if not np.array_equal(before[name], values(part), equal_nan=True)
         ]
         written += [key for key, part in held.items() if arguments[0].get(key) is not part]
-        raw, partner = self._soft(labels, kind.batch)
-        pixels = host(images if not isinstance(images, list | tuple) else np.stack(images))
+        if self.labels == "boxes":
+            others, labels = others | {"boxes": labels}, None
+        raw, partner = (None, None) if labels is None else self._soft(labels, kind.batch)
+        pixels = stacked(images) if isinstance(images, list | tuple) else host(images)
         return Seen(
             kind, before, pixels, raw, partner, written,
-            {name: host(part) for name, part in others.items()},
-            (_dtype(parts["image"]), _dtype(images)),
+            {name: values(part) for name, part in others.items()},
+            (dtype_of(parts["image"]), dtype_of(images)),
         )  # fmt: skip
 
+    def _named(self, part: str) -> str:
+        """Labels that are boxes are judged as boxes."""
+        return "boxes" if part == "label" and self.labels == "boxes" else part
+
     def _arguments(self, parts: dict[str, Any]) -> tuple[Any, ...]:
-        x, y = parts["image"], parts["label"]
         if self.call == "dict":
-            return ({self.keys[name]: part for name, part in parts.items()},)
+            return ({self.keys[name]: parts[name] for name in parts if name in self.keys},)
+        x, y = parts["image"], parts["label"]
         if self.call == "rows":
             return ([(x[i], y[i]) for i in range(len(x))],)
         return (x, y) if self.call == "xy" else ((x, y),)
@@ -88,8 +102,8 @@ class Probe:
         """Images, labels, and the other fields of a dict."""
         if self.call == "dict" and isinstance(result, Mapping):
             named = {name: result[key] for name, key in self.keys.items() if key in result}
-            if "image" in named and "label" in named:
-                return named.pop("image"), named.pop("label"), named
+            if "image" in named and ("label" in named or "label" not in self.keys):
+                return named.pop("image"), named.pop("label", None), named
         elif self.call != "dict" and isinstance(result, tuple | list) and len(result) >= 2:
             images, *labels = result
             return images, labels[0] if len(labels) == 1 else labels, {}
@@ -131,62 +145,3 @@ class Probe:
 
     def _array(self, values: NDArray[Any]) -> Any:
         return values if self.array is None else self.array(values)
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """One call and its answer as NumPy arrays: all that a check looks at."""
-
-    kind: BatchKind
-    before: dict[str, NDArray[Any]]
-    images: NDArray[Any]
-    raw: NDArray[Any]  # labels before smoothing is taken out
-    partner: NDArray[Any] | None  # if the labels name them
-    written: list[str]  # inputs that were changed
-    others: dict[str, NDArray[Any]]
-    dtypes: tuple[str, str]  # of images, before and after
-
-    @property
-    def problem(self) -> str:
-        """Why labels and pixels cannot be compared, or ''."""
-        if self.images.shape != self.before["image"].shape:
-            return f"images of shape {self.before['image'].shape} come back as {self.images.shape}"
-        if self.raw.ndim != 2 or len(self.raw) != self.kind.batch:
-            return f"labels of {self.kind.batch} rows come back with shape {self.raw.shape}"
-        return ""
-
-    @property
-    def cells(self) -> NDArray[np.float64]:
-        """[B, cells, B]: share of each row in each cell."""
-        return self.kind.weights(self.images)
-
-    @property
-    def pixels(self) -> NDArray[np.float64]:
-        """[B, B]: share of each row in the whole image."""
-        return np.asarray(self.cells.mean(1))
-
-    @property
-    def labels(self) -> NDArray[np.float64]:
-        """[B, B]: weight of each row's class, label smoothing taken out.
-
-        Smoothing is read from the classes that no row has.
-        """
-        spare = self.raw[:, self.kind.batch :]
-        off = float(np.median(spare)) if spare.size else 0.0
-        off = off if 0 < off < 1 / self.raw.shape[1] else 0.0
-        sharp = (self.raw - off) / (1 - off * self.raw.shape[1])
-        return np.asarray(sharp[:, : self.kind.batch], np.float64)
-
-
-def host(x: Any) -> Any:
-    """An array of any framework as a NumPy array; numbers and lists too."""
-    try:
-        return backend_of(x, "audit()").to_numpy(x)
-    except MixError:
-        return np.asarray(x)
-
-
-def _dtype(x: Any) -> str:
-    """The name of the dtype, without its framework."""
-    x = x[0] if isinstance(x, list | tuple) else x
-    return str(getattr(x.dtype, "name", x.dtype)).rpartition(".")[2]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._audit._kinds import BatchKind
+from batchmix._audit._seen import Seen
 
 Verdict = Literal["ok", "found", "not applicable", "could not run"]
 FORMAT = 2  # of saved calls
@@ -22,7 +23,7 @@ class Finding:
     """One check: its verdict, the worst number of all calls, and where that was.
 
     `number` is NaN where nothing was measured, and inf where there is no number for what is wrong.
-    `kind` and `call` say which call was the worst; `arrays` are its inputs and outputs.
+    `kind`, `call` and `row` say which was the worst; `arrays` are the call's inputs and outputs.
     """
 
     name: str
@@ -32,12 +33,29 @@ class Finding:
     where: str = ""
     kind: BatchKind | None = None
     call: int = 0
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    row: int | None = None
+    seen: Seen | None = field(default=None, repr=False)
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """in_image, out_image, out_label, ... of the worst call; none where nothing was called."""
+        if self.seen is None:
+            return {}
+        found = {f"in_{name}": value for name, value in self.seen.before.items()}
+        answers = {"image": self.seen.images, "label": self.seen.raw, **self.seen.others}
+        return found | {f"out_{n}": value for n, value in answers.items() if value is not None}
 
     @property
     def number_text(self) -> str:
         """The number; '' where there is none, or where it is 0."""
         return f"{self.number:.3g}" if np.isfinite(self.number) and self.number else ""
+
+    @property
+    def headline(self) -> str:
+        """The name, with the number and what it may be at most, if there are any."""
+        if not self.number_text:
+            return self.name
+        return f"{self.name}: {self.number_text} (at most {self.limit:g})"
 
     def __str__(self) -> str:
         return f"{self.verdict:<15}{self.name:<35}{self.number_text:>8}  {self.where}".rstrip()
@@ -68,6 +86,28 @@ class Audit:
         if self.accepted:
             end += f"; accepted: {', '.join(self.accepted)}"
         return "\n".join([*map(str, self.findings), end])
+
+    def assert_clean(self) -> Audit:
+        """Raise an AssertionError that lists what was found, if anything was; for tests.
+
+        Returns:
+          The audit itself.
+
+        Raises:
+          AssertionError: for each finding its name, number and place, and how to see it.
+        """
+        if not self.found:
+            return self
+        lines = [f"{len(self.found)} of {len(self.findings)} checks of the audit found something"]
+        for finding in self.found:
+            lines += [finding.headline, *([f"    {finding.where}"] if finding.where else [])]
+        first = file_of("batchmix-audit", self.found[0].name)
+        lines += [
+            'See it: batchmix audit MODULE:CALLABLE; or audit.save("batchmix-audit"), and then',
+            f"    batchmix audit MODULE:CALLABLE --replay {first} --out batchmix-audit",
+            f"Accept what is meant: batchmix.audit(..., accept=[{self.found[0].name!r}])",
+        ]
+        raise AssertionError("\n".join(lines))
 
     def save(self, folder: str | Path, **notes: Any) -> dict[str, Path]:
         """Write the worst call of each check that found something, as npz without pickle.

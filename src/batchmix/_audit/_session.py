@@ -10,7 +10,8 @@ from typing import Any
 
 from batchmix._audit import _generators
 from batchmix._audit._kinds import BatchKind
-from batchmix._audit._probe import Absent, Probe, Seen
+from batchmix._audit._probe import Absent, Probe
+from batchmix._audit._seen import Seen
 from batchmix._errors import MixError
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of terminals, in messages of TensorFlow

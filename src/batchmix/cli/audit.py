@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import importlib
-import importlib.util
 import json
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from typer import Argument, Option
 
-from batchmix._errors import MixError, mix_error
-from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown
+from batchmix._errors import mix_error
+from batchmix.cli._output import AsJson, Quiet, check_folder, print_json, shown, write
+from batchmix.cli._target import build, maker
 
-_MAKERS = {  # framework: module, function that makes its array of NumPy's
-    "torch": ("torch", "tensor"),
-    "jax": ("jax.numpy", "asarray"),
-    "tensorflow": ("tensorflow", "convert_to_tensor"),
-}
+if TYPE_CHECKING:
+    from batchmix._audit._report import Audit
+
 _EXAMPLE = "Type for example: batchmix audit timm.data:Mixup --framework torch"
 
 Framework = Literal["numpy", "torch", "jax", "tensorflow"]
@@ -43,12 +40,18 @@ def audit(
     keys: Annotated[
         str | None, Option(help='For dict, JSON such as {"image": "images", "label": "labels"}.')
     ] = None,
-    labels: Annotated[Literal["ids", "onehot"], Option(help="Labels that it takes.")] = "ids",
+    labels: Annotated[
+        Literal["ids", "onehot", "boxes"],
+        Option(help="Labels that it takes; boxes: a list of dicts, as for detection."),
+    ] = "ids",
     weight: Annotated[
         Literal["own", "partner"], Option(help="Whose weight is returned with two labels.")
     ] = "own",
     classes: Annotated[int, Option(help="More than --batch-size.")] = 10,
-    layout: Annotated[str, Option(help="A letter per axis: NCHW, NHWC, NCT, ...")] = "NCHW",
+    layout: Annotated[str, Option(help="A letter per axis: NCHW, NCDHW, NCT, NC, ...")] = "NCHW",
+    size: Annotated[
+        str | None, Option(help='Cells per axis where others are needed, such as {"T": 16000}.')
+    ] = None,
     batch_size: Annotated[int, Option(help="Even, at least 4.")] = 8,
     calls: Annotated[int, Option(help="Of each kind of batch.")] = 16,
     max_unmixed: Annotated[
@@ -57,9 +60,13 @@ def audit(
     accept: Annotated[
         list[str] | None, Option(help="A check whose finding is known; repeatable.")
     ] = None,
-    out: Annotated[Path, Option(help="Folder for the worst calls, as npz.")] = Path(
-        "batchmix-audit"
-    ),
+    out: Annotated[
+        Path | None,
+        Option(
+            help="Folder for report.html and the worst calls, as pictures and as npz.",
+            show_default="batchmix-audit, or none with --replay",
+        ),
+    ] = None,
     replay: Annotated[
         Path | None, Option(help="A file from --out: repeat its check on its kind of batch.")
     ] = None,
@@ -67,6 +74,9 @@ def audit(
     quiet: Quiet = False,
 ) -> int:
     """Check any mixing code: labels against pixels, dtypes, partners, inputs, seeds, NaN, ids.
+
+    Prints a verdict per check. Writes report.html, and for each finding its worst call as a picture
+    and as npz. Those of an earlier audit are replaced.
 
     Exit code 0: nothing found. 1: something found. 2: it could not be run.
     """
@@ -78,106 +88,102 @@ def audit(
     made_with = _json("--args", args)
     noted = {} if replay is None else _noted(replay)
     framework = framework or noted.get("framework") or "numpy"
+    out = Path("batchmix-audit") if out is None and replay is None else out
     notes: dict[str, Any] = {"target": target, "args": args, "framework": framework}
     options: dict[str, Any] = {
         "call": call, "keys": _json("--keys", keys) if keys else None, "labels": labels,
-        "weight": weight, "classes": classes, "layout": layout, "batch": batch_size,
-        "calls": calls, "max_unmixed": max_unmixed,
+        "weight": weight, "classes": classes, "layout": layout,
+        "size": _json("--size", size) if size else None, "batch": batch_size, "calls": calls,
+        "max_unmixed": max_unmixed,
     }  # fmt: skip
     _check(options, accept or (), out)
 
     import batchmix as bm
-    from batchmix._audit._report import file_of
     from batchmix.cli.show.findings import document, print_findings
 
     # what the code prints is no part of the document
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         try:
             fn = build(target, made_with)
-            array = _maker(framework)
+            array = maker(framework)
             found = bm.audit(fn, array=array, accept=accept or (), replay=replay, **options)
         except SystemExit as stop:  # else its code would be taken for that of the audit
             raise mix_error(
                 "audit", f"{target} ends the program (exit code {stop.code}).",
                 "It is imported and called here.", "Audit a function that returns.",
             ) from None  # fmt: skip
-    files = {} if replay else found.save(out, **notes)
-    for finding in found if replay is None else ():  # what an earlier audit found is gone
-        if finding.name not in files:
-            file_of(out, finding.name).unlink(missing_ok=True)
+    files, drawn = ({}, []) if out is None else _write(out, found, notes)
     if not quiet:
         _tell_differences(replay, noted, notes)
-    title = f"{target} {args if args != '{}' else ''}".rstrip()
+    paths = [*files.values(), *drawn]
     if as_json:
-        print_json({"target": target, **document(found, files)})
+        print_json(notes | document(found, files, drawn) | {"files": paths})
     else:
-        print_findings(title, found, quiet)
-        for path in files.values():
+        print_findings(_title(notes), found, quiet)
+        for path in drawn[-1:]:  # the page, which names the others
             print(shown(path))
     return 1 if found.found else 0
 
 
-def _check(options: dict[str, Any], accept: Sequence[str], out: Path) -> None:
+def _title(notes: dict[str, Any]) -> str:
+    """What was audited, with its arguments."""
+    return " ".join([notes["target"], *([notes["args"]] if notes["args"] != "{}" else [])])
+
+
+def _write(out: Path, found: Audit, notes: dict[str, Any]) -> tuple[dict[str, Path], list[Path]]:
+    """The worst calls by their checks, and what shows them.
+
+    What an earlier audit found with the same checks is gone.
+    """
+    from batchmix._audit._report import file_of
+    from batchmix.cli.show.audited import drawings
+
+    words = ["batchmix", "audit", notes["target"]]
+    words += ["--args", notes["args"]] if notes["args"] != "{}" else []
+
+    def replay(path: Path) -> str:
+        return shlex.join([*words, "--replay", str(path)])
+
+    command = shlex.join([*words, *_words(found.options, notes["framework"])])
+    content = drawings(out, f"Audit of {_title(notes)}", command, found, replay)
+    files = found.save(out, **notes)
+    for finding in found:
+        path = file_of(out, finding.name)
+        if finding.name not in files:
+            path.unlink(missing_ok=True)
+        if path.with_suffix(".png").name not in content:
+            path.with_suffix(".png").unlink(missing_ok=True)
+    for name, drawn in content.items():
+        write(out / name, drawn)
+    return files, [out / name for name in content]
+
+
+def _words(options: Mapping[str, Any], framework: str) -> list[str]:
+    """The command line's words for options that are not the usual ones."""
+    from batchmix._audit._kinds import default_size
+
+    usual = {
+        "framework": "numpy", "call": "xy", "keys": {"image": "image", "label": "label"},
+        "labels": "ids", "weight": "own", "classes": 10, "layout": "NCHW",
+        "size": default_size(options["layout"]), "batch": 8, "calls": 16, "max_unmixed": 0.5,
+    }  # fmt: skip
+    words = []
+    for name, value in {"framework": framework, **options}.items():
+        if value != usual[name]:
+            said = json.dumps(value) if isinstance(value, dict) else str(value)
+            option = {"batch": "batch-size", "max_unmixed": "max-unmixed"}.get(name, name)
+            words += [f"--{option}", said]
+    return words
+
+
+def _check(options: dict[str, Any], accept: Sequence[str], out: Path | None) -> None:
     """Refuse what cannot be run before the code is imported."""
     from batchmix._audit._options import check_options
 
-    check_options(options | {"keys": options["keys"] or {"image": "", "label": ""}}, accept)
-    check_folder(out)
-
-
-def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
-    """What `target` names: an instance of a class, or a function with its keyword arguments."""
-    module, colon, name = target.rpartition(":")
-    if not colon:
-        raise mix_error(
-            "audit", f"got {target!r}.", "It is module:callable or file.py:callable.",
-            "Write for example timm.data.mixup:Mixup.",
-        )  # fmt: skip
-    try:
-        found = functools.reduce(getattr, name.split("."), _module(module))
-        if isinstance(found, type):
-            return _callable(target, found(**arguments))
-        found = _callable(target, found)
-        return functools.partial(found, **arguments) if arguments else found
-    except MixError:
-        raise
-    except Exception as error:  # any kind, as the code is not ours
-        raise mix_error(
-            "audit", f"{target} could not be made ({type(error).__name__}: {error}).",
-            "It is imported, and a class is called with --args.", "Check both in Python.",
-        ) from None  # fmt: skip
-
-
-def _module(name: str) -> Any:
-    """A module by its name or its file."""
-    if not name.endswith(".py"):
-        if "" not in sys.path:
-            sys.path.append("")  # the current folder; what lies there replaces nothing installed
-        return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-    if spec is None or spec.loader is None or not Path(name).is_file():
-        raise mix_error("audit", f"there is no file {name}.", "It holds the callable.", "Look.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _callable(target: str, found: Any) -> Callable[..., Any]:
-    if not callable(found):
-        raise mix_error(
-            "audit", f"{target} is of type {type(found).__name__}.", "It is called with a batch.",
-            "Name a function, or a class whose instances can be called.",
-        )  # fmt: skip
-    return found  # type: ignore[no-any-return]
-
-
-def _maker(framework: str) -> Callable[[Any], Any] | None:
-    if framework == "numpy":
-        return None
-    module, function = _MAKERS[framework]
-    maker: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
-    return maker
+    keys, size = options["keys"] or {"image": "", "label": ""}, options["size"] or {}
+    check_options(options | {"keys": keys, "size": size}, accept)
+    if out is not None:
+        check_folder(out)
 
 
 def _noted(replay: Path) -> dict[str, Any]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from batchmix.cli._output import shown
 from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
+from batchmix.cli.show.inline import svg
 from batchmix.cli.show.page import STYLE
 from batchmix.cli.show.record import versions
 from batchmix.cli.show.tables import gains, others
@@ -178,16 +176,8 @@ def _short(name: str) -> str:
 
 def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.1, 1.5)) -> str:
     """A figure as SVG in the page, its colours those of the page."""
-    with drawn(LIGHT), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "batchmix"}):
+    with drawn(LIGHT):
         canvas = Figure(figsize=size, layout="constrained")
-        canvas.patch.set_alpha(0)
         draw(canvas.subplots())
-        content = io.StringIO()
-        canvas.savefig(content, format="svg", metadata={"Date": None})
-    text = content.getvalue()
-    text = text[text.index("<svg") :]
-    used = set(re.findall(r"#([\w-]+)", text))  # other ids would be there once per panel
-    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
-    for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
+        text = svg(canvas, _VARIABLES)
     return f"<figure><figcaption>{escape(name)}</figcaption>{text}</figure>"
