@@ -85,7 +85,8 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
     def _mixed(self, batch: Any, index: int) -> Any:
         mixed = self.mix(batch, step=index, epoch=self.epoch)
         if self.logged is not None:
-            self.logged.add(getattr(self.mix, "mixer", self.mix).summary())
+            mixer: Any = getattr(self.mix, "mixer", self.mix)
+            self.logged.add(mixer.summary())
         return mixed
 
     def set_epoch(self, epoch: int) -> None:
