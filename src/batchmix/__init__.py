@@ -47,13 +47,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    """`show`, which nobody pays for who does not look."""
-    if name != "show":
-        raise AttributeError(f"module 'batchmix' has no attribute {name!r}")
-    from batchmix._show import show
+if not _typing.TYPE_CHECKING:  # or any name would be taken for one of the package
 
-    return show
+    def __getattr__(name):
+        """`show`, which nobody pays for who does not look."""
+        if name != "show":
+            raise AttributeError(f"module 'batchmix' has no attribute {name!r}")
+        from batchmix._show import show
+
+        return show
 
 
 def __dir__() -> list[str]:

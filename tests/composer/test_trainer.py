@@ -26,6 +26,7 @@ with warnings.catch_warnings():
     from composer import algorithms as theirs
     from composer.callbacks import CheckpointSaver
     from composer.devices import DeviceCPU
+    from composer.loggers import InMemoryLogger
     from composer.loss import soft_cross_entropy
     from composer.models import ComposerClassifier
     from composer.utils import dist
@@ -137,6 +138,26 @@ ALGORITHMS = {
     "batch": lambda **k: MixAlgorithm(PerBatch(SWITCH), **k),
     "rows": lambda **k: MixAlgorithm(SWITCH, **k),
 }
+
+
+@pytest.mark.parametrize("size", [B, B // 2])  # half of them: two microbatches
+@pytest.mark.parametrize("name", ["cutmix", "rows"])
+def test_what_was_done_reaches_the_loggers(name, size):
+    logger = InMemoryLogger()
+    algorithm = ALGORITHMS[name](seed=3, log=True)
+    options = {"loggers": [logger], "device_train_microbatch_size": size}
+    trained([algorithm], epochs=2, **options)
+    again = algorithm.mixer.but(fields={0: Image("NCHW")}, rank=0)
+    for epoch in range(2):
+        again((SHARES[:size],), step=0, epoch=epoch)
+        wanted = again.summary()
+        assert {"mix/lam", "mix/hardness", "mix/unmixed"} < wanted.keys()
+        for key, value in wanted.items():
+            assert len(logger.data[key]) == 2
+            assert logger.data[key][epoch][1] == pytest.approx(value)
+    quiet = InMemoryLogger()
+    trained([ALGORITHMS[name](seed=3)], loggers=[quiet])
+    assert "mix/lam" not in quiet.data
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -4,6 +4,7 @@ What fastai's own callbacks get wrong has a test each. The oracle for labels nee
 an image that is 1 in channel i and 0 elsewhere, so the mean of channel j is the share of row j.
 """
 
+import csv
 import re
 import subprocess
 import sys
@@ -30,6 +31,7 @@ with warnings.catch_warnings():
     import fastai.callback.mixup as own
     from fastai.callback.core import Callback, CancelBatchException, CancelFitException
     from fastai.callback.fp16 import MixedPrecision
+    from fastai.callback.progress import CSVLogger
     from fastai.callback.schedule import Learner
     from fastai.callback.training import GradientAccumulation
     from fastai.data.all import CategoryBlock, DataBlock, IndexSplitter, TransformBlock
@@ -815,6 +817,47 @@ def run(*words):
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_was_done_is_in_the_table_and_in_its_file(interrupted, tmp_path):
+    """Means over the batches of an epoch, as columns beside those of the losses."""
+
+    class Stop(Callback):
+        def before_epoch(self):
+            if self.epoch == 1:
+                raise KeyboardInterrupt
+
+    rows = rows_of(SHARES.repeat(3, 1, 1, 1), torch.arange(B).repeat(3))
+    mix = MixCallback(Switch([PLAIN, bm.policies.CutMix()]), seed=3, log=True)
+    learn = learner(rows, mix)
+    learn.path = tmp_path
+    if interrupted:
+        with suppress(KeyboardInterrupt), learn.no_bar(), learn.no_logging():
+            learn.fit(2, cbs=Stop())
+    with learn.no_bar():
+        learn.fit(2, cbs=CSVLogger("log.csv"))
+    again = bm.Mixer(mix.mixer.policy, {0: Image("NCHW")}, seed=3)
+    names = [f"mix/{name}" for name in ("lam", "hardness", "unmixed", "mixup", "cutmix")]
+    with (tmp_path / "log.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert learn.recorder.metric_names == ["epoch", "train_loss", "valid_loss", *names, "time"]
+    assert len(table) == len(learn.recorder.values) == 2
+    first = mix.learn.first_epoch
+    for epoch, (row, values) in enumerate(zip(table, learn.recorder.values)):
+        found = []
+        for step in range(3):
+            again((SHARES,), step=step, epoch=first + epoch)
+            found.append(again.summary())
+        wanted = [np.mean([one[name] for one in found]) for name in names]
+        assert list(values[2:]) == pytest.approx(wanted)
+        assert [float(row[name]) for name in names] == pytest.approx(wanted)
+    assert not learn.metrics  # as before the fit
+    assert len(learn.validate()) == 1  # its loss
+    assert not any("mix/" in name for name in learn.recorder.metric_names)
+    quiet = learner(rows, MixUp(0.4))
+    fit(quiet)
+    assert quiet.recorder.metric_names == ["epoch", "train_loss", "valid_loss", "time"]
 
 
 def test_the_example_learns():

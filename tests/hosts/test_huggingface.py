@@ -20,6 +20,7 @@ from transformers import (
     ResNetConfig,
     ResNetForImageClassification,
     Trainer,
+    TrainerCallback,
     TrainingArguments,
     ViTConfig,
     ViTForImageClassification,
@@ -88,8 +89,10 @@ def arguments(folder, **options):
     return TrainingArguments(str(folder), **(quiet | {"num_train_epochs": 2} | options))
 
 
-def trainer(folder, *, model=None, policy=POLICY, loss=soft_cross_entropy, rows=None, **options):
-    mix = MixTraining(MixCollator(policy, CLASSES, seed=3))
+def trainer(
+    folder, *, model=None, policy=POLICY, loss=soft_cross_entropy, rows=None, log=False, **options
+):
+    mix = MixTraining(MixCollator(policy, CLASSES, seed=3), log=log)
     rows = Rows() if rows is None else rows
     return Seen(
         model=model or vit(),
@@ -135,6 +138,54 @@ def test_training_is_mixed_and_evaluation_is_not(tmp_path, workers, stay):
     assert len(run.evaluated) == 5 * 5
     plain = [default_data_collator([Rows()[i] for i in range(k, k + 4)]) for k in range(0, 20, 4)]
     assert_same(run.evaluated, plain * 5)
+
+
+class Reporter(TrainerCallback):
+    def __init__(self):
+        self.logs = []
+
+    def on_log(self, args, state, control, logs, **_):
+        self.logs.append(dict(logs))
+
+
+def test_what_was_done_is_in_the_logs_of_training(tmp_path, capsys):
+    """Five batches an epoch: each log is the mean of those since the last."""
+    run = trainer(tmp_path, log=True, logging_steps=5, eval_strategy="epoch")
+    run.add_callback(Reporter)
+    run.train()
+    fields = {"pixel_values": Image("NCHW"), "labels": Labels(CLASSES)}
+    mixer, wanted = bm.Mixer(POLICY, fields, seed=3, rank=0), []
+    rows = [{name: Rows()[i][name] for name in fields} for i in range(ROWS)]
+    for k in range(10):
+        step = k % 5
+        batch = default_data_collator(rows[step * BATCH : step * BATCH + BATCH])
+        mixer(batch, step=step, epoch=k // 5)
+        wanted.append(mixer.summary())
+    (reporter,) = (one for one in run.callback_handler.callbacks if isinstance(one, Reporter))
+    printed = capsys.readouterr().out
+    for logs in (run.state.log_history, reporter.logs):
+        trained = [log for log in logs if "loss" in log]
+        assert len(trained) == 2
+        for epoch, log in enumerate(trained):
+            for name in wanted[0]:
+                mean = np.mean([one[name] for one in wanted[5 * epoch : 5 * epoch + 5]])
+                assert log[name] == pytest.approx(mean)
+                assert f"'{name}': '{mean:.4g}'" in printed
+        assert not any("mix/lam" in log for log in logs if "loss" not in log)
+    quiet = trainer(tmp_path, logging_steps=5)
+    quiet.train()
+    assert not any("mix/lam" in log for log in quiet.state.log_history)
+
+
+@pytest.mark.parametrize("setting", [{"dataloader_num_workers": 2}, {"report_to": "tensorboard"}])
+def test_a_log_that_would_miss_something_is_refused(tmp_path, setting, monkeypatch):
+    run = trainer(tmp_path, log=True, **{k: v for k, v in setting.items() if k != "report_to"})
+    if "report_to" in setting:  # which need not be installed
+        monkeypatch.setattr(run.args, "report_to", [setting["report_to"]])
+    with pytest.raises(bm.MixError, match="log=True") as caught:
+        run.train()
+    assert str(*setting.values()) in str(caught.value)
+    assert not run.trained
 
 
 def test_labels_of_an_evaluation_reach_the_metrics(tmp_path):

@@ -4,6 +4,7 @@ What `keras.layers.MixUp` and `CutMix` get wrong has a test each.
 """
 
 import copy
+import csv
 import importlib
 import json
 import pickle
@@ -405,6 +406,46 @@ def test_fit_trains_each_epoch_with_its_own_plans(workers, policy):
     assert (want[1] == want[2]) == (policy is OFF)
     unmixed = [loss_by_hand(net, [(x, np.eye(C)[y]) for x, y in PLAIN])] * 3
     np.testing.assert_allclose(history["val_loss"], unmixed, rtol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("layer", [True, False])
+def test_what_was_done_is_in_the_logs(workers, layer, tmp_path, capsys):
+    """Means over the batches of each epoch, in the history, in files and in the progress bar."""
+    mixer = bm.Mixer(SWITCH, {0: Image("NHWC"), 1: Labels(C)}, seed=1)
+    mix = MixLayer(SWITCH, classes=C, seed=1) if layer else mixer
+    data, seen = MixDataset(Batches(workers=workers), mix), []
+    watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda _, logs: seen.append(logs))
+    told = [TellEpoch(data, log=True), keras.callbacks.CSVLogger(tmp_path / "log.csv"), watch]
+    history = model(rate=0.0).fit(data, epochs=2, verbose=1, shuffle=False, callbacks=told).history
+    with (tmp_path / "log.csv").open() as file:
+        table = list(csv.DictReader(file))
+    printed, again = capsys.readouterr().out, mixer.but()
+    assert len(seen) == 8
+    for epoch in range(2):
+        found = []
+        for step, batch in enumerate(PLAIN):
+            again(batch, step=step, epoch=epoch)
+            found.append(again.summary())
+        assert found[0].keys() == {
+            f"mix/{name}" for name in ("lam", "hardness", "unmixed", "mixup", "cutmix")
+        }
+        for name in found[0]:
+            mean = pytest.approx(np.mean([one[name] for one in found]))
+            assert history[name][epoch] == mean
+            assert float(table[epoch][name]) == mean
+            assert seen[4 * epoch + 3][name] == mean
+            assert name in printed
+
+
+def test_a_log_of_what_is_not_known_is_refused():
+    mixer = bm.Mixer(SWITCH, {0: Image("NHWC"), 1: Labels(C)}, seed=1)
+    data = MixDataset(Batches(), mixer)
+    own = MixDataset(Batches(), lambda batch, **address: mixer(batch, **address))
+    for told in ([mixer], [data, mixer], [own]):
+        with pytest.raises(bm.MixError, match=r"TellEpoch\(MixDataset\(data, mix\), log=True\)"):
+            TellEpoch(*told, log=True)
+    assert data.logged is None
 
 
 @pytest.mark.parametrize("workers", [1, 2])

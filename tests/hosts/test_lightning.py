@@ -1,6 +1,7 @@
 """MixCallback in real Trainers: what is mixed, by which plan, on resume, and in two processes."""
 
 import ast
+import csv
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import CombinedLoader
 from lightning.pytorch.utilities.data import _update_dataloader
 from torch.utils.data import DataLoader, DistributedSampler
@@ -129,6 +131,39 @@ def test_training_batches_are_mixed_by_epoch_and_batch():
     for _, _, x, y in net.seen:  # row i of the data holds i
         assert torch.allclose(x.flatten(1).mean(1), y @ ids, atol=1e-4)
     assert len({y.numpy().tobytes() for *_, y in net.seen}) == 10
+
+
+def summaries(epochs=2):
+    """What the plans of `expected` do, batch by batch."""
+    mixer, found = bm.Mixer(POLICY, FIELDS, seed=3, rank=0), []
+    for epoch in range(epochs):
+        for step, batch in enumerate(loader()):
+            mixer(batch, step=step, epoch=epoch)
+            found.append(mixer.summary())
+    return found
+
+
+def test_what_was_done_reaches_loggers_and_the_progress_bar(tmp_path):
+    shown = []
+
+    class Bar(Callback):
+        def on_train_batch_end(self, run, *_):
+            shown.append(dict(run.progress_bar_metrics))
+
+    mix = MixCallback(bm.Mixer(POLICY, FIELDS, seed=3), log=True)
+    log = CSVLogger(tmp_path)
+    trainer(mix, Bar(), logger=log, log_every_n_steps=1).fit(Net(), loader(), loader())
+    with (Path(log.log_dir) / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    wanted = summaries()
+    assert len(rows) == len(shown) == len(wanted) == 10
+    for row, bar, want in zip(rows, shown, wanted):
+        assert {name: float(row[name]) for name in want} == pytest.approx(want)
+        assert set(want) == {f"mix/{x}" for x in ("lam", "hardness", "unmixed", "mixup", "cutmix")}
+        assert bar == {"mix/lam": pytest.approx(want["mix/lam"], abs=1e-3)}
+    quiet = trainer(MixCallback(bm.Mixer(POLICY, FIELDS, seed=3)))
+    quiet.fit(Net(), loader())
+    assert not quiet.callback_metrics
 
 
 def test_everything_else_is_not():

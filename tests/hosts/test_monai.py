@@ -11,6 +11,7 @@ import torch
 from ignite.engine import Events
 from monai.data import DataLoader, MetaTensor, decollate_batch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import StatsHandler
 from monai.transforms import CutMixd, MixUpd
 
 import batchmix as bm
@@ -88,7 +89,7 @@ class Net(torch.nn.Module):
         return self.layer(x.as_tensor().flatten(1))
 
 
-def trainer(seen, policy=POLICY, epochs=2, data=None, **options):
+def trainer(seen, policy=POLICY, epochs=2, data=None, handler=None, **options):
     """A real trainer that notes each batch on which it trained, and its loss."""
 
     def loss(logits, targets):
@@ -100,7 +101,7 @@ def trainer(seen, policy=POLICY, epochs=2, data=None, **options):
     data = loader() if data is None else data
     made = SupervisedTrainer(
         "cpu", epochs, data, net, torch.optim.SGD(net.parameters(), 0.0), loss,
-        train_handlers=[MixHandler(mixer(policy))], **options,
+        train_handlers=[MixHandler(mixer(policy), **handler or {})], **options,
     )  # fmt: skip
     made.logger.disabled = True
     return made
@@ -117,6 +118,32 @@ def test_each_batch_has_the_plan_of_its_epoch_and_number():
         by_hand = -(torch.log_softmax(net(batch["image"]), 1) * batch["label"]).sum(1).mean()
         assert value == pytest.approx(by_hand.item(), rel=1e-5)
     assert not torch.equal(seen[0][0], seen[3][0])  # another epoch, another mix
+
+
+def test_what_was_done_is_among_the_metrics(capsys):
+    """Means over the batches of the epoch so far."""
+    shown, made = [], trainer([], handler={"log": True})
+    made.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: shown.append(dict(engine.state.metrics))
+    )
+    StatsHandler(iteration_log=False).attach(made)
+    made.run()
+    again, shown, printed = mixer(), iter(shown), capsys.readouterr().out
+    for epoch in (0, 1):
+        found = []
+        for step, batch in enumerate(loader()):
+            again(dict(batch), step=step, epoch=epoch)
+            found.append(again.summary())
+            wanted = {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+            assert next(shown) == pytest.approx(wanted)
+        assert len(found) == 3
+        assert f"mix/lam: {wanted['mix/lam']:.4f}" in printed
+    assert next(shown, None) is None
+    names = ("lam", "hardness", "unmixed", "mixup", "cutmix")
+    assert wanted.keys() == {f"mix/{name}" for name in names}
+    quiet = trainer([])
+    quiet.run()
+    assert not quiet.state.metrics
 
 
 def test_validation_is_clean():

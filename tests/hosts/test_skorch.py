@@ -85,6 +85,26 @@ def assert_trained_on(fitted, batches):
         assert torch.equal(y, soft)
 
 
+def test_what_was_done_is_in_the_history_and_the_table(capsys):
+    one = net(log=True, verbose=1, train_split=ValidSplit(5)).fit(X, Y)
+    names = [f"mix/{name}" for name in ("lam", "hardness", "unmixed", "mixup", "cutmix")]
+    assert one.get_params()["log"]
+    again, (table, _) = mixer(), capsys.readouterr()
+    train, _ = one.get_split_datasets(X, Y)
+    for epoch, row in enumerate(one.history):
+        batches = [batch for batch in row["batches"] if "mix/lam" in batch]
+        assert len(batches) == len(row["batches"]) - 1 == 4  # not the one of validation
+        for step, (batch, logged) in enumerate(zip(one.get_iterator(train), batches)):
+            again(batch, step=step, epoch=epoch)
+            assert {name: logged[name] for name in names} == again.summary()
+        for name in names:
+            mean = np.mean([batch[name] for batch in batches])
+            assert row[name] == pytest.approx(mean)
+            assert f"{mean:.4f}" in table
+    assert all(name in table for name in names)
+    assert not any("mix/lam" in row for row in net(verbose=0).fit(X, Y).history)
+
+
 def test_each_batch_has_the_plan_of_its_epoch_and_number():
     fitted = net().fit(X, Y)
     assert_trained_on(fitted, expected(range(EPOCHS)))

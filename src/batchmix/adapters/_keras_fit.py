@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 import batchmix as bm
+from batchmix.adapters._logged import Logged
 from batchmix.extend import Untold, checked_epoch, mix_error, mixer_of
 
 __all__ = ["MixDataset", "TellEpoch"]
@@ -61,6 +62,7 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
         if isinstance(mix, bm.Mixer | type) or hasattr(mix, "sample") or not callable(mix):
             mix, _ = mixer_of("MixDataset", mix)
         self.dataset, self.mix = dataset, mix
+        self.logged: Logged | None = None  # of each batch, where it is wanted
         self.epoch: int = Untold(0)
         self._is_told = False
 
@@ -78,7 +80,14 @@ class MixDataset(keras.utils.PyDataset):  # type: ignore[misc]
                 "MixDataset", f"batch {index} is a {type(batch).__name__}.",
                 "It mixes tuples and lists of arrays.", "Return (x, y) from `__getitem__`.",
             )  # fmt: skip
-        return _Later(lambda: self.mix(batch, step=index, epoch=self.epoch))
+        return _Later(lambda: self._mixed(batch, index))
+
+    def _mixed(self, batch: Any, index: int) -> Any:
+        mixed = self.mix(batch, step=index, epoch=self.epoch)
+        if self.logged is not None:
+            mixer: Any = getattr(self.mix, "mixer", self.mix)
+            self.logged.add(mixer.summary())
+        return mixed
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next pass is, an integer >= 0."""
@@ -115,9 +124,13 @@ class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
         `batchmix.adapters`; `MixLayer` and `Mixer` only where nothing reads ahead, as the workers
         of a `PyDataset` do. What Keras reads before the first epoch, to know its form, is of
         epoch 0.
+      log: add what was done to the logs of training, for the progress bar, the history, and the
+        callbacks that come after this one: the mean of `Mixer.summary` over the batches of the
+        epoch so far, of which Keras may have read some ahead. Of one `MixDataset`.
 
     Raises:
-      MixError: nothing to tell, or something without `set_epoch`.
+      MixError: nothing to tell, or something without `set_epoch`; with `log`, anything but one
+        `MixDataset` of a `MixLayer` or a `Mixer`.
 
     Example:
       >>> mixer = bm.Mixer(bm.policies.MixUp(), {0: bm.fields.Image("NHWC")})
@@ -126,16 +139,41 @@ class TellEpoch(keras.callbacks.Callback):  # type: ignore[misc]
       3
     """
 
-    def __init__(self, *told: Any) -> None:
+    async_safe = True  # it reads numbers alone, so Keras need not wait for each batch
+
+    def __init__(self, *told: Any, log: bool = False) -> None:
         super().__init__()
         if not told or any(isinstance(t, type) or not hasattr(t, "set_epoch") for t in told):
             raise mix_error(
                 "TellEpoch", f"got {told!r}.", "It tells the epoch to what has `set_epoch`.",
                 "Pass the MixDataset, MixBatches or MixLoader that is fitted.",
             )  # fmt: skip
-        self.told = told
+        self.told, self.logged = told, _logged_of(told) if log else Logged()
         self.on_epoch_begin(0)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         for one in self.told:
             one.set_epoch(epoch)
+        self.logged.clear()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if logs is not None:
+            logs.update(self.logged.mean())
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if logs is not None:
+            logs.update(self.logged.mean())
+
+
+def _logged_of(told: tuple[Any, ...]) -> Logged:
+    """To which the one MixDataset adds what was done to each batch."""
+    data = told[0]
+    known = len(told) == 1 and isinstance(data, MixDataset)
+    if not known or not hasattr(getattr(data.mix, "mixer", data.mix), "summary"):
+        raise mix_error(
+            "TellEpoch", f"got log=True and {', '.join(type(one).__name__ for one in told)}.",
+            "Workers, graphs and functions of your own do not tell what they did; a MixDataset "
+            "of a MixLayer or a Mixer does.", "Pass TellEpoch(MixDataset(data, mix), log=True).",
+        )  # fmt: skip
+    data.logged = logged = Logged()
+    return logged

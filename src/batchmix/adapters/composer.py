@@ -37,6 +37,8 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
       interpolate_loss: average the losses on both targets, for a loss that takes no soft ones. It
         needs one weight per batch, as `PerBatch` draws it.
       input_key, target_key: where in the batch they are, as for Composer's algorithms.
+      log: give the Trainer's loggers what was done to each batch, `Mixer.summary`; of several
+        microbatches, to the first.
       options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. Where two
         algorithms mix, those whose seed was left out have one each; ``seed=None`` is the Trainer's.
 
@@ -60,12 +62,13 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         interpolate_loss: bool = False,
         input_key: Any = 0,
         target_key: Any = 1,
+        log: bool = False,
         **options: Any,
     ) -> None:
         self.mixer, self.named = mixer_of(
             "MixAlgorithm", given, names="input_key and target_key", **options
         )
-        self.interpolate_loss = interpolate_loss
+        self.interpolate_loss, self.log = interpolate_loss, log
         # what becomes of a target that no field names
         named = target_key in self.mixer.fields
         self.to_loss = "" if named else "averaged" if interpolate_loss else "soft"
@@ -86,14 +89,14 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         if event == Event.BEFORE_TRAIN_BATCH:
             self.microbatch = 0
         elif event == Event.BEFORE_FORWARD:
-            self._mix(state)
+            self._mix(state, logger)
         elif event == Event.BEFORE_LOSS:
             y, classes = _part(state, self.target_key), _tensor(state.outputs).shape[1]
             state.batch_set_item(self.target_key, shared.averaged(y, self.plan, classes=classes))
         else:
             self._mix_loss(state)
 
-    def _mix(self, state: Any) -> None:
+    def _mix(self, state: Any, logger: Any) -> None:
         """Mix the inputs in a copy of the batch."""
         now, batch, fields = state.timestamp, state.batch, self.mixer.fields
         if self.batch != int(now.batch):  # where nobody hands BEFORE_TRAIN_BATCH on
@@ -109,6 +112,8 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
         if self.to_loss == "averaged":
             _one_weight(self.plan)
         mixed = mixer.apply(batch, self.plan)
+        if self.log and self.microbatch == 1:
+            logger.log_metrics(mixer.summary())
         state.batch = mixed if self.named else copy.copy(state.batch)  # it may come again
         if not self.named:
             state.batch_set_item(self.input_key, mixed[0])
@@ -153,7 +158,7 @@ class MixUp(MixAlgorithm):
 
     Args:
       alpha: parameter of the Beta distribution; 0 mixes nothing.
-      interpolate_loss, input_key, target_key: as for `MixAlgorithm`.
+      interpolate_loss, input_key, target_key, log: as for `MixAlgorithm`.
       seed: of the run; left out, that of the Trainer.
 
     Example:
@@ -163,18 +168,18 @@ class MixUp(MixAlgorithm):
 
     def __init__(
         self, alpha: float = 0.2, interpolate_loss: bool = False, input_key: Any = 0,
-        target_key: Any = 1, *, seed: int | None = None,
+        target_key: Any = 1, *, seed: int | None = None, log: bool = False,
     ) -> None:  # fmt: skip
         policy = PerBatch(bm.policies.MixUp(alpha, dominant=True)) if alpha else None
         super().__init__(
             policy, interpolate_loss=interpolate_loss, input_key=input_key, target_key=target_key,
-            pairing=Permutation(), seed=seed,
+            pairing=Permutation(), seed=seed, log=log,
         )  # fmt: skip
         self.mixing = 0.0
         self.indices, self.permuted_target = torch.Tensor(), torch.Tensor()
 
-    def _mix(self, state: Any) -> None:
-        super()._mix(state)
+    def _mix(self, state: Any, logger: Any) -> None:
+        super()._mix(state, logger)
         y = state.batch_get_item(self.target_key)
         self.mixing = float(self.plan.opacity.max(initial=0))
         self.indices, self.permuted_target = (
@@ -187,7 +192,7 @@ class CutMix(MixAlgorithm):
 
     Args:
       alpha: parameter of the Beta distribution; 0 mixes nothing.
-      interpolate_loss, input_key, target_key: as for `MixAlgorithm`.
+      interpolate_loss, input_key, target_key, log: as for `MixAlgorithm`.
       uniform_sampling: as for `cutmix_batch`.
       seed: of the run; left out, that of the Trainer.
 
@@ -198,12 +203,12 @@ class CutMix(MixAlgorithm):
 
     def __init__(
         self, alpha: float = 1.0, interpolate_loss: bool = False, uniform_sampling: bool = False,
-        input_key: Any = 0, target_key: Any = 1, *, seed: int | None = None,
+        input_key: Any = 0, target_key: Any = 1, *, seed: int | None = None, log: bool = False,
     ) -> None:  # fmt: skip
         policy = PerBatch(CutMixBox(alpha, None, uniform_sampling)) if alpha else None
         super().__init__(
             policy, interpolate_loss=interpolate_loss, input_key=input_key, target_key=target_key,
-            pairing=Permutation(), seed=seed,
+            pairing=Permutation(), seed=seed, log=log,
         )  # fmt: skip
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from fastai.callback.core import Callback
 from fastai.layers import NoneReduce
+from fastai.learner import ValueMetric
 from fastai.torch_core import apply
 
 import batchmix as bm
 from batchmix.adapters import _interpolated as shared
+from batchmix.adapters._logged import Logged
 from batchmix.extend import Untold, mixer_of
 from batchmix.pairing import Permutation
 from batchmix.policies import Policy
@@ -37,6 +39,8 @@ class MixCallback(Callback):  # type: ignore[misc]
         targets; None mixes nothing. Or a Mixer whose fields say what else there is; places count
         inputs, then targets: ``(*xb, *yb)``. Inputs that it does not name are kept; targets that it
         does not name are ids or floats as above.
+      log: add what was done to the Learner's metrics while it fits: means of `Mixer.summary` over
+        the training batches of an epoch. The Recorder hands them to the table and to loggers.
       options: of the Mixer, where a policy is given: `pairing`, `seed`, `rank`, `axes`. Where two
         callbacks mix, those whose seed was left out have one each.
 
@@ -60,8 +64,11 @@ class MixCallback(Callback):  # type: ignore[misc]
     # the loss is replaced before others add to it, divide it by accumulated batches or scale it
     order = -5
 
-    def __init__(self, given: Policy | bm.Mixer | None, **options: Any) -> None:
+    def __init__(
+        self, given: Policy | bm.Mixer | None, *, log: bool = False, **options: Any
+    ) -> None:
         super().__init__()
+        self.log, self.logged, self.trains = log, Logged(), False
         self.mixer, self.named = mixer_of(
             "MixCallback", given, names="the inputs and targets", **options
         )
@@ -73,6 +80,30 @@ class MixCallback(Callback):  # type: ignore[misc]
         """Count its epochs after those of the fits before it."""
         if not hasattr(self.learn, "lr_finder") and not hasattr(self.learn, "skip_to_epoch"):
             self.learn.first_epoch = getattr(self.learn, "epochs_mixed", 0)
+        if self.log:
+            self.after_fit()  # a fit that failed did not end
+            self.trains = False
+            names = bm.Mixer(self.mixer.policy, {})
+            names.apply((), bm.Plan.identity(0))
+            self.learn.metrics += [_Column(self.logged, name) for name in names.summary()]
+
+    def before_train(self) -> None:
+        """Begin the means of an epoch."""
+        self.logged.clear()
+        self.trains = True
+
+    def before_validate(self) -> None:
+        """Log nothing of a `validate`, which has the events of a fit."""
+        if self.log and not self.trains:
+            self.after_fit()
+            names = self.recorder.metric_names
+            self.recorder.metric_names = names.filter(lambda name: "mix/" not in name)
+
+    def after_fit(self) -> None:
+        """Take back the metrics of `before_fit`."""
+        if self.log:
+            kept = [m for m in self.learn.metrics if getattr(m, "logged", 0) is not self.logged]
+            self.learn.metrics = kept
 
     def before_batch(self) -> None:
         """Mix inputs, and targets that are floats; `after_loss` deals with targets that are ids."""
@@ -101,6 +132,8 @@ class MixCallback(Callback):  # type: ignore[misc]
         shared.join("MixCallback", learn, (epoch, step), self)
         mixed = mixer.apply(batch, self.plan)
         learn.xb, learn.yb = mixed[:first], mixed[first:]
+        if self.log:
+            self.logged.add(mixer.summary())
 
     def after_loss(self) -> None:
         """Replace the loss by the weighted one on all targets that the rows hold."""
@@ -136,6 +169,7 @@ class MixUp(MixCallback):
     Args:
       alpha: parameter of the Beta distribution, > 0.
       seed: of the run; left out, drawn now from torch's global generator, as fastai's draws are.
+      log: as for `MixCallback`.
 
     Example:
       >>> MixUp(0.4).mixer.policy
@@ -144,9 +178,9 @@ class MixUp(MixCallback):
     Differs from: see `MixCallback`; lam is a multiple of 1/4096.
     """
 
-    def __init__(self, alpha: float = 0.4, *, seed: int | None = None) -> None:
+    def __init__(self, alpha: float = 0.4, *, seed: int | None = None, log: bool = False) -> None:
         policy = bm.policies.MixUp(alpha, dominant=True)
-        super().__init__(policy, pairing=Permutation(), seed=_seed(seed))
+        super().__init__(policy, pairing=Permutation(), seed=_seed(seed), log=log)
 
 
 class CutMix(MixCallback):
@@ -154,7 +188,7 @@ class CutMix(MixCallback):
 
     Args:
       alpha: parameter of the Beta distribution, > 0.
-      seed: as for `MixUp`.
+      seed, log: as for `MixUp`.
 
     Example:
       >>> CutMix().mixer.policy
@@ -164,9 +198,17 @@ class CutMix(MixCallback):
     fastai rounds to the nearest and then to an even number. All inputs are cut, not the first only.
     """
 
-    def __init__(self, alpha: float = 1.0, *, seed: int | None = None) -> None:
+    def __init__(self, alpha: float = 1.0, *, seed: int | None = None, log: bool = False) -> None:
         policy = bm.policies.PerBatch(bm.policies.CutMix(alpha))
-        super().__init__(policy, pairing=Permutation(), seed=_seed(seed))
+        super().__init__(policy, pairing=Permutation(), seed=_seed(seed), log=log)
+
+
+class _Column(ValueMetric):  # type: ignore[misc]
+    """A column of the Recorder: one of the numbers, as a mean over the batches of an epoch."""
+
+    def __init__(self, logged: Logged, name: str) -> None:
+        super().__init__(lambda: logged.mean().get(name), name)
+        self.logged = logged
 
 
 def _seed(given: int | None) -> int:

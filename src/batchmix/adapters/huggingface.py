@@ -12,6 +12,7 @@ from transformers import TrainerCallback, default_data_collator
 
 import batchmix as bm
 from batchmix.adapters._count import BatchCount
+from batchmix.adapters._logged import Logged
 from batchmix.extend import mix_error, mixer_of
 from batchmix.fields import Image, Labels
 from batchmix.policies import Policy
@@ -69,6 +70,7 @@ class MixCollator:
                 "The fields of the Mixer say what labels are.", "Give both to Labels.",
             )  # fmt: skip
         self.collator = collator
+        self.logged: Logged | None = None  # of each batch, where it is wanted
         self.count = BatchCount(
             "MixCollator",
             "Call set_epoch(epoch) before each pass; MixTraining does so for a Trainer.",
@@ -81,7 +83,10 @@ class MixCollator:
         # the Trainer's collator wraps it where columns are dropped; it stacks rows into new memory
         fresh = getattr(self.collator, "data_collator", self.collator) is default_data_collator
         mixer = self.mixer.but(inplace=True) if fresh else self.mixer
-        return mixer(self.collator(rows), step=step, epoch=epoch)
+        mixed = mixer(self.collator(rows), step=step, epoch=epoch)
+        if self.logged is not None:
+            self.logged.add(mixer.summary())
+        return mixed
 
     def set_epoch(self, epoch: int, step: int = 0) -> None:
         """Begin the pass `epoch` at batch number `step`; call it before the loader is iterated."""
@@ -97,11 +102,14 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
 
     Args:
       mix: what to mix and how. Its collator is not used; where it has no rank, the Trainer's is.
+      log: add what was done to the logs of training: the mean of `Mixer.summary` over the batches
+        that were collated since the last one, of which the Trainer reads one ahead. It is in
+        `state.log_history`, and for the callbacks that come after this one.
 
     Raises:
       MixError: when training begins, a training loader that has no collator; a Trainer that mixes
         its evaluation too, as `mix` is its `data_collator`; one of `label_smoothing_factor`, which
-        would not reach soft labels.
+        would not reach soft labels; with `log`, workers or a `report_to`.
 
     Example:
       >>> from batchmix.policies import CutMix
@@ -112,13 +120,14 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
     this callback it fails instead, unless its `problem_type` is set: pass `soft_cross_entropy`.
     """
 
-    def __init__(self, mix: MixCollator) -> None:
+    def __init__(self, mix: MixCollator, *, log: bool = False) -> None:
         if not isinstance(mix, MixCollator):
             raise mix_error(
                 "MixTraining", f"got {mix!r}.", "It mixes as a MixCollator does.",
                 "Pass MixTraining(MixCollator(policy, classes=10)).",
             )  # fmt: skip
-        self.mix = mix
+        self.mix, self.log = mix, log
+        self._logged = Logged()
         self.epoch = self._skipped = 0
         self._undo: list[tuple[Any, str, Any]] = []
 
@@ -146,6 +155,10 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
             )  # fmt: skip
         mixed = copy.copy(self.mix)  # which counts with the other
         mixed.collator = given
+        self._logged.clear()
+        if self.log:
+            _check_log(args, loader)
+            mixed.logged = self._logged
         if mixed.mixer.rank is None:
             mixed.mixer = mixed.mixer.but(rank=args.process_index)
         self._set(loader, "collate_fn", mixed)
@@ -162,6 +175,16 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
         self.mix.set_epoch(self.epoch, self._skipped)
         self.epoch, self._skipped = self.epoch + 1, 0
 
+    def on_log(
+        self, args: Any, state: Any, control: Any, *, logs: dict[str, float], **_: Any
+    ) -> None:
+        """Add the mean of what was done since the last log of training."""
+        if "loss" in logs:
+            found = self._logged.mean()
+            self._logged.clear()
+            logs |= found
+            state.log_history[-1] |= found
+
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Undo what `on_train_begin` changed."""
         while self._undo:
@@ -171,6 +194,20 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
         """Set an attribute; `on_train_end` restores it."""
         self._undo.append((of, name, getattr(of, name)))
         setattr(of, name, value)
+
+
+def _check_log(args: Any, loader: Any) -> None:
+    """What was done must be known in this process, and reach all who were asked to report."""
+    workers = getattr(loader, "num_workers", 0)
+    if workers or args.report_to:
+        raise mix_error(
+            "MixTraining",
+            f"got log=True, dataloader_num_workers={workers} and report_to={args.report_to}.",
+            "Workers mix in processes of their own and tell this one nothing; a Trainer calls the "
+            "reporters of report_to before the callbacks that it is given.",
+            "Pass dataloader_num_workers=0, report_to='none', and a reporter's callback after "
+            "this: callbacks=[mix, TensorBoardCallback()].",
+        )  # fmt: skip
 
 
 def soft_cross_entropy(outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Any:

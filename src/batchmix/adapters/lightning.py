@@ -24,6 +24,8 @@ class MixCallback(Callback):  # type: ignore[misc]
     Args:
       mixer: a `batchmix.Mixer`, which says what is mixed and how. With several loaders ("a", 0) is
         the first part of the batch of loader "a". A rank that was given is kept.
+      log: call the module's `log` with what was done to each batch, `Mixer.summary`; the progress
+        bar has "mix/lam" of it. Of several of these callbacks let one log: the names are the same.
 
     Raises:
       MixError: no mixer; at the first batch, a field that is missing or does not fit; a
@@ -41,8 +43,10 @@ class MixCallback(Callback):  # type: ignore[misc]
     `on_after_batch_transfer` is no hook of callbacks and runs in validation too.
     """
 
-    def __init__(self, mixer: bm.Mixer) -> None:
+    def __init__(self, mixer: bm.Mixer, *, log: bool = False) -> None:
         self.mixer = mixer_of("MixCallback", mixer)[0].but()
+        self._logs = log  # Lightning gives each callback the module's `log` as an attribute
+        self._summary: dict[str, float] = {}
         self._transfer: _Transfer | None = None
         self._mixed_last: tuple[int, int] | None = None
 
@@ -65,14 +69,16 @@ class MixCallback(Callback):  # type: ignore[misc]
             step = trainer.fit_loop.epoch_loop.batch_progress.current.ready
             self._mixed_last = epoch, step
             mixer = self.mixer.but(fields=fields, rank=rank)
-            return mixer(batch, step=step, epoch=epoch) if fields else batch
+            batch = mixer(batch, step=step, epoch=epoch) if fields else batch
+            self._summary = mixer.summary() if self._logs and fields else {}
+            return batch
 
         self._transfer = _Transfer(trainer.strategy, mixed)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Raise an error where Lightning did not transfer this batch itself."""
+        """Log what was done; an error where Lightning did not transfer this batch itself."""
         if self._mixed_last != (trainer.current_epoch, batch_idx):
             raise mix_error(
                 "MixCallback", f"batch {batch_idx} of epoch {trainer.current_epoch} was not mixed.",
@@ -80,6 +86,8 @@ class MixCallback(Callback):  # type: ignore[misc]
                 "for a training_step(self, dataloader_iter).",
                 "Take (self, batch, batch_idx), or call a batchmix.Mixer in training_step.",
             )  # fmt: skip
+        for name, value in self._summary.items():
+            pl_module.log(name, value, prog_bar=name == "mix/lam")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Undo `setup`."""

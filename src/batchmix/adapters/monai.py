@@ -5,6 +5,7 @@ from __future__ import annotations
 from ignite.engine import Engine, Events
 
 import batchmix as bm
+from batchmix.adapters._logged import Logged
 from batchmix.extend import mixer_of
 
 __all__ = ["MixHandler"]
@@ -19,6 +20,8 @@ class MixHandler:
 
     Args:
       mixer: a `batchmix.Mixer`; its fields are keys of the batch, such as "image" and "label".
+      log: put what was done among the metrics of the trainer's state, where handlers and progress
+        bars find it: the mean of `Mixer.summary` over the batches of the epoch so far.
 
     Raises:
       MixError: no mixer; at the first batch, a field that is missing or does not fit.
@@ -38,8 +41,9 @@ class MixHandler:
     last batch that is short, and draw from a generator that no checkpoint holds.
     """
 
-    def __init__(self, mixer: bm.Mixer) -> None:
+    def __init__(self, mixer: bm.Mixer, *, log: bool = False) -> None:
         self.mixer, _ = mixer_of("MixHandler", mixer)
+        self.log, self.logged = log, Logged()
 
     def attach(self, engine: Engine) -> None:
         """Mix what this engine iterates over, before handlers of its iterations that come later."""
@@ -51,3 +55,8 @@ class MixHandler:
         # without a length, this is the first epoch; a terminated one makes iterations no multiple
         step = (state.iteration - 1) % (state.epoch_length or state.iteration)
         state.batch = self.mixer(state.batch, step=step, epoch=state.epoch - 1)
+        if self.log:
+            if not step:
+                self.logged.clear()
+            self.logged.add(self.mixer.summary())
+            state.metrics.update(self.logged.mean())
