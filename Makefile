@@ -1,5 +1,6 @@
 # Each target does its own set-up in .venv. Needs Python 3.11+, make and a package index.
 #   make compare          does mixing help on your data? (DATA=folder, ARGS="--seeds 5")
+#   make quick            the core in NumPy: seconds, for while you work
 #   make test             the library with NumPy, PyTorch and JAX, the command line, the docs
 #   make test-hosts       TensorFlow, Keras and every other host, for real
 #   make test-gpu         the kernel for GPUs, in Triton's interpreter
@@ -18,11 +19,16 @@ SETUP = pyproject.toml constraints.txt $(VENV)/created
 DATA ?= digits
 ARGS ?=
 
-.PHONY: compare test test-hosts test-gpu check types fuzz mutate sanitize bench bench-front-door docs figures golden constraints hashes \
-matrix wheels sbom verified clean
+.PHONY: compare quick test test-hosts test-gpu check format types coverage fuzz mutate sanitize bench bench-front-door docs figures golden \
+constraints hashes matrix wheels release sbom verified clean
 
 compare: $(VENV)/cli
 	$(BIN)/batchmix compare $(DATA) $(ARGS)
+
+# the core in NumPy alone, in one process: no command line, no docs, no explorer
+QUICK = $(addprefix tests/test_,architecture.py equality.py hints.py inplace.py labels.py mix.py mixer.py plan.py stack.py)
+quick: $(VENV)/test
+	OMP_NUM_THREADS=1 BATCHMIX_TEST_BACKENDS=numpy $(BIN)/python -m pytest -x $(QUICK)
 
 # what is true of every framework; each framework has a process of its own
 CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py inplace.py boxes.py masks.py layers.py hints.py)
@@ -53,16 +59,33 @@ test-gpu: .venv-gpu/installed
 check: $(VENV)/test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror native/*.cpp native/*.h
+
+# what make check asks for
+format: $(VENV)/test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i native/*.cpp native/*.h
 
 types: $(VENV)/test
 	$(BIN)/mypy
 
-# what reads text and files, guided by coverage: make fuzz SECONDS=600 TARGETS="plans sounds"
+# which lines of the core no test runs, in NumPy and PyTorch: minutes. Fewer than pyproject.toml says
+# is an error
+COVERED = $(filter-out %test_docs.py %test_machines.py %_page.py,$(wildcard tests/test_*.py)) \
+tests/policies tests/pairings
+coverage: $(VENV)/test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --cov --cov-report=term-missing $(COVERED)
+
+# what reads text and files, guided by coverage: make fuzz SECONDS=600 TARGETS="plans sounds" explores;
+# make fuzz SEED=1 tries the same inputs each time, RUNS=5000 of each target or as many as run.py says
 SECONDS ?= 60
+SEED ?=
+RUNS ?=
 TARGETS ?=
 fuzz: $(VENV)/test
 	$(PIP) atheris==3.0.0
-	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(addprefix --seed ,$(SEED)) $(addprefix --runs ,$(RUNS)) $(TARGETS)
 
 # the core with one thing changed at a time: an hour; make mutate ARGS="'batchmix._draw.*'" for a part.
 # In the copy the two decorators that change no result are dropped: decorated functions are left out
@@ -128,6 +151,13 @@ bench-front-door: $(VENV)/test
 docs: $(VENV)/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# the site of one version beside those of others, on the branch gh-pages; nothing is pushed
+.PHONY: docs-version
+docs-version: $(VENV)/test
+	@test -n "$(VERSION)" || { echo "Which? make docs-version VERSION=0.1" >&2; exit 2; }
+	PATH="$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mike deploy --update-aliases $(VERSION) latest
+	$(BIN)/mike set-default latest
+
 figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/compare_tables.py
@@ -154,6 +184,11 @@ matrix: .venv-tools/installed
 wheels: .venv-tools/installed
 	$(TOOLS)/python tests/wheels.py
 	for target in $(CROSS); do $(TOOLS)/python tests/wheels.py $$target || exit 1; done
+
+# a version of a clean checkout: changelog, version, speed of it, sdist and wheel, a tag. Nothing is sent
+# anywhere: it ends with the commands that would
+release: .venv-tools/installed $(VENV)/test
+	$(BIN)/python tests/release.py "$(VERSION)" $(TOOLS)/python
 
 # what the environments hold, as CycloneDX and as a table of licences, into build/; a licence that does
 # not fit Apache-2.0 is refused. EXEMPT: AGPL, of an adapter's tests: nobody who uses batchmix gets it;

@@ -173,7 +173,6 @@ def steps() -> Iterator[Callable[[], object]]:
 def explorer() -> Iterator[Callable[[], object]]:
     """One move on the page of `explore`, without its server."""
     from batchmix.cli.explore._render import render
-    from batchmix.cli.explore._view import View
     from batchmix.cli.show.shown import open_source
 
     chance = np.random.default_rng(0)
@@ -182,9 +181,9 @@ def explorer() -> Iterator[Callable[[], object]]:
     def once() -> None:
         policy = ("mixup", "cutmix", "switch")[chance.integers(3)]
         a, seed = round(float(chance.uniform(0.1, 8)), 2), int(chance.integers(100))
-        render(View(first=int(chance.integers(1000)), policy=policy, a=a, seed=seed), {
-            "digits": source
-        })  # fmt: skip
+        first = int(chance.integers(1000))
+        query = {"first": str(first), "policy": policy, "a": str(a), "seed": str(seed)}
+        render(query, {"digits": source})
 
     yield once
 

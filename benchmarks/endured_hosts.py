@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -128,33 +127,25 @@ def lightning() -> Iterator[Callable[[], object]]:
 def served_page() -> Iterator[Callable[[], object]]:
     """A move on the page of `explore`, asked over HTTP as its own scripts do."""
     from batchmix.cli.explore import open_sources
-    from batchmix.cli.explore._app import app, make_page
+    from batchmix.cli.explore._app import app
     from batchmix.cli.explore._server import served
 
     chance = np.random.default_rng(0)
 
-    def ask(where: str, method: str, path: str, body: str | None = None) -> bytes:
-        connection = http.client.HTTPConnection(where, timeout=60)
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        found = answer.read()
-        connection.close()
-        assert answer.status == 200, (answer.status, found)
-        return found
-
-    sessions = count()
-    with served(app(make_page(open_sources([])))) as address:
+    with served(app(open_sources([]))) as address:
         where = address.removeprefix("http://")
 
         def once() -> None:
             a, first = round(float(chance.uniform(0.1, 8)), 2), int(chance.integers(1000))
             policy = ("mixup", "cutmix", "switch")[chance.integers(3)]
-            session = f"session{next(sessions) // 10}"  # a page that is opened, and moved ten times
-            view = ["digits", first, 2, policy, a, 1.0, 1.0, "row", "derangement", 0, 0]
-            call = {"data": view, "fn_index": 0, "session_hash": session, "trigger_id": 3}
-            ask(where, "POST", "/gradio_api/queue/join?", json.dumps(call))
-            told = ask(where, "GET", f"/gradio_api/queue/data?session_hash={session}")
-            assert b"data:image/png;base64," in told
+            connection = http.client.HTTPConnection(where, timeout=60)
+            path = f"/show?data=digits&first={first}&rows=2&policy={policy}&a={a}"
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            found = answer.read()
+            connection.close()
+            assert answer.status == 200, (answer.status, found)
+            assert b"data:image/png;base64," in found
             time.sleep(0.03)  # the page takes 30 moves a second
 
         yield once

@@ -30,7 +30,12 @@ import batchmix as bm
 from batchmix import MixError
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from audit_ffcv import COMMIT, FfcvMixup  # noqa: E402, F401  (FfcvMixup is named by a Peer)
+
 BEGIN, END = "<!-- what audit_peers.py writes -->\n", "<!-- until here -->\n"
+FORMULAS = {"ffcv": COMMIT}  # not installed: written down here, from that commit
 MAKERS = {
     "torch": ("torch", "tensor"),
     "tensorflow": ("tensorflow", "convert_to_tensor"),
@@ -91,6 +96,35 @@ class KerasMasks:
         mixed = self.layer(batch | {"segmentation_masks": batch["segmentation_masks"][..., None]})
         masks = mixed["segmentation_masks"]
         return mixed | {"segmentation_masks": masks[..., 0] if masks.shape[-1] == 1 else masks}
+
+
+class MonaiDict:
+    """A transform of MONAI's for batches with masks [B, H, W], which MONAI has as [B, 1, H, W]."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        self.transform = getattr(importlib.import_module("monai.transforms"), name)(**options)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The transform's answer, its masks without the axis of channels."""
+        mixed = self.transform(batch | {"mask": batch["mask"][:, None]})
+        return mixed | {"mask": mixed["mask"][:, 0]}
+
+
+class Albumentations:
+    """MixUp of albumentations 1.4, called for each image; its references are the whole batch."""
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha, self.package = alpha, importlib.import_module("albumentations")
+
+    def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Each row mixed with one of the others, drawn by the transform."""
+        rows = [{"image": x, "global_label": y} for x, y in zip(images, labels)]
+        options = {"read_fn": lambda row: row, "mix_coef_return_name": "lam", "p": 1.0}
+        found = []
+        for row in rows:
+            mix = self.package.MixUp(rows, alpha=self.alpha, **options)
+            found.append(self.package.Compose([mix])(**row))
+        return [np.stack([row[name] for row in found]) for name in ("image", "global_label")]
 
 
 class Datarax:
@@ -163,6 +197,25 @@ def torch_peers() -> Iterator[Peer]:
         )
     for name in ("MixUp", "CutMix"):
         yield Peer(f"fastai {name}", "fastai", ":Fastai", {"name": name, "alpha": 1.0}, {})
+    yield from monai_peers()
+
+
+def monai_peers() -> Iterator[Peer]:
+    """MONAI's transforms of batches; CutMixd twice, with class labels and with a segmentation."""
+    for name in ("MixUp", "CutMix"):
+        yield Peer(
+            f"MONAI {name}", "monai", f"monai.transforms:{name}", {"batch_size": 8},
+            {"labels": "onehot"},
+        )  # fmt: skip
+    args = {
+        "name": "CutMixd",
+        "keys": ["image", "mask"],
+        "batch_size": 8,
+        "label_keys": ["label"] * 2,
+    }
+    keys = {"image": "image", "label": "label", "mask": "mask"}
+    how = {"call": "dict", "keys": keys, "labels": "onehot"}
+    yield Peer("MONAI CutMixd with masks", "monai", ":MonaiDict", args, how)
 
 
 def other_peers() -> Iterator[Peer]:
@@ -185,6 +238,19 @@ def other_peers() -> Iterator[Peer]:
             f"Datarax BatchMixOperator, {mode}", "datarax", ":Datarax",
             {"package": "datarax.operators.batch_mix_operator", "mode": mode},
             how | {"keys": PLAIN}, "jax",
+        )  # fmt: skip
+
+
+def numpy_peers() -> Iterator[Peer]:
+    """Libraries that mix arrays: the last albumentations with a MixUp, and FFCV's formula."""
+    yield Peer(
+        "albumentations MixUp", "albumentations", ":Albumentations", {"alpha": 1.0},
+        {"labels": "onehot", "layout": "NHWC"}, None,
+    )  # fmt: skip
+    for same in (True, False):
+        yield Peer(
+            f"FFCV's formula, {'one lam' if same else 'a lam per row'}", "ffcv", ":FfcvMixup",
+            {"alpha": 1.0, "same_lambda": same, "classes": 10}, {}, None,
         )  # fmt: skip
 
 
@@ -251,7 +317,7 @@ def made(peer: Peer) -> tuple[Callable[..., Any], Callable[[Any], Any] | None]:
 def entry(peer: Peer) -> dict[str, Any] | None:
     """What an audit found; None where the library is not installed here."""
     try:
-        version = importlib.metadata.version(peer.distribution)
+        version = FORMULAS.get(peer.distribution) or importlib.metadata.version(peer.distribution)
         fn, array = made(peer)
     except (ImportError, RuntimeError) as problem:
         print(f"{peer.name}: not here ({problem})")
@@ -302,12 +368,29 @@ def table(entries: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+NOT_AUDITED = """\
+Read, and not audited:
+
+- **albumentations** had `MixUp` up to 1.4.15, the version above, and removed it. Its successor
+  AlbumentationsX (2.5.1, AGPL-3.0 or commercial, no dependency of ours) has `Mosaic` and
+  `CopyAndPaste`, for boxes and masks, and neither MixUp nor CutMix. Version 1.4.15 ran in an
+  environment of its own, with albucore 0.0.16 and NumPy 1.26.
+- **MONAI's MixUp** takes no class labels, so that nothing could be compared with its pixels.
+- **Ultralytics** (8.4) mixes single images of a detection data set and joins their boxes, each with
+  its whole class. There is no share in such a label that pixels could be compared with. For
+  classification [it mixes nothing](ultralytics.md).
+- **FFCV** could not be installed: it needs OpenCV and libturbojpeg as C libraries. What was audited
+  is its formula, in `docs/audit_ffcv.py`.
+- **DALI** has no MixUp or CutMix, but parts from which people build them.
+"""
+
+
 def write_page(entries: list[dict[str, Any]]) -> None:
-    """The table into audit.md."""
+    """The table, and what it leaves out, into audit.md."""
     page = HERE / "audit.md"
     before, _, rest = page.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n{table(entries)}\n{END}{after}")
+    page.write_text(f"{before}{BEGIN}\n{table(entries)}\n{NOT_AUDITED}\n{END}{after}")
 
 
 def main() -> None:
@@ -317,7 +400,7 @@ def main() -> None:
     only = [word for word in sys.argv[1:] if not word.startswith("-")]
     if "--page" not in sys.argv:
         warnings.simplefilter("ignore")  # of the libraries; this is no test of theirs
-        for peer in (*torch_peers(), *other_peers(), *our_peers()):
+        for peer in (*torch_peers(), *other_peers(), *numpy_peers(), *our_peers()):
             wanted = not only or any(word in peer.name for word in only)
             new = entry(peer) if wanted else None
             if new is not None:

@@ -1,6 +1,7 @@
 """Docstrings as pages: formulas in plain characters, without a script; the last parts in bold.
 
-LaTeX is rendered as far as it is known; a command that is not known appears as its name.
+LaTeX is rendered as far as it is known; a command that is not known appears as its name. Arguments
+that share an entry get one each, and the fields of a NamedTuple have their types and defaults.
 """
 
 from __future__ import annotations
@@ -62,11 +63,21 @@ def _sign(found: re.Match[str]) -> str:
     return name if following in "_^(<" else f"{name} "
 
 
+# "low, high: range of the numbers", and the lines of it that follow
+_SHARED = r"^  (\*{0,2}\w+(?:, \*{0,2}\w+)+):( .+\n(?:    .+\n)*)"
+
+
+def _one_each(shared: re.Match[str]) -> str:
+    """An entry for several arguments as one entry for each."""
+    return "".join(f"  {word}:{shared[2]}" for word in shared[1].split(", "))
+
+
 def as_markdown(docstring: str) -> str:
     """A docstring of this project as Markdown with Google's sections."""
     block = r"^\.\. math:: (.+(?:\n[ ]+.+)*)$"
     text = re.sub(block, lambda m: _formula(m[1]), docstring, flags=re.MULTILINE)
     text = re.sub(r":math:`([^`]+)`", lambda m: f"<code>{plain(m[1])}</code>", text)
+    text = re.sub(_SHARED, _one_each, text, flags=re.MULTILINE)
     text = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
     return re.sub(r"^(Differs from|Source): ", r"**\1:** ", text, flags=re.MULTILINE)
 
@@ -77,9 +88,23 @@ def _formula(latex: str) -> str:
 
 
 class Docstrings(griffe.Extension):
-    """Rewrites each docstring before it is parsed."""
+    """Rewrites each docstring before it is parsed, and tells how a NamedTuple is made."""
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Called by griffe for everything that it finds."""
         if obj.docstring:
             obj.docstring.value = as_markdown(obj.docstring.value)
+        if isinstance(obj, griffe.Class) and "NamedTuple" in map(str, obj.bases):
+            obj.set_member("__init__", _made_of_fields(obj))
+
+
+def _made_of_fields(cls: griffe.Class) -> griffe.Function:
+    """The constructor of a NamedTuple, which is written nowhere."""
+    either = griffe.ParameterKind.positional_or_keyword
+    fields = [
+        griffe.Parameter(name, annotation=field.annotation, kind=either, default=field.value)
+        for name, field in cls.attributes.items()
+        if field.annotation is not None
+    ]
+    itself = griffe.Parameter("self", kind=either)
+    return griffe.Function("__init__", parameters=griffe.Parameters(itself, *fields), parent=cls)

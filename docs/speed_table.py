@@ -10,6 +10,9 @@ sys.path.insert(0, str(BENCHMARKS))
 from report import Report  # noqa: E402
 
 PAGE, MARK = DOCS / "speed.md", "<!-- what speed_table.py writes -->\n"
+SIZES, END = "<!-- by size, as speed_table.py writes it -->\n", "<!-- until here -->\n"
+WORKS = ["MixUp, one lam", "CutMix, one box", "MixUp, per row", "both, per row"]
+FORMULAS = ("limit", "NumPy formula", "PyTorch formula")  # no libraries
 LARGE = ["MixUp, one lam", "CutMix, one box", "both, per row", "uint8 to float32"]
 SMALL = ["MixUp, one lam", "both, one draw", "both, per row"]
 TABLES = [  # title, groups, shape, works
@@ -64,9 +67,45 @@ def _rows(report, groups, work):
         yield f"| {' | '.join((work, *key, *cells))} |"
 
 
+def by_size(report):
+    """Per size and work: the fastest of all other libraries, and batchmix, warm, one thread."""
+    found = report.find(threads=1, allocator="warm", group="float32")
+    lines = ["| images | MB | work | fastest other | ms | batchmix, ms | times |"]
+    lines.append("|---|---:|---|---|---:|---:|---:|")
+    for shape, size in sorted({(one.shape, one.bytes) for one in found.lines}, key=_by_bytes):
+        for work in WORKS:
+            steps = [
+                one
+                for one in found.find(shape=shape, work=work).lines
+                if one.ms and one.library not in FORMULAS and "pixels only" not in one.how
+            ]
+            theirs = min((one for one in steps if one.library != "batchmix"), key=_median)
+            ours = min((one for one in steps if one.library == "batchmix"), key=_median)
+            times = theirs.median / ours.median
+            said = f"**{times:.2f}**" if times < 1 else f"{times:.1f}"
+            where, name = " x ".join(map(str, shape)), f"{theirs.library}, {theirs.how}"
+            row = where, f"{size / 1e6:.1f}", work, name, _ms(theirs), _ms(ours), said
+            lines.append(f"| {' | '.join(row)} |")
+    return "\n" + "\n".join(lines) + "\n\n"
+
+
+def _by_bytes(at):
+    return at[1], at[0]
+
+
+def _median(line):
+    return line.median
+
+
+def _ms(line):
+    """Milliseconds with the digits that count."""
+    return f"{line.median:.{1 if line.median >= 10 else 2 if line.median >= 1 else 3}f}"
+
+
 def page(text, report):
     """The page with the tables of a report."""
-    return text.partition(MARK)[0] + MARK + tables(report)
+    head, _, rest = text.partition(MARK)[0].partition(SIZES)
+    return head + SIZES + by_size(report) + END + rest.partition(END)[2] + MARK + tables(report)
 
 
 if __name__ == "__main__":

@@ -104,9 +104,9 @@ void paste_shaped(const Job& job, int32_t row, const T<E>* o, Tap* taps, int64_t
   }
 }
 
-// Whether a source has as many cells as its box on every axis: then it is no more than moved, so many
-// elements `far`. Not where lines are short: these are read whole, and beside a source there may be
-// nothing.
+// Whether a source has as many cells as its box on every axis: then it is no more than moved, so
+// many elements `far`. Not where lines are short: these are read whole, and beside a source there
+// may be nothing.
 inline bool is_moved(const Job& job, int64_t row, int64_t* far) {
   for (int m = 0; m < job.rank; m++) {
     if (job.axis[m] >= 0 && job.n[m] * job.stride[m] <= LINE) return false;

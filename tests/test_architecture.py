@@ -13,7 +13,7 @@ SRC = pathlib.Path(batchmix.__file__).parent
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 FILES = sorted(SRC.rglob("*.py"))
 FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvision", "timm"}
-FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "gradio", "grain"}
+FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "grain"}
 FRAMEWORKS |= {"playwright", "ray", "scipy", "transformers"}
 FRAMEWORKS |= {"ignite", "monai", "skorch", "torchdata", "ultralytics", "webdataset"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
@@ -29,7 +29,11 @@ LAYERS = {
     "_saved": ["_errors", "_columns", "_npz"],
     "_regular": [],
     "_npz": ["_regular"],
-    "_plan": ["_errors", "_columns", "_layers", "_regrid", "_saved", "_weights"],
+    "_describe": ["_layers"],
+    "_drawn": ["_layers"],
+    "_plan": [
+        "_errors", "_columns", "_describe", "_drawn", "_layers", "_regrid", "_saved", "_weights",
+    ],
     "_tree": ["_errors"],
     "_classes": ["_errors"],
     "pairing": ["_errors", "_classes", "pairing"],
@@ -61,6 +65,9 @@ LAYERS = {
     "_mixer": [
         "_errors", "_key", "_plan", "_tree", "_address", "_drawing", "_parts", "backends", "fields",
         "pairing", "policies",
+    ],
+    "_show": [
+        "_errors", "_plan", "_drawing", "_labels", "_mix", "_parts", "fields", "cli",
     ],
     "extend": [
         "_errors", "_columns", "_key", "_address", "_tree", "_mixer", "backends", "policies",
@@ -174,6 +181,13 @@ def test_public_names():
     public = {name for name in vars(batchmix) if not name.startswith("_")}
     assert public - {"adapters", "backends", "cli", "extend", "metrics"} == set(batchmix.__all__)
     assert len(batchmix.__all__) <= 18
+
+
+def test_show_is_there_and_nobody_pays_for_it():
+    assert "show" in dir(batchmix)
+    assert batchmix.show.__module__ == "batchmix._show"
+    loaded = imported_by("import batchmix; batchmix.show")
+    assert "matplotlib" not in loaded
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))

@@ -19,6 +19,7 @@ OUT = ROOT / "build/wheels"
 BIN = Path(sys.executable).parent
 LIBC = {"gnu": ("gnu.2.28", "manylinux_2_28"), "musl": ("musl", "musllinux_1_2")}
 WHEEL = ["batchmix/py.typed", "batchmix/backends/_kernel.abi3.so", "licenses/LICENSE"]
+WHEEL += [f"photos/{name}" for name in ("CREDITS.md", "cat/cat-0.jpg", "temple/temple-3.jpg")]
 SDIST = ["LICENSE", "setup.py", "native/kernel.cpp", "native/kernel.h", "tests/test_mix.py"]
 TRY = """
 import doctest, importlib, batchmix
@@ -56,7 +57,9 @@ def here():
     run(BIN / "uv", "venv", "--quiet", "--clear", env)
     run(BIN / "uv", "pip", "install", "--python", env / "bin/python", wheel)
     run(env / "bin/python", "-c", f"ROOT = {str(ROOT / 'src')!r}\n{TRY}", cwd="/")
-    told = subprocess.run([env / "bin/batchmix", "--version"], capture_output=True, text=True)
+    command = env / "bin/batchmix"  # without the extra: its version, and what is missing
+    run(command, "--version")
+    told = subprocess.run([command, "stats", "mixup:1"], capture_output=True, text=True)
     assert told.returncode == 2, told
     assert "pip install 'batchmix[cli]'" in told.stderr, told
     shutil.rmtree(env)

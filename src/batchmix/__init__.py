@@ -5,6 +5,8 @@ A plan says, for each row: paste `source` of row `partner` over `box` at `opacit
 an adapter.
 """
 
+import typing as _typing
+
 from batchmix import fields, losses, pairing, policies, recipes
 from batchmix import metrics as metrics  # a module of many names, beside those of the first page
 from batchmix._audit import audit
@@ -17,6 +19,9 @@ from batchmix._mixer import Mixer
 from batchmix._plan import Plan
 from batchmix._stack import mix_normalize, mix_stack
 from batchmix._stats import stats
+
+if _typing.TYPE_CHECKING:
+    from batchmix._show import show as show
 
 __version__ = "0.1.0"
 
@@ -40,3 +45,16 @@ __all__ = [
     "recipes",
     "stats",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """`show`, which nobody pays for who does not look."""
+    if name != "show":
+        raise AttributeError(f"module 'batchmix' has no attribute {name!r}")
+    from batchmix._show import show
+
+    return show
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "show"])

@@ -29,6 +29,7 @@ class Column(NamedTuple):
       rule: what the numbers are, for the error.
       pixels: whether mixing pixels reads it.
       derived: whether it follows from the others, and is not given.
+      also: another dtype that it may be kept in.
     """
 
     dtype: str
@@ -38,7 +39,7 @@ class Column(NamedTuple):
     rule: str = ""
     pixels: bool = False
     derived: bool = False
-    also: str = ""  # another dtype that it may be kept in
+    also: str = ""
 
 
 COLUMNS = {

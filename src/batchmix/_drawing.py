@@ -110,11 +110,11 @@ def hints_of(
                 f"Pass hints={{{name!r}: place in the batch}}.",
             )  # fmt: skip
         layout = getattr(named[0].field, "layout", None)
-        found[name] = _in_order(_on_host(named[0].value), layout, axes, name)
+        found[name] = _in_order(on_host(named[0].value), layout, axes, name)
     return found
 
 
-def _on_host(x: Any) -> Any:
+def on_host(x: Any) -> Any:
     """As NumPy's, without a copy where there need be none; what is traced stays as it is."""
     try:
         b = backend_of(x, "Mixer")

@@ -13,14 +13,11 @@ from batchmix._parts import Part, parts_of, with_own_memory
 from batchmix._plan import Plan
 from batchmix._tree import get_at, replaced_at
 from batchmix.backends import called_as_is, is_traced
-from batchmix.backends._process import (
-    in_loader_worker,
-    is_spawning,
-    known_rank,
-)
+from batchmix.backends._process import in_loader_worker, is_spawning, known_rank
 from batchmix.fields import Field
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
+from batchmix.policies._kinds import summary_of
 from batchmix.policies._paste import reads_of
 
 
@@ -92,6 +89,7 @@ class Mixer:
         self.hints = checked_hints(hints, self.reads)
         self.epoch: int = Untold(0)
         self.step = 0
+        self._last: Plan | None = None
         for place, field in self.fields.items():
             if isinstance(field, type) or not callable(field):
                 raise mix_error(
@@ -180,6 +178,7 @@ class Mixer:
 
     def _mixed(self, batch: Any, parts: list[Part], plan: Plan, other: Any) -> Any:
         """The fields that write come last, after all checks: a refused batch is as it was."""
+        self._last = self._last if is_traced(plan.partner) else plan
         written = with_own_memory(parts, batch, other) if self.inplace else []
         partners = [None if other is None else get_at(other, part.path) for part in parts]
         done, late = batch, list[tuple[Any, Any, Any]]()
@@ -214,7 +213,24 @@ class Mixer:
 
     def __getstate__(self) -> dict[str, Any]:
         """A worker that is spawned has the rank of its process, which it cannot ask there."""
-        return vars(self) | ({"rank": known_rank()} if self.rank is None and is_spawning() else {})
+        rank = known_rank() if self.rank is None and is_spawning() else self.rank
+        return vars(self) | {"rank": rank, "_last": None}
+
+    def summary(self) -> dict[str, float]:
+        """What was done to the last batch, for any logger: `Plan.describe`, as "mix/lam" and so on.
+
+        A MixError before the first batch, as where workers hold copies of the mixer.
+        """
+        if self._last is None:
+            raise mix_error(
+                "Mixer.summary()", "this mixer has mixed no batch.",
+                "It tells of the last batch; workers and compiled functions mix with copies.",
+                "Call it after the mixer, or describe a plan: mixer.draw(batch).describe().",
+            )  # fmt: skip
+        return summary_of(self._last, self.policy)
+
+    def __repr__(self) -> str:
+        return f"Mixer({self.policy}, {self.fields}, pairing={self.pairing}, {self.state_dict()})"
 
     def state_dict(self) -> dict[str, int]:
         """Where the mixer is in its stream: seed, epoch, step, and `told` where nobody told it.

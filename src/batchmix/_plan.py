@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix import _layers, _regrid
+from batchmix import _describe, _drawn, _layers, _regrid
 from batchmix._columns import COLUMNS, check, check_form, checked_grid, owned
 from batchmix._errors import mix_error
 from batchmix._saved import read, write
@@ -215,6 +215,8 @@ class Plan:
     then = _layers.then
     at = _regrid.at
     relabel = _layers.relabel
+    describe = _describe.describe
+    _repr_html_ = _drawn.as_html
 
     def save(self, path: str | Path) -> None:
         """Write the plan to `path` as npz, without pickle; `Plan.load` gives it back.

@@ -19,12 +19,16 @@ _Made = TypeVar("_Made")
 
 
 def write(path: str | Path, form: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+    """Write the arrays of a plan to a file."""
+    with Path(path).open("wb") as file:  # given a name, savez would append ".npz" to it
+        np.savez(file, **arrays(form, columns))
+
+
+def arrays(form: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a plan that are not derived, and what else it is made of."""
     given = {name: v for name, v in columns.items() if not COLUMNS[name.partition(".")[0]].derived}
     told = {name: value for name, value in form.items() if value is not None}
-    given |= told | {"format": FORMAT, "size": np.asarray(form["size"], int)}
-    with Path(path).open("wb") as file:  # given a name, savez would append ".npz" to it
-        np.savez(file, **given)
+    return given | told | {"format": FORMAT, "size": np.asarray(form["size"], int)}
 
 
 def read(path: str | Path, made: Callable[[list[dict[str, Any]]], _Made]) -> _Made:

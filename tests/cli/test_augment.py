@@ -133,7 +133,7 @@ def test_timm_is_refused_for_sound_and_where_it_is_missing(monkeypatch):
     from batchmix.cli.lab.loading.timm_augment import TimmTransform
 
     monkeypatch.setitem(__import__("sys").modules, "timm.data", None)
-    with pytest.raises(bm.MixError, match="pip install timm torchvision"):
+    with pytest.raises(bm.MixError, match=r"pip install 'batchmix\[timm\]'"):
         TimmTransform((80, 80))
 
 

@@ -4,6 +4,8 @@ import pickle
 import socket
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -11,8 +13,11 @@ import pytest
 from PIL import Image
 
 import batchmix as bm
+from batchmix.cli import main
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.split import checked, corrupt, in_proportion, split
+
+ROOT = Path(__file__).parents[2]
 
 
 def parts_of(data, seed, limit=None):
@@ -25,6 +30,48 @@ def test_digits():
     x = np.stack([data.train[i] for i in range(len(data.train))])
     assert (x.dtype, x.shape, x.min(), x.max()) == (np.uint8, (1797, 8, 8, 1), 0, 255)
     assert [len(p) for p in parts_of(data, 0, 600)] == [600, 299, 898]
+
+
+def test_photos():
+    data = open_data("photos")
+    names = ("astronaut", "cat", "coffee", "flower", "galaxies", "retina", "rocket", "temple")
+    assert (data.form, data.task.names, data.notes) == ("image", names, ())
+    x = np.stack([data.train[i] for i in range(len(data.train))])
+    assert (x.dtype, x.shape) == (np.uint8, (32, *data.shape))
+    assert data.shape == (192, 192, 3)
+    assert (data.train.y == np.repeat(np.arange(8), 4)).all()
+    assert len({row.tobytes() for row in x}) == 32
+    credits = (Path(data.root) / "CREDITS.md").read_text()
+    assert all(f"| {name} | " in credits for name in names)
+
+
+def test_photos_are_part_of_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    package = ROOT / "src" / "batchmix"
+    told = settings["tool"]["setuptools"]["package-data"]["batchmix"]
+    packed = {path for pattern in told for path in package.glob(pattern)}
+    there = {path for path in (package / "cli/lab/data/photos").rglob("*") if path.is_file()}
+    assert there <= packed
+
+
+def test_a_folder_called_photos_is_told_apart(images, tmp_path, monkeypatch):
+    images("photos")
+    monkeypatch.chdir(tmp_path)
+    assert open_data("photos").notes == (
+        "the photographs of batchmix; the folder of this name is ./photos",
+    )
+    assert open_data("./photos").task.names == ("blue", "green", "red")
+
+
+@pytest.mark.parametrize("words", [["compare"], ["tune"], ["train", "--policy", "none"]])
+def test_nothing_is_trained_on_photos(words, tmp_path, capsys):
+    command, *rest = words
+    with pytest.raises(SystemExit) as stop:
+        main([command, "photos", *rest, "--out", str(tmp_path / "out")])
+    error = capsys.readouterr().err
+    assert (stop.value.code, error.count("\n")) == (2, 1)
+    assert "squares of eight photographs" in error
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_split_is_drawn_by_seed_without_overlap_and_in_proportion():

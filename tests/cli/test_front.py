@@ -336,7 +336,7 @@ WRONG = {
 REFUSED = """
 import json, sys
 from batchmix.cli import main
-heavy = {"datasets", "gradio", "jax", "lightning_fabric", "matplotlib", "optuna", "pandas",
+heavy = {"datasets", "uvicorn", "jax", "lightning_fabric", "matplotlib", "optuna", "pandas",
          "ray", "scipy", "sklearn", "tensorflow", "timm", "torch", "torchmetrics", "torchvision"}
 for argv in json.loads(sys.argv[1]):
     try:

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import batchmix as bm
 from batchmix._errors import MixError
 from batchmix.cli.lab.rows import Task
-from batchmix.cli.lab.run.logs import Logs, check_logs, open_logs, plan_values
+from batchmix.cli.lab.run.logs import Logs, check_logs, open_logs
 from batchmix.cli.show.batch import first_batch, pixels
-from batchmix.policies import CutMix, MixUp, PerBatch, Schedule, Sometimes, Switch
 
 CONFIG = {"model": "mlp", "epochs": 3, "place": None}
 PICTURE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -172,28 +170,6 @@ def test_without_logs_nothing_is_written(tmp_path):
     logs.close()
     assert isinstance(logs, Logs)
     assert not (tmp_path / "out").exists()
-
-
-def test_values_of_a_plan():
-    policy = Switch([MixUp(1.0), CutMix(1.0)], weights=[1, 3])
-    plan = bm.draw(policy, bm.Key(0), 4000, {"H": 32, "W": 32})
-    found = plan_values(plan, policy)
-    assert found["mix/lam"] == pytest.approx(plan.lam.mean())
-    shares = [found[f"mix/{kind}"] for kind in ("unmixed", "mixup", "cutmix")]
-    assert sum(shares) == pytest.approx(1)
-    assert shares[0] == pytest.approx((plan.lam == 1).mean())
-    assert shares[1] == pytest.approx(0.25, abs=0.03)
-    half = Sometimes(MixUp(1.0), 0.5)
-    found = plan_values(bm.draw(half, bm.Key(0), 4000, {}), half)
-    assert found["mix/unmixed"] == pytest.approx(0.5, abs=0.03)
-    assert found["mix/mixup"] == pytest.approx(0.5, abs=0.03)
-    off = Schedule.off_after(PerBatch(policy), epoch=2)
-    for epoch, columns in ((0, 1.0), (2, 0.0)):
-        found = plan_values(bm.draw(off, bm.Key(0, epoch), 400, {"H": 32, "W": 32}), off)
-        assert list(found) == ["mix/lam", "mix/unmixed", "mix/mixup", "mix/cutmix"]
-        assert found["mix/mixup"] + found["mix/cutmix"] == columns
-    nothing = plan_values(bm.draw(None, bm.Key(0), 8, {}), None)
-    assert nothing == {"mix/lam": 1.0, "mix/unmixed": 1.0}
 
 
 @pytest.mark.parametrize(

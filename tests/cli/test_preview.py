@@ -25,6 +25,7 @@ from batchmix.cli._words import Entry
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.show import panels, pictures
 from batchmix.cli.show.shown import Batch, Shown, choose, open_source
+from batchmix.cli.show.theme import DARK, LIGHT
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
 
 ALL = "none smooth:0.1 mixup:1 cutmix:1 switch:0.8,1.0"
@@ -102,6 +103,41 @@ def test_an_option_may_be_repeated_and_images_resized(
     ]
 
 
+def test_the_photographs_of_a_batch_are_of_different_classes() -> None:
+    batch = choose(open_source("photos"), 8, Mixing())
+    assert sorted(batch.y.tolist()) == list(range(8))
+
+
+@pytest.mark.parametrize("draw", ["rows", "alphas", "labels"])
+def test_figures_have_a_light_and_a_dark_page(draw: str) -> None:
+    batch, entry = digits(2), Entry("cutmix", CutMix(1.0))
+    shown = [batch.show(entry)] if draw == "rows" else batch
+    more = () if draw == "rows" else ([entry],)
+    for theme in (LIGHT, DARK):
+        content = getattr(pictures, draw)("title", shown, *more, theme=theme)
+        with Image.open(io.BytesIO(content)) as image:
+            colours = {colour for _, colour in image.convert("RGB").getcolors(1 << 24) or ()}
+            corner = image.convert("RGB").getpixel((0, 0))
+        assert corner == to_rgb(theme["page"])
+        assert {to_rgb(theme["own"]), to_rgb(theme["partner"])} <= colours
+        other = DARK if theme is LIGHT else LIGHT
+        assert not {to_rgb(other["own"]), to_rgb(other["partner"])} & colours
+
+
+def to_rgb(colour: str) -> tuple[int, ...]:
+    """Such as (255, 0, 0) of #ff0000."""
+    return tuple(bytes.fromhex(colour[1:]))
+
+
+def test_a_figure_of_mixed_rows_only_is_lower() -> None:
+    shown = [digits(2).show(Entry("cutmix", CutMix(1.0)))]
+    heights = []
+    for only in (True, False):
+        content = pictures.rows("", shown, only_mixed=only)
+        heights.append(Image.open(io.BytesIO(content)).height)
+    assert heights[0] < heights[1]
+
+
 def test_same_seed_same_figure() -> None:
     figures = []
     for seed in (0, 0, 1):
@@ -132,8 +168,9 @@ def test_without_a_mixing_policy_there_is_no_alpha(tmp_path: Path) -> None:
         (["--prob", "2"], "--prob"),
         (["--per", "pair"], "--pairing reverse"),
         (["--per", "epoch"], "--per"),
-        (["--seconds", "1"], "digits holds images"),
-        (["--first", "1797"], "digits has 1797 training rows"),
+        (["--seconds", "1"], "photos holds images"),
+        (["digits", "--first", "1797"], "digits has 1797 training rows"),
+        (["--first", "32"], "photos has 32 training rows"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(

@@ -16,11 +16,11 @@ def folders(tmp_path_factory):
     rng = np.random.default_rng(0)
     top = tmp_path_factory.mktemp("data")
     for name in ("ant", 'a "bee"', "cat & dog"):
-        for kind in ("photos", "sounds"):
+        for kind in ("drawn", "sounds"):
             (top / kind / name).mkdir(parents=True)
         for i in range(8):
             pixels = rng.integers(0, 256, (12, 20, 3), np.uint8)
-            Image.fromarray(pixels).save(top / "photos" / name / f"{i}.png")
+            Image.fromarray(pixels).save(top / "drawn" / name / f"{i}.png")
             wave = rng.integers(-30000, 30000, 900 + 10 * i).astype(np.int16)
             wavfile.write(top / "sounds" / name / f"{i}.wav", 1000, wave)
     return top
@@ -28,6 +28,6 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def sources(folders: Path):
-    """Digits, photos and sounds."""
-    given = [str(folders / "photos"), str(folders / "sounds")]
+    """Photographs, digits, drawn images and sounds."""
+    given = [str(folders / "drawn"), str(folders / "sounds")]
     return open_sources(given, seconds=0.93)

@@ -13,7 +13,7 @@ from batchmix import cli
 from fuzz.refusals import FOLDER
 
 ABSENT = (
-    "torch", "matplotlib", "gradio", "sklearn", "timm", "optuna", "ray", "datasets", "joblib",
+    "torch", "matplotlib", "uvicorn", "sklearn", "timm", "optuna", "ray", "datasets", "joblib",
     "huggingface_hub",
 )  # fmt: skip
 LINES = (

@@ -5,8 +5,9 @@ import pytest
 import pages
 
 RUNS = [(page, {}) for page in pages.host_pages() if page.name not in {"keras.md", *pages.OWN}]
-KERAS = pages.DOCS / "keras.md"
-RUNS += [(KERAS, {"KERAS_BACKEND": name}) for name in ("tensorflow", "jax", "torch")]
+KERAS = [pages.DOCS / "keras.md", pages.DOCS / "peers" / "keras.md"]
+BACKENDS = ("tensorflow", "jax", "torch")
+RUNS += [(page, {"KERAS_BACKEND": name}) for page in KERAS for name in BACKENDS]
 
 
 @pytest.mark.parametrize(("page", "environment"), RUNS, ids=str)

@@ -61,6 +61,12 @@ class BatchMixOperatorConfig(datarax_config.BatchMixOperatorConfig):  # type: ig
     Differs from: Datarax' own class has the first five arguments.
     """
 
+    # Datarax' own come first and have its defaults: named again for those who read the signature
+    mode: str = "mixup"
+    alpha: float = 1.0
+    data_field: str = "image"
+    label_field: str | None = "label"
+    stream_name: str | None = "batch_mix"
     # hash=False: a policy or a dict of fields need not be hashable; equality compares them all
     policy: Policy | Literal["mode"] | None = field(default="mode", hash=False)
     pairing: Pairing = field(default=Derangement(), hash=False)

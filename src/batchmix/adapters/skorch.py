@@ -20,7 +20,7 @@ class MixNet(NeuralNet):  # type: ignore[misc]
     loaded from a checkpoint. Validation, `predict` and `score` get what the data set gives.
 
     Args:
-      args, options: those of the net. Its `criterion` has to take soft targets.
+      *args, **options: those of the net. Its `criterion` has to take soft targets.
       mixer: a `batchmix.Mixer`; of its fields 0 is X and 1 is y. A part of a dict X is at a path,
         such as ``(0, "image")``.
 

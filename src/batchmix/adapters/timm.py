@@ -182,7 +182,8 @@ class FastCollateMixup(Mixup, timm.data.FastCollateMixup):  # type: ignore[misc]
     Args:
       mode: "batch", "pair", "elem", or "half": of B rows the first half is given out, each mixed
         with one of the other half.
-      others: as for `Mixup`.
+      mixup_alpha, cutmix_alpha, cutmix_minmax, prob, switch_prob: as for `Mixup`.
+      correct_lam, label_smoothing, num_classes, multi_label, off_epoch, seed, rank: as for `Mixup`.
 
     Raises:
       MixError: as for `Mixup`; in new workers, a pass without a `set_epoch` of its own, where an

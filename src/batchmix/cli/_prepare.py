@@ -42,6 +42,14 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
         sound=options["sound"],
         seconds=options["seconds"],
     )
+    if data.name == "photos":
+        raise mix_error(
+            "DATA",
+            "got 'photos'.",
+            "They are squares of eight photographs, to look at: a model that is tested on squares "
+            "of the photographs that it has learnt says nothing.",
+            "Pass 'digits', or a folder that holds train/CLASS/* or CLASS/*, such as ./photos.",
+        )
     if options["sound"] and data.form == "image":
         raise mix_error(
             "--sound",

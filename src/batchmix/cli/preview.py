@@ -34,8 +34,10 @@ _MOST_POLICIES = 32  # lines of a figure
 def preview(
     data: Annotated[
         str,
-        Argument(help="'digits', a folder of images or WAV files, or a Hugging Face data set."),
-    ] = "digits",
+        Argument(
+            help="'photos', 'digits', a folder of images or WAV files, or a Hugging Face data set."
+        ),
+    ] = "photos",
     policies: Annotated[
         list[str] | None,
         Option(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
+import socket
+import sys
 import threading
 import webbrowser
 from pathlib import Path
@@ -14,7 +17,7 @@ from typer import Argument, Option
 from batchmix._errors import mix_error
 from batchmix.cli._output import MOST_PIXELS, shown
 from batchmix.cli._stop import Stopped
-from batchmix.cli.lab.data import open_data
+from batchmix.cli.lab.data import BUILT_IN, open_data
 from batchmix.cli.lab.data.folders import scan
 from batchmix.cli.lab.rows import Data
 from batchmix.cli.show.shown import Source
@@ -23,7 +26,9 @@ from batchmix.cli.show.shown import Source
 def explore(
     data: Annotated[
         list[str] | None,
-        Argument(help="Folders of images or WAV files, beside the digits that are always there."),
+        Argument(
+            help="Folders of images or WAV files, beside the photographs and digits of batchmix."
+        ),
     ] = None,
     port: Annotated[
         int | None, Option(min=1, max=65535, help="Default: the first free one from 7860 on.")
@@ -46,21 +51,25 @@ def explore(
     data than the folders given, and needs no network.
     """
     _check_host(host)
+    if sys.stderr.isatty():
+        print("Reading the data and starting the page ...", file=sys.stderr, flush=True)
     sources = open_sources(data or [], image_size, seconds)
     try:
         from batchmix.cli.explore import _app, _server
     except ModuleNotFoundError as missing:
-        if missing.name != "gradio":
+        if missing.name != "uvicorn":
             raise
         raise mix_error(
             "explore",
-            "gradio is not installed.",
-            "The page is made with it.",
+            "uvicorn is not installed.",
+            "The page is served with it.",
             "pip install 'batchmix[explore]'",
         ) from None
-    with _server.served(_app.app(_app.make_page(sources)), port, host) as address:
+    with _server.served(_app.app(sources), port, host) as address:
         print(f"{address}   (Ctrl-C ends it)", flush=True)
-        if browser and host is None:  # a token in a command line could be read by others here
+        if host is None and "SSH_CONNECTION" in os.environ:
+            print(_from_afar(address), file=sys.stderr, flush=True)
+        elif browser and host is None:  # a token in a command line could be read by others here
             webbrowser.open(address)
         try:
             threading.Event().wait()
@@ -69,25 +78,40 @@ def explore(
                 raise
 
 
+def _from_afar(address: str) -> str:
+    """How to see the page from the machine that this shell was opened from."""
+    port = address.rpartition(":")[2]
+    return (
+        "This is a remote shell. On your own machine run\n"
+        f"  ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}\n"
+        "and open that address there."
+    )
+
+
 def open_sources(
     data: list[str], image_size: int | None = None, seconds: float | None = None
 ) -> dict[str, Source]:
-    """Digits and the folders given, by the names under which the page shows them."""
-    folders = [name for name in data if name != "digits"]
-    for name in folders:
+    """The built-in rows and the data given, by the names under which the page shows them."""
+    given = [name for name in data if name not in BUILT_IN]
+    for name in given:
         if not Path(name).expanduser().is_dir():
             raise mix_error(
                 "DATA",
                 f"{name!r} is not a folder.",
-                "The page shows folders on this machine, and the digits.",
+                f"The page shows folders on this machine, and {' and '.join(BUILT_IN)}.",
                 "Pass a folder that holds train/CLASS/* or CLASS/*.",
             )
-    opened = {name: _open(name, image_size, seconds) for name in folders}
-    sources = {"digits": Source(open_data("digits"))}
+    opened = {name: _open(name, image_size, seconds) for name in given}
+    sources = {name: Source(open_data(name)) for name in BUILT_IN}
     for name, source in opened.items():
-        short = Path(name).expanduser().resolve().name
+        short = _short(Path(name).expanduser().resolve())
         sources[short if short not in sources else name] = source
     return sources
+
+
+def _short(folder: Path) -> str:
+    """The name of a folder; of one that is called for its part of a data set, that of the set."""
+    return folder.parent.name if folder.name in ("train", "images", "data") else folder.name
 
 
 def _open(name: str, image_size: int | None, seconds: float | None) -> Source:

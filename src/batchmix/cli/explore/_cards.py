@@ -1,4 +1,4 @@
-"""The pictures of the page as HTML: one card per row, and the distribution of lam."""
+"""The rows of the page as HTML: one card per row, with its partner, its mix and its soft label."""
 
 from __future__ import annotations
 
@@ -11,74 +11,87 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import batchmix as bm
 from batchmix.cli.show.shown import Part, Shown
 from batchmix.cli.show.sounds import player
 
-_BINS = 24
 _PARTNER = np.array([217, 138, 31])  # the colour of what is the partner's
 
 
-def cards(one: Shown, own: Sequence[str]) -> str:
+def cards(shown: Shown, versus: Shown | None = None) -> str:
     """One card per row: itself, its partner, what is pasted, the mixed row, and its label.
 
-    `own` are drawings of the rows before mixing.
+    Where two policies are compared, the mixed row of the other stands in place of what is pasted.
     """
-    form = one.batch.source.form
-    found = []
-    for row, partner in enumerate(one.plan.partner.tolist()):
-        box = _box(one, row)
-        mixed = drawing(one.mixed[row], one.batch.x, form)
-        cells = (
-            ("own", "row", own[row]),
-            ("partner", "partner", own[partner] + box),
-            ("pasted", "pasted", _pasted(one, row)),
-            ("mixed", "mixed", mixed + box),
-        )
-        figures = "".join(
-            f'<figure class="{kind}"><div class="cell">{inside}</div>'
-            f"<figcaption>{name}</figcaption></figure>"
-            for kind, name, inside in cells
-        )
-        audio = player(one.mixed[row], one.batch.source.data.rate) if form == "wave" else ""
-        found.append(
-            f'<article class="card" data-row="{row}"><div class="cells">{figures}</div>'
-            f"{_label(one.parts(row))}{audio}</article>"
-        )
-    return f'<div class="cards {form}">{"".join(found)}</div>'
+    form = shown.batch.source.form
+    x = shown.batch.x
+    drawn = [_drawing(row, x) for row in x]
+    found = "".join(_card(shown, versus, row, drawn) for row in range(len(x)))
+    return f'<ol class="cards {form}{" two" if versus else ""}">{found}</ol>'
 
 
-def spread(lam: NDArray[np.float32], plan: bm.Plan) -> str:
-    """A histogram of lam over many steps; below it a mark for each row shown."""
-    counts, _ = np.histogram(lam, _BINS, (0, 1))
-    width, height = 600 / _BINS, 90 / max(1, counts.max())
-    bars = "".join(
-        f'<rect x="{i * width + 1:.1f}" y="{95 - n * height:.1f}" width="{width - 2:.1f}" '
-        f'height="{n * height:.1f}"><title>{n / len(lam):.1%} of rows</title></rect>'
-        for i, n in enumerate(counts.tolist())
+def legend(*policies: str) -> str:
+    """What the pictures of every card are, from left to right."""
+    row = '<span class="own">row</span>, <span class="partner">its partner</span>, '
+    if len(policies) == 1:
+        return f"Each card: a {row}what is pasted, the mixed row; below, its soft label."
+    named = " and ".join(f"{side}: {escape(name)}" for side, name in zip("AB", policies))
+    return f"Each card: a {row}the row mixed by {named}; below, both soft labels."
+
+
+def _card(one: Shown, versus: Shown | None, row: int, drawn: Sequence[str]) -> str:
+    """All that is shown of a row; `drawn` are the rows before mixing."""
+    batch, partner = one.batch, int(one.plan.partner[row])
+    own, theirs = _name(one, row), _name(one, partner)
+    more = len(one.partners(row)) - 1
+    box = _box(one, row)
+    cells = [
+        ("own", f"row {row + 1}, {own}", drawn[row], own),
+        ("partner", f"its partner: row {partner + 1}, {theirs}",
+         drawn[partner] + ("" if versus else box),
+         theirs + (f" +{more}" if more > 0 else "")),
+    ]  # fmt: skip
+    if versus is None:
+        share = f"{1 - one.plan.lam[row]:.0%}"
+        cells.append(("pasted", f"pasted: {share}", _pasted(one, row), f"pasted {share}"))
+        cells.append(("mixed", f"mixed: {_words(one, row)}", _mixed(one, row) + box, "mixed"))
+        labels = _label(one.parts(row))
+    else:
+        labels = ""
+        for side, each in (("A", one), ("B", versus)):
+            words = f"mixed by {side}, {each.name}: {_words(each, row)}"
+            cells.append(("mixed", words, _mixed(each, row) + _box(each, row), side))
+            labels += f'<div class="side"><span>{side}</span>{_label(each.parts(row))}</div>'
+    figures = "".join(
+        f'<figure class="{kind}"><div class="cell" role="img" aria-label="{escape(alt)}">{inside}'
+        f'</div><figcaption aria-hidden="true">{escape(name)}</figcaption></figure>'
+        for kind, alt, inside, name in cells
     )
-    marks = "".join(f'<line x1="{v * 600:.1f}" x2="{v * 600:.1f}" y1="98" y2="108"/>'
-                    for v in plan.lam.tolist())  # fmt: skip
-    numbers = "".join(
-        f'<text x="{v * 600:.0f}" y="122" text-anchor="{where}">{v:g}</text>'
-        for v, where in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"),
-                         (1, "end"))
-    )  # fmt: skip
-    words = (
-        f"Over many steps: mean {lam.mean():.2f}, {(lam == 1).mean():.0%} of rows unmixed. "
-        f"The marks are the {len(plan)} rows shown."
-    )
+    audio = ""
+    if batch.source.form == "wave":
+        audio = "".join(player(each.mixed[row], batch.source.data.rate)
+                        for each in (one, versus) if each)  # fmt: skip
     return (
-        f'<div class="spread"><div><h3>lam, the share of own content</h3><p>{words}</p></div>'
-        f'<svg viewBox="-4 0 608 126" role="img" aria-label="distribution of lam: {words}">'
-        f'<g class="bars">{bars}</g><line class="axis" x1="0" x2="600" y1="96" y2="96"/>'
-        f'<g class="marks">{marks}</g><g class="numbers">{numbers}</g></svg></div>'
+        f'<li class="card" data-row="{row}"><button class="larger" aria-pressed="false" '
+        f'aria-label="Show row {row + 1} larger" title="larger">&#x2922;</button>'
+        f'<div class="cells">{figures}</div>{labels}{audio}</li>'
     )
 
 
-def drawing(row: NDArray[Any], rows: NDArray[Any], form: str) -> str:
+def _name(one: Shown, row: int) -> str:
+    return one.batch.name(row)
+
+
+def _words(one: Shown, row: int) -> str:
+    return ", ".join(f"{part.name} {part.share:.0%}" for part in one.parts(row))
+
+
+def _mixed(one: Shown, row: int) -> str:
+    return _drawing(one.mixed[row], one.batch.x)
+
+
+def _drawing(row: NDArray[Any], rows: NDArray[Any]) -> str:
     """A row as an image, or as a wave on the scale of the loudest of `rows`."""
-    return _wave(row, rows) if form == "wave" else _image(row)
+    return _image(row) if row.ndim == 3 else _wave(row, rows)
 
 
 def _image(x: NDArray[np.uint8]) -> str:
@@ -114,12 +127,11 @@ def _box(one: Shown, row: int) -> str:
 
 def _pasted(one: Shown, row: int) -> str:
     """Where partners are: the darker, the larger their opacity."""
-    share = f"<span>{1 - one.plan.lam[row]:.0%}</span>"
     if one.plan.mask is None and not one.plan.above:
         style = f'fill-opacity="{float(one.plan.opacity[row]):.3f}"'
-        return _region(one, one.plan.box[row], "region", style) + share
+        return _region(one, one.plan.box[row], "region", style)
     opacity = np.atleast_2d(one.opacity[row])[..., None]
-    return _image(np.rint(255 + (_PARTNER - 255) * opacity).astype(np.uint8)) + share
+    return _image(np.rint(255 + (_PARTNER - 255) * opacity).astype(np.uint8))
 
 
 def _region(one: Shown, box: Any, kind: str, style: str) -> str:
@@ -137,4 +149,4 @@ def _label(parts: list[Part]) -> str:
     """The soft label of a row: a bar of shares, and its parts in words."""
     bar = "".join(f'<i class="{p.whose}" style="width:{p.share:.2%}"></i>' for p in parts)
     words = "".join(f'<b class="{p.whose}">{escape(p.name)} {p.share:.0%}</b>' for p in parts)
-    return f'<div class="bar">{bar}</div><div class="words">{words}</div>'
+    return f'<div class="bar" aria-hidden="true">{bar}</div><div class="words">{words}</div>'

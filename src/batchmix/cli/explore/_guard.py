@@ -7,8 +7,6 @@ somebody else controls may lead here (DNS rebinding). So `Host` and `Origin` are
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import hmac
 import re
 import time
@@ -24,18 +22,13 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 HERE = "127.0.0.1"
 LOCAL = frozenset({HERE, "localhost", "[::1]"})
-MOST_BYTES = 2**16  # of what is sent here: a view has a few hundred
-MOST_OPEN = 100  # requests at a time; a page holds two
+MOST_BYTES = 2**20  # of what is sent here: a dozen small pictures have less
+MOST_OPEN = 100  # requests at a time; a page has one or two
 MOST_MOVES, MOVES_A_SECOND = 100, 30  # at once, and for long
 PATIENCE = 10.0  # seconds for a header to come, and for a body
-_ASSET = re.compile(r"/(assets|static)/(?!/)[!-~]{1,200}")  # no file has a longer name
-_READ = re.compile(
-    r"/(config|theme\.css|manifest\.json|favicon\.ico|robots\.txt)?"
-    r"|/gradio_api/(app_id|info|startup-events|queue/data|heartbeat/\w+)"
-)
-_MOVE = "/gradio_api/queue/join"
-_WRITE = (_MOVE, "/gradio_api/cancel", "/gradio_api/reset")
-_INLINE = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
+_READ = re.compile(r"/(show|file|page\.js|controls\.js|own\.js|style\.css|favicon\.ico)?")
+_MOVES = ("/show", "/file", "/own")  # what takes work
+_WRITE = "/own"
 _HEADERS = {
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
@@ -44,13 +37,14 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-# the page makes functions of text (Gradio's `js=`), and has styles and pictures inside
+# cards have widths in `style`, and pictures inside; no script is but the page's files
 _POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-eval'{}; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'self'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_HEADERS["content-security-policy"] = _POLICY
+_HEADERS["cache-control"] = "no-store"
 
 
 class _Request(NamedTuple):
@@ -103,14 +97,11 @@ class Guard:
         self._check(asked)
         if self.token is not None:
             self._ask(scope, asked)
-        if asked.path == _MOVE and not self._may_move():
+        if asked.path in _MOVES and not self._may_move():
             raise _Refused(429, "Too many moves; wait a second.")
         if asked.method == "POST":
             receive = _again(await _body(receive), receive)
-        if asked.path == "/":  # its scripts are hashed, so it comes as it is
-            kept = [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]
-            scope = {**scope, "headers": kept}
-        await self.app(scope, receive, _Answer(send, asked.path))
+        await self.app(scope, receive, _headed(send))
 
     def _check(self, asked: _Request) -> None:
         """Whether there is an answer for whoever asks."""
@@ -122,9 +113,9 @@ class Guard:
         if asked.path != "/" and site not in ("none", "same-origin"):
             raise _Refused(403, "Other pages may not use this server.")
         if asked.method in ("GET", "HEAD"):
-            there = bool(_READ.fullmatch(asked.path) or _ASSET.fullmatch(asked.path))
+            there = _READ.fullmatch(asked.path) is not None
         else:
-            there = asked.method == "POST" and asked.path.rstrip("/") in _WRITE
+            there = asked.method == "POST" and asked.path == _WRITE
         if not there:
             raise _Refused(404, "The page has nothing here.")
 
@@ -162,44 +153,15 @@ class Guard:
         raise _Refused(303, "", {"location": where, "set-cookie": cookie})
 
 
-class _Answer:
-    """Sends an answer with the headers of a page that nobody else may use.
+def _headed(send: Send) -> Send:
+    """Sends an answer with the headers of a page that nobody else may use."""
 
-    The page itself is held back until it is whole: its own scripts are named by their hashes, so
-    that no other text is run.
-    """
-
-    def __init__(self, send: Send, path: str) -> None:
-        self.send, self.asset, self.page = send, _ASSET.fullmatch(path), path == "/"
-        self.start: Message | None = None
-        self.body = b""
-
-    async def __call__(self, message: Message) -> None:
+    async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.start = message
-            if not self.page:
-                await self.send(self._headed(b""))
-        elif not self.page:
-            await self.send(message)
-        else:
-            self.body += message.get("body", b"")
-            if not message.get("more_body", False):
-                await self.send(self._headed(self.body))
-                await self.send({"type": "http.response.body", "body": self.body})
+            message = {**message, "headers": [*message.get("headers", []), *_encoded(_HEADERS)]}
+        await send(message)
 
-    def _headed(self, page: bytes) -> Message:
-        assert self.start is not None
-        new = dict(_HEADERS) | {"content-security-policy": policy(page)}
-        if not self.asset:
-            new["cache-control"] = "no-store"
-        kept = [pair for pair in self.start.get("headers", []) if pair[0].decode() not in new]
-        return {**self.start, "headers": kept + _encoded(new)}
-
-
-def policy(page: bytes) -> str:
-    """The content security policy of a page with inline scripts."""
-    found = (hashlib.sha256(script).digest() for script in _INLINE.findall(page))
-    return _POLICY.format("".join(f" 'sha256-{base64.b64encode(h).decode()}'" for h in found))
+    return sent
 
 
 def _name(host: str) -> str:
@@ -244,7 +206,6 @@ def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 
 async def _say(send: Send, status: int, text: str, more: dict[str, str] | None = None) -> None:
     """An answer of a line."""
-    headers = _HEADERS | {"content-type": "text/plain", "cache-control": "no-store"} | (more or {})
-    headers |= {"content-security-policy": policy(b""), "connection": "close"}
+    headers = _HEADERS | {"content-type": "text/plain", "connection": "close"} | (more or {})
     await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
     await send({"type": "http.response.body", "body": text.encode()})

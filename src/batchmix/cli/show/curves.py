@@ -10,30 +10,31 @@ import numpy as np
 from batchmix.cli.lab.findings.levels import Arm, At, Level
 from batchmix.cli.lab.findings.paired import Difference
 from batchmix.cli.lab.outcome import METRICS
+from batchmix.cli.show.theme import LIGHT, Theme
 
-COLOURS = {"none": "#555555", "smooth": "#d98a1f", "mix": "#2b6cb0"}
-INK, SOFT, GRID, PAGE = "#333333", "#777777", "#e5e5e5", "#ffffff"
 _FEWEST = 10  # rows in a bin that is shown
 _ENDS = 8  # classes shown of those that gain most, and of those that lose most
 
 
-def learning(axes: Any, level: Level, arm: Arm, metric: str) -> None:
+def learning(axes: Any, level: Level, arm: Arm, metric: str, theme: Theme = LIGHT) -> None:
     """A thin line per seed, a thick one for their mean, a dot at each best epoch.
 
     On held-out rows, labels as given; 'none' is behind the others as a dotted line.
     """
     scale = METRICS[metric].scale
     if level.none is not None and arm is not level.none:
-        axes.plot(*_mean(level.none.curves(), scale), color=COLOURS["none"], lw=1, ls=":")
-    colour, curves = COLOURS[arm.kind], arm.curves()
+        axes.plot(*_mean(level.none.curves(), scale), color=theme["none"], lw=1, ls=":")
+    colour, curves = theme[arm.kind], arm.curves()
     for curve in curves:
         axes.plot(_epochs(curve), scale * np.array(curve), color=colour, lw=0.6, alpha=0.35)
     axes.plot(*_mean(curves, scale), color=colour, lw=1.8)
     for one in arm.outcomes:
         curve, epoch = one.history.get("held_out_clean", []), one.best.get("epoch")
         if epoch is not None and epoch < len(curve) and curve[epoch] is not None:
-            axes.plot(epoch + 1, scale * curve[epoch], "o", color=colour, ms=4, mec=PAGE, mew=0.7)
-    bare(axes, "both")
+            axes.plot(
+                epoch + 1, scale * curve[epoch], "o", color=colour, ms=4, mec=theme["page"], mew=0.7
+            )
+    bare(axes, "both", theme)
 
 
 def limits(arms: Sequence[Arm], metric: str) -> tuple[float, float]:
@@ -46,37 +47,39 @@ def limits(arms: Sequence[Arm], metric: str) -> tuple[float, float]:
     return low - room, high + room
 
 
-def reliability(axes: Any, arm: Arm, at: At = "best") -> None:
+def reliability(axes: Any, arm: Arm, at: At = "best", theme: Theme = LIGHT) -> None:
     """Accuracy in each bin of confidence, over all seeds; on the diagonal the two are the same.
 
     Dots grow with the rows in a bin. Hollow dots: after temperature scaling, where it is known.
     """
-    axes.plot([0, 1], [0, 1], color=SOFT, lw=0.8, ls=":")
+    axes.plot([0, 1], [0, 1], color=theme["soft"], lw=0.8, ls=":")
     for name, filled in (("reliability", True), ("reliability_scaled", False)):
         if not arm.has(name, at):
             continue
         confidence, accuracy, count = _bins(arm, name, at)
-        face = COLOURS[arm.kind] if filled else PAGE
+        face = theme[arm.kind] if filled else theme["page"]
         sizes = 8 + 60 * np.sqrt(count / max(count.sum(), 1))
-        axes.plot(confidence, accuracy, color=COLOURS[arm.kind], lw=1, alpha=0.5)
-        axes.scatter(confidence, accuracy, sizes, face, edgecolors=COLOURS[arm.kind], zorder=3)
+        axes.plot(confidence, accuracy, color=theme[arm.kind], lw=1, alpha=0.5)
+        axes.scatter(confidence, accuracy, sizes, face, edgecolors=theme[arm.kind], zorder=3)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-    bare(axes, "both")
+    bare(axes, "both", theme)
 
 
-def classes(axes: Any, found: dict[int, Difference], names: Sequence[str]) -> None:
+def classes(
+    axes: Any, found: dict[int, Difference], names: Sequence[str], theme: Theme = LIGHT
+) -> None:
     """Recall against none, in points: a bar per class with its 95 % interval, pale if chance."""
     order = ends(found)
     for y, k in enumerate(order):
         d = found[k]
-        colour = COLOURS["mix"] if d.mean >= 0 else COLOURS["smooth"]
+        colour = theme["mix"] if d.mean >= 0 else theme["smooth"]
         axes.barh(y, 100 * d.mean, height=0.6, color=colour, alpha=1.0 if d.real else 0.35)
         low, high = d.interval() or (d.mean, d.mean)
-        axes.plot([100 * low, 100 * high], [y, y], color=INK, lw=0.8)
-    axes.axvline(0, color=INK, lw=0.8)
+        axes.plot([100 * low, 100 * high], [y, y], color=theme["ink"], lw=0.8)
+    axes.axvline(0, color=theme["ink"], lw=0.8)
     axes.set_yticks(range(len(order)), [names[k] for k in order])
     axes.set_ylim(len(order) - 0.4, -0.6)
-    bare(axes, "x")
+    bare(axes, "x", theme)
 
 
 def ends(found: dict[int, Difference]) -> list[int]:
@@ -85,10 +88,10 @@ def ends(found: dict[int, Difference]) -> list[int]:
     return order if len(order) <= 2 * _ENDS else order[:_ENDS] + order[-_ENDS:]
 
 
-def bare(axes: Any, grid: str) -> None:
+def bare(axes: Any, grid: str, theme: Theme = LIGHT) -> None:
     """Small figures, a light grid, no frame."""
-    axes.tick_params(labelsize=8, length=0, colors=INK)
-    axes.grid(axis=grid, color=GRID, lw=0.8)
+    axes.tick_params(labelsize=8, length=0)
+    axes.grid(axis=grid, color=theme["line"], lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     axes.set_facecolor("none")

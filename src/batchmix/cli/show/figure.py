@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from batchmix.cli._output import shown
@@ -17,7 +14,8 @@ from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.findings.verdict import amount
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
-from batchmix.cli.show.curves import COLOURS, INK, PAGE, SOFT, bare
+from batchmix.cli.show.curves import bare
+from batchmix.cli.show.theme import LIGHT, Theme, drawn
 
 if TYPE_CHECKING:
     from batchmix.cli.show.report import Report
@@ -33,34 +31,26 @@ _KEY = "    ".join(
 )  # fmt: skip
 
 
-def figure(report: Report) -> bytes:
+def figure(report: Report, theme: Theme = LIGHT) -> bytes:
     """A PNG: for each level of label noise its verdict, a line per arm, and learning curves."""
     parts = [
         (level, textwrap.wrap(shown(" ".join(sentences[:2])), 185, break_on_hyphens=False))
         for level, sentences in zip(report.levels, report.verdicts)
     ]
     heights = [_height(level, len(text)) for level, text in parts]
-    with plain_names():
+    with drawn(theme):
         canvas = Figure(figsize=(_WIDTH, sum(heights) + 0.55))
         canvas.set_layout_engine("constrained", w_pad=0.06, h_pad=0.03, hspace=0, wspace=0.03)
         rows = canvas.subfigures(len(parts) + 1, 1, height_ratios=[0.55, *heights], squeeze=False)
         head = rows[0, 0]
-        head.text(0.008, 0.72, report.title, fontsize=11, fontweight="bold", color=INK)
-        head.text(0.008, 0.22, _KEY, fontsize=8, color=SOFT)
-        drawn = [_level(row, level, text) for row, (level, text) in zip(rows[1:, 0], parts)]
+        head.text(0.008, 0.72, report.title, fontsize=11, fontweight="bold")
+        head.text(0.008, 0.22, _KEY, fontsize=8, color=theme["soft"])
+        panels = [_level(row, level, text, theme) for row, (level, text) in zip(rows[1:, 0], parts)]
         for name in ("against", "ece"):
-            _one_range([axes[name] for axes in drawn if name in axes])
+            _one_range([axes[name] for axes in panels if name in axes])
         content = io.BytesIO()
         canvas.savefig(content, format="png", dpi=150)
     return content.getvalue()
-
-
-@contextmanager
-def plain_names() -> Iterator[None]:
-    """Figures inside take names as they are: no mathematics, and no word on missing glyphs."""
-    with warnings.catch_warnings(), matplotlib.rc_context({"text.parse_math": False}):
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
 
 
 def _height(level: Level, lines: int) -> float:
@@ -75,26 +65,22 @@ def _learnt(level: Level) -> bool:
     return any(arm.curves() for arm in level.arms)
 
 
-def _level(row: Any, level: Level, text: Sequence[str]) -> dict[str, Any]:
+def _level(row: Any, level: Level, text: Sequence[str], theme: Theme) -> dict[str, Any]:
     """All of one level; the panels by name."""
     heights = [0.5 + _TEXT * len(text), _table(level)]
     heights += [_CURVES] if _learnt(level) else []
     bands = row.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     name = noise_name(level.noise)
-    bands[0].text(
-        0.008, 1 - 0.08 / heights[0], name, fontsize=10, fontweight="bold", color=INK, va="top"
-    )
+    bands[0].text(0.008, 1 - 0.08 / heights[0], name, fontsize=10, fontweight="bold", va="top")
     below = 1 - 0.34 / heights[0]
-    bands[0].text(
-        0.008, below, "\n".join(text), fontsize=8.5, color=INK, va="top", linespacing=1.35
-    )
-    axes = _panels(bands[1], level)
+    bands[0].text(0.008, below, "\n".join(text), fontsize=8.5, va="top", linespacing=1.35)
+    axes = _panels(bands[1], level, theme)
     if _learnt(level):
-        _learning(bands[2], level)
+        _learning(bands[2], level, theme)
     return axes
 
 
-def _panels(band: Any, level: Level) -> dict[str, Any]:
+def _panels(band: Any, level: Level, theme: Theme) -> dict[str, Any]:
     """The headline metric, its difference to none, calibration, memorised labels."""
     draw = {"reached": _reached}
     draw |= {"against": _against} if level.none is not None and level.rivals else {}
@@ -107,18 +93,18 @@ def _panels(band: Any, level: Level) -> dict[str, Any]:
     line = band.subplots(1, len(draw), sharey=True, width_ratios=ratios, squeeze=False)[0]
     axes = dict(zip(draw, line))
     for name, panel in draw.items():
-        bare(axes[name], "x")
-        panel(axes[name], level)
+        bare(axes[name], "x", theme)
+        panel(axes[name], level, theme)
         axes[name].tick_params(axis="y", labelsize=9)
     axes["reached"].set_yticks(range(len(level.arms)), [arm.name for arm in level.arms])
     axes["reached"].set_ylim(len(level.arms) - 0.4, -0.6)
     return axes
 
 
-def _reached(axes: Any, level: Level) -> None:
+def _reached(axes: Any, level: Level, theme: Theme) -> None:
     metric, shown = level.metric, METRICS[level.metric]
     for y, arm in enumerate(level.arms):
-        colour = COLOURS[arm.kind]
+        colour = theme[arm.kind]
         best, last = (
             [shown.scale * value for value in arm.values(metric, at)] if arm.has(metric, at) else []
             for at in ("best", "last")
@@ -127,58 +113,59 @@ def _reached(axes: Any, level: Level) -> None:
         axes.plot(ends, [y] * len(ends), color=colour, lw=1.2, alpha=0.4, zorder=1)
         axes.plot(best, [y - 0.29] * len(best), "o", color=colour, alpha=0.55, ms=3, mew=0)
         axes.plot(last, [y + 0.29] * len(last), "o", color=colour, alpha=0.55, ms=3, mew=0)
-        axes.plot(ends[1:], [y] * len(ends[1:]), "o", color=colour, mfc=PAGE, ms=7, mew=1.5)
+        axes.plot(
+            ends[1:], [y] * len(ends[1:]), "o", color=colour, mfc=theme["page"], ms=7, mew=1.5
+        )
         axes.plot(ends[0], y, "o", color=colour, ms=7, mew=1.5)
     unit = f", {shown.unit}" if shown.unit else ""
-    axes.set_xlabel(f"test {shown.heading}{unit}", fontsize=8, color=INK)
+    axes.set_xlabel(f"test {shown.heading}{unit}", fontsize=8)
 
 
-def _against(axes: Any, level: Level) -> None:
+def _against(axes: Any, level: Level, theme: Theme) -> None:
     """Best-stopped against best-stopped: mean of the paired differences, 95 % interval shaded."""
     shown = METRICS[level.metric]
     found = level.against_none(level.metric)
-    axes.axvline(0, color=COLOURS["none"], lw=1)
+    axes.axvline(0, color=theme["none"], lw=1)
     for y, arm in enumerate(level.arms):
         if arm.name not in found:
-            text, weight = "best-stopped against none:", "normal"
-        else:
-            d, colour = found[arm.name], COLOURS[arm.kind]
-            low, high = (shown.scale * end for end in d.interval() or (d.mean, d.mean))
-            axes.barh(y, high - low, left=low, height=0.5, color=colour, alpha=0.22, lw=0)
-            axes.plot(shown.scale * d.mean, y, "o", color=colour, ms=7)
-            text = f"{amount(level.metric, d.mean, d.error)}  {d.agree}/{d.seeds}"
-            weight = "bold" if d.real else "normal"
+            continue
+        d, colour = found[arm.name], theme[arm.kind]
+        low, high = (shown.scale * end for end in d.interval() or (d.mean, d.mean))
+        axes.barh(y, high - low, left=low, height=0.5, color=colour, alpha=0.22, lw=0)
+        axes.plot(shown.scale * d.mean, y, "o", color=colour, ms=7)
         axes.annotate(
-            text, (1.0, y), (-2, 0), ("axes fraction", "data"), "offset points",
-            va="center", ha="right", fontsize=8, color=COLOURS[arm.kind], fontweight=weight,
+            f"{amount(level.metric, d.mean, d.error)}  {d.agree}/{d.seeds}",
+            (1.0, y), (-2, 0), ("axes fraction", "data"), "offset points",
+            va="center", ha="right", fontsize=8, color=colour,
+            fontweight="bold" if d.real else "normal",
         )  # fmt: skip
     unit = "points" if shown.unit else shown.heading
-    axes.set_xlabel(f"paired difference, {unit}", fontsize=8, color=INK)
+    axes.set_xlabel(f"paired difference, {unit}: best epochs, against none", fontsize=8)
 
 
-def _calibration(axes: Any, level: Level) -> None:
+def _calibration(axes: Any, level: Level, theme: Theme) -> None:
     """Error as trained (ring) and after temperature scaling (square), both at the best epoch."""
     for y, arm in enumerate(level.arms):
-        colour, raw = COLOURS[arm.kind], 100 * arm.mean("ece")
+        colour, raw = theme[arm.kind], 100 * arm.mean("ece")
         if arm.has("ece_scaled"):
             scaled = 100 * arm.mean("ece_scaled")
             axes.plot([raw, scaled], [y, y], color=colour, lw=1.2, alpha=0.4, zorder=1)
             axes.plot(scaled, y, "s", color=colour, ms=5.5)
-        axes.plot(raw, y, "s", color=colour, mfc=PAGE, ms=5.5, mew=1.5)
-    axes.set_xlabel("ECE at best, %  □ raw  ■ after TS", fontsize=8, color=INK)
+        axes.plot(raw, y, "s", color=colour, mfc=theme["page"], ms=5.5, mew=1.5)
+    axes.set_xlabel("ECE at best, %  □ raw  ■ after TS", fontsize=8)
 
 
-def _memorised(axes: Any, level: Level) -> None:
+def _memorised(axes: Any, level: Level, theme: Theme) -> None:
     """Share of the wrong training labels that the model learnt, at best and at last."""
     for y, arm in enumerate(level.arms):
-        colour, best = COLOURS[arm.kind], 100 * arm.mean("memorised")
+        colour, best = theme[arm.kind], 100 * arm.mean("memorised")
         last = 100 * arm.mean("memorised", "last") if arm.has("memorised", "last") else best
         axes.plot([best, last], [y, y], color=colour, lw=1.2, alpha=0.4, zorder=1)
-        axes.plot(last, y, "o", color=colour, mfc=PAGE, ms=6, mew=1.5)
+        axes.plot(last, y, "o", color=colour, mfc=theme["page"], ms=6, mew=1.5)
         axes.plot(best, y, "o", color=colour, ms=6, mew=1.5)
     axes.set_xlim(-6, 106)
     axes.set_xticks([0, 50, 100])
-    axes.set_xlabel("memorised, %", fontsize=8, color=INK)
+    axes.set_xlabel("memorised, %", fontsize=8)
 
 
 def _one_range(panels: Sequence[Any]) -> None:
@@ -191,14 +178,14 @@ def _one_range(panels: Sequence[Any]) -> None:
             axes.set_xlim(low - left * (high - low), high + right * (high - low))
 
 
-def _learning(band: Any, level: Level) -> None:
+def _learning(band: Any, level: Level, theme: Theme) -> None:
     """Held-out rows, labels as given, epoch by epoch; a panel per arm."""
     metric = "accuracy" if level.metric == "balanced" else level.metric
     arms = [arm for arm in level.arms if arm.curves()]
     line = band.subplots(1, len(arms), sharex=True, sharey=True, squeeze=False)[0]
     for axes, arm in zip(line, arms):
-        curves.learning(axes, level, arm, metric)
-        axes.set_title(arm.name, fontsize=8.5, loc="left", color=COLOURS[arm.kind], pad=3)
-        axes.set_xlabel("epoch", fontsize=8, color=INK)
+        curves.learning(axes, level, arm, metric, theme)
+        axes.set_title(arm.name, fontsize=8.5, loc="left", color=theme[arm.kind], pad=3)
+        axes.set_xlabel("epoch", fontsize=8)
     line[0].set_ylim(*curves.limits(arms, metric))
-    line[0].set_ylabel(f"held-out {METRICS[metric].heading}", fontsize=8, color=INK)
+    line[0].set_ylabel(f"held-out {METRICS[metric].heading}", fontsize=8)

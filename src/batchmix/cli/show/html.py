@@ -15,21 +15,19 @@ from batchmix.cli._output import shown
 from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
-from batchmix.cli.show.figure import plain_names
 from batchmix.cli.show.inline import svg
 from batchmix.cli.show.page import STYLE
 from batchmix.cli.show.record import versions
 from batchmix.cli.show.tables import gains, others
+from batchmix.cli.show.theme import LIGHT, drawn
 
 if TYPE_CHECKING:
     from batchmix.cli.show.report import Report
 
 # colours of the panels become colours of the page, which follow its light or dark
 _VARIABLES = {
-    curves.COLOURS["none"]: "--none", curves.COLOURS["smooth"]: "--smooth",
-    curves.COLOURS["mix"]: "--mix", curves.INK: "--ink", curves.SOFT: "--soft",
-    curves.GRID: "--line", curves.PAGE: "--page",
-}  # fmt: skip
+    LIGHT[name]: f"--{name}" for name in ("none", "smooth", "mix", "ink", "soft", "line", "page")
+}
 _MORE = """
 :root { --mix: #2b6cb0; --smooth: #d98a1f; --none: #555; }
 @media (prefers-color-scheme: dark) { :root { --mix: #6fa8e6; --smooth: #eda94d; --none: #aaa; } }
@@ -178,7 +176,7 @@ def _short(name: str) -> str:
 
 def _panel(name: str, draw: _Draw, size: tuple[float, float] = (2.1, 1.5)) -> str:
     """A figure as SVG in the page, its colours those of the page."""
-    with plain_names():
+    with drawn(LIGHT):
         canvas = Figure(figsize=size, layout="constrained")
         draw(canvas.subplots())
         text = svg(canvas, _VARIABLES)

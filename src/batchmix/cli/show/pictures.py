@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from batchmix.cli._words import Entry
 from batchmix.cli.show import panels
-from batchmix.cli.show.panels import INK
 from batchmix.cli.show.shown import Batch, Shown
+from batchmix.cli.show.theme import LIGHT, Theme, drawn
 from batchmix.policies import Switch
-
-rcParams["text.parse_math"] = False  # names of folders and classes are not formulas
 
 _ALPHAS = (0.2, 0.5, 1.0, 2.0, 8.0)
 _EXAMPLES = 3  # soft labels drawn in full
@@ -33,30 +30,41 @@ _LINES = {
 }
 
 
-def rows(title: str, shown: Sequence[Shown]) -> bytes:
-    """One column per row of the batch: itself, its partners, and for each plan what it does."""
+def rows(
+    title: str,
+    shown: Sequence[Shown],
+    theme: Theme = LIGHT,
+    only_mixed: bool = False,
+    first: int | None = None,
+) -> bytes:
+    """One column per row of the batch: itself, its partners, and for each plan what it does.
+
+    `only_mixed` leaves out the lines between, such as what is pasted; `first` rows are drawn.
+    """
     batch = shown[0].batch
+    count = len(batch) if first is None else min(first, len(batch))
     partners = [p.partner for p in max((one.plan.layers for one in shown), key=len)]
-    lines = _LINES[batch.source.form]
+    lines = [("{name}", panels.mixed)] if only_mixed else _LINES[batch.source.form]
     names = ["row", "partner", *(f"partner {k}" for k in range(2, len(partners) + 1))]
     above = len(names)
     for one in shown:
         names += [name.format(name=one.name) for name, _ in lines]
     last = [above - 1 + len(lines) * (k + 1) for k in range(len(shown))]
-    canvas, grid = _grid(title, batch, names, labelled=last)
-    for i, column in enumerate(grid.T):
-        panels.original(column[0], batch, i, "own")
-        for axes, partner in zip(column[1:], partners):
-            panels.original(axes, batch, int(partner[i]), "partner")
-        for k, one in enumerate(shown):
-            cells = column[above + len(lines) * k :]
-            for axes, (_, draw) in zip(cells, lines):
-                draw(axes, one, i)
-            panels.label(cells[len(lines) - 1], one, i)
-    return _png(canvas)
+    with drawn(theme):
+        canvas, grid = _grid(title, batch, names, theme, last, count)
+        for i, column in enumerate(grid.T):
+            panels.original(column[0], batch, i, "own", theme)
+            for axes, partner in zip(column[1:], partners):
+                panels.original(axes, batch, int(partner[i]), "partner", theme)
+            for k, one in enumerate(shown):
+                cells = column[above + len(lines) * k :]
+                for axes, (_, draw) in zip(cells, lines):
+                    draw(axes, one, i, theme)
+                panels.label(cells[len(lines) - 1], one, i, theme)
+        return _png(canvas)
 
 
-def alphas(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
+def alphas(title: str, batch: Batch, entries: Sequence[Entry], theme: Theme = LIGHT) -> bytes:
     """One line per alpha: the same rows with the same partners, and the distribution of lam."""
     lines = [
         (f"{entry.name.partition(':')[0]}\nalpha {alpha:g}", _with_alpha(entry.policy, alpha))
@@ -64,33 +72,37 @@ def alphas(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
         for alpha in _ALPHAS
     ]
     names = [name for name, _ in lines]
-    canvas, grid = _grid(title, batch, names, labelled=[len(lines) - 1], beside=True)
-    for line, (name, policy) in zip(grid, lines):
-        one = batch.apply(name, batch.draw(policy))
-        for i, axes in enumerate(line[:-1]):
-            panels.mixed(axes, one, i)
-        panels.spread(line[-1], batch.lam(policy))
-    for axes in grid[:-1, -1]:
-        axes.tick_params(labelbottom=False)
-    grid[-1, -1].set_xlabel("own share,\nof many rows", fontsize=8, color=INK)
-    return _png(canvas)
+    with drawn(theme):
+        canvas, grid = _grid(title, batch, names, theme, [len(lines) - 1], len(batch) + 1)
+        for line, (name, policy) in zip(grid, lines):
+            one = batch.apply(name, batch.draw(policy))
+            for i, axes in enumerate(line[:-1]):
+                panels.mixed(axes, one, i, theme)
+            panels.spread(line[-1], batch.lam(policy), theme)
+        for axes in grid[:-1, -1]:
+            axes.tick_params(labelbottom=False)
+        grid[-1, -1].set_xlabel("own share,\nof many rows", fontsize=8)
+        return _png(canvas)
 
 
-def labels(title: str, batch: Batch, entries: Sequence[Entry]) -> bytes:
+def labels(title: str, batch: Batch, entries: Sequence[Entry], theme: Theme = LIGHT) -> bytes:
     """One line per entry: how hard its labels are, and some of them in full."""
-    engine = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
-    canvas = Figure(figsize=(9.4, 1.55 * len(entries) + 0.75), layout=engine)
-    canvas.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
-    widths = [2.4] + [1] * min(_EXAMPLES, len(batch))
-    grid = canvas.subplots(len(entries), len(widths), squeeze=False, width_ratios=widths)
-    for line, entry in zip(grid, entries):
-        panels.hardness(line[0], entry.name, batch.hardness(entry))
-        one = batch.show(entry)
-        for i, axes in enumerate(line[1:]):
-            panels.bars(axes, one, i)
-    grid[-1, 0].set_xlabel("largest probability of the soft label (% of rows)", fontsize=8)
-    grid[-1, -1].set_xlabel("soft labels of single rows, all classes", fontsize=8, ha="right", x=1)
-    return _png(canvas)
+    with drawn(theme):
+        engine = ConstrainedLayoutEngine(hspace=0.06, wspace=0.03)
+        canvas = Figure(figsize=(9.4, 1.55 * len(entries) + 0.75), layout=engine)
+        canvas.suptitle(title, x=0.01, ha="left", fontsize=10)
+        widths = [2.4] + [1] * min(_EXAMPLES, len(batch))
+        grid = canvas.subplots(len(entries), len(widths), squeeze=False, width_ratios=widths)
+        for line, entry in zip(grid, entries):
+            panels.hardness(line[0], entry.name, batch.hardness(entry), theme)
+            one = batch.show(entry)
+            for i, axes in enumerate(line[1:]):
+                panels.bars(axes, one, i, theme)
+        grid[-1, 0].set_xlabel("largest probability of the soft label (% of rows)", fontsize=8)
+        grid[-1, -1].set_xlabel(
+            "soft labels of single rows, all classes", fontsize=8, ha="right", x=1
+        )
+        return _png(canvas)
 
 
 def varied(entries: Sequence[Entry]) -> list[Entry]:
@@ -109,26 +121,27 @@ def _grid(
     title: str,
     batch: Batch,
     names: Sequence[str],
-    labelled: Sequence[int] = (),
-    beside: bool = False,
+    theme: Theme,
+    labelled: Sequence[int],
+    columns: int,
 ) -> tuple[Figure, Any]:
-    """Panels for images [lines, rows of the batch], the name of each line on its left.
+    """Panels for images [lines, columns], the name of each line on its left.
 
-    Lines in `labelled` have room for a soft label underneath; `beside` adds a column.
+    Lines in `labelled` have room for a soft label underneath.
     """
-    side, columns = _SIDES[batch.source.form], len(batch) + beside
+    side = _SIDES[batch.source.form]
     shape = 0.5 if batch.source.form == "wave" else batch.x.shape[1] / batch.x.shape[2]
     heights = [side * shape + (0.5 if k in labelled else 0) for k in range(len(names))]
     figsize = (side * columns + 1.2, sum(heights) + 0.6)
     engine = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.05, hspace=0, wspace=0.02)
     canvas = Figure(figsize=figsize, layout=engine)
-    canvas.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
+    canvas.suptitle(title, x=0.01, ha="left", fontsize=10)
     grid = canvas.subplots(len(names), columns, squeeze=False)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[], anchor="N")
-        axes.spines[:].set_color("#cccccc")
+        axes.spines[:].set_color(theme["frame"])
     for axes, name in zip(grid[:, 0], names):
-        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9, color=INK)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return canvas, grid
 
 

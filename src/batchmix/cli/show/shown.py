@@ -183,7 +183,7 @@ class Shown:
 
 
 def open_source(name: str, image_size: int | None = None, seconds: float | None = None) -> Source:
-    """A source by name: 'digits', a folder, or a data set of the Hugging Face hub."""
+    """A source by name: 'photos', 'digits', a folder, or a data set of the Hugging Face hub."""
     if image_size and name == "digits":
         raise mix_error(
             "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."

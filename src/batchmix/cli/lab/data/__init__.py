@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from batchmix.cli.lab.data.sounds import Sound, Sounds, form_of
 from batchmix.cli.lab.data.targets import read_targets
 from batchmix.cli.lab.rows import Data, Rows, Task
 
+BUILT_IN = ("photos", "digits")
 _HUB = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
@@ -24,7 +26,7 @@ def open_data(
     sound: Sound | None = None,
     seconds: float | None = None,
 ) -> Data:
-    """List a data set: 'digits', else a folder, else one of the Hugging Face hub.
+    """List a data set: 'digits' or 'photos', else a folder, else one of the Hugging Face hub.
 
     `targets` is a CSV of what the files of the folder are. WAV files, if it holds such, are read as
     log-mel spectrograms ("mel", default) or as they are ("wave"), each `seconds` long, else as long
@@ -35,7 +37,7 @@ def open_data(
         is_folder = name != "" and folder.is_dir()
     except (OSError, ValueError, RuntimeError):  # a name that no path can have
         is_folder = False
-    if name != "digits" and is_folder:
+    if name not in BUILT_IN and is_folder:
         return _folder(name, folder, targets, sound, seconds)
     for option, value in (("--targets", targets), ("--seconds", seconds)):
         if value is not None:
@@ -44,12 +46,15 @@ def open_data(
         from batchmix.cli.lab.data.digits import open_digits
 
         return open_digits()
+    if name == "photos":
+        return _photos()
     if _is_path(name):
         short = name if len(name) <= 200 else name[:200] + "..."
         raise mix_error(
             "DATA",
             f"{short!r} is not a folder.",
-            "It is 'digits', a folder of images or WAV files, or a Hugging Face data set.",
+            "It is 'photos', 'digits', a folder of images or WAV files, or a Hugging Face "
+            "data set.",
             "Pass a folder that holds train/CLASS/* or CLASS/*.",
         )
     from batchmix.cli.lab.data.hub import open_hub
@@ -93,6 +98,14 @@ def _folder(
         rate=form.rate, notes=(*notes, *length),
         seconds=form.cells / form.rate, fingerprint=_fingerprint(task, listings, sound, *form),
     )  # fmt: skip
+
+
+def _photos() -> Data:
+    """Four squares of each of eight photographs, 192 x 192; photos/CREDITS.md says whose."""
+    data = _folder("photos", Path(__file__).with_name("photos"), None, None, None)
+    here = Path("photos").is_dir()
+    note = ("the photographs of batchmix; the folder of this name is ./photos",) if here else ()
+    return replace(data, shape=(192, 192, 3), notes=note)
 
 
 def _fingerprint(task: Task, listings: dict[str, Listing], *how: Any) -> str:

@@ -137,7 +137,7 @@ def _timm() -> Any:
             "--model",
             f"timm cannot be imported ({error}).",
             "Models named timm:NAME come from it.",
-            "Install it, and the torchvision that fits this torch: pip install timm",
+            "Install it, and the torchvision that fits this torch: pip install 'batchmix[timm]'",
         ) from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return timm

@@ -32,7 +32,7 @@ class TimmTransform:
                 "--augment timm",
                 f"timm or torchvision cannot be imported ({error}).",
                 "RandAugment and random erasing are theirs.",
-                "pip install timm torchvision, or use --augment light.",
+                "pip install 'batchmix[timm]', or use --augment light.",
             ) from None
         self._transform = create_transform(
             (3, *size),

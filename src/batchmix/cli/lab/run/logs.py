@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 import batchmix as bm
 from batchmix._errors import mix_error
 from batchmix.cli._output import write
-from batchmix.policies import Policy, Switch
 
 # the module that each needs; the package has the same name
 NEEDS: dict[str, str | None] = {
@@ -87,24 +86,6 @@ def written(names: Sequence[str]) -> list[str]:
     """What these logs leave in the folder of the run."""
     kept = {"csv": ["log.csv", "first_batch.png"], "tensorboard": ["tensorboard"]}
     return [file for name in names for file in kept.get(name, [])]
-
-
-def plan_values(plan: bm.Plan, policy: Policy | None) -> dict[str, float]:
-    """Mean weight of own content, and the share of rows per kind of mix."""
-    while True:  # out of Schedule, PerBatch, Sometimes and their like
-        stages = getattr(policy, "stages", [(0, getattr(policy, "policy", None))])
-        if (inner := next((stage for _, stage in stages if stage), None)) is None:
-            break
-        policy = inner
-    kinds = policy.policies if isinstance(policy, Switch) else [policy]
-    drawn = np.zeros(len(plan.lam), int) if plan.kind is None else plan.kind
-    drawn = np.where(plan.lam < 1, drawn, -1)
-    names = [None if kind is None else type(kind).__name__.lower() for kind in kinds]
-    shares = {"unmixed": float(np.mean(drawn < 0))} | {name: 0.0 for name in names if name}
-    for i, name in enumerate(names):
-        if name:
-            shares[name] += float(np.mean(drawn == i))
-    return {"mix/lam": float(plan.lam.mean())} | {f"mix/{k}": v for k, v in shares.items()}
 
 
 class _Csv:

@@ -10,7 +10,8 @@ from torch import Tensor
 import batchmix as bm
 from batchmix.cli.lab.engine import loop
 from batchmix.cli.lab.outcome import headline
-from batchmix.cli.lab.run.logs import Logs, plan_values
+from batchmix.cli.lab.run.logs import Logs
+from batchmix.policies._kinds import summary_of
 
 _LOGGED = 10  # steps from one line of a log to the next
 _HELD_OUT = ("held_out", "held_out_clean")
@@ -64,4 +65,4 @@ def _drawn(run: loop.Run, step: Step) -> dict[str, float]:
     axes = mixer.axes or ""
     size = dict(zip(axes, x.shape[-len(axes) :]))
     plan = bm.draw(mixer.policy, key, len(x), size, pairing=mixer.pairing)
-    return plan_values(plan, mixer.policy)
+    return summary_of(plan, mixer.policy)

@@ -63,7 +63,7 @@ def check_ray() -> Any:
             "--on ray",
             f"Ray cannot be imported ({error}).",
             "Trials on a cluster are tasks of Ray.",
-            "Install it (pip install ray), or leave --on out for this machine.",
+            "Install it (pip install 'batchmix[ray]'), or leave --on out for this machine.",
         ) from None
 
 
