@@ -1,9 +1,10 @@
-"""The figures of audit.md: the worst call of a few careless lines, light and dark."""
+"""The first figure of audit.md: the worst call of a few careless lines."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from photographs import Draw
 
 import batchmix as bm
 from batchmix.cli.show.worst import png, worst
@@ -21,10 +22,7 @@ def careless(
     return x, lam * HOT[y] + (1 - lam) * HOT[y[::-1]]
 
 
-def figures() -> dict[str, bytes]:
-    """Both by their names."""
+def worst_call() -> dict[str, Draw]:
+    """By its name: the drawing, in a theme."""
     finding = bm.audit(careless)["label error, small images"]
-    return {
-        "audit-worst.png": png(worst(finding)),
-        "audit-worst-dark.png": png(worst(finding, dark=True)),
-    }
+    return {"audit-worst": lambda theme: png(worst(finding, theme))}

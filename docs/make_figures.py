@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from audit_figure import worst_call
 from audit_matrix import matrices
 from gallery import gallery
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
@@ -119,6 +120,7 @@ def figures() -> dict[str, Draw]:
         **_spread(),
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
+        **worst_call(),
         **matrices(),
     }  # fmt: skip
 

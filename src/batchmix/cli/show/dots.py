@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from batchmix._audit._kinds import BatchKind
 from batchmix._audit._seen import Seen
 
-OWN, PARTNER, WRONG = "#2b6cb0", "#d98a1f", "#c8102e"
+WRONG = "#c8102e"
 GREYS = ("#8a8a8a", "#b4b4b4", "#6a6a6a", "#cfcfcf")  # of further rows
 _DITHER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 + 1 / 32
 _FRAMES = 5  # of a video or volume that are drawn, at most

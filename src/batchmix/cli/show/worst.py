@@ -15,11 +15,10 @@ from batchmix._audit._alongside import astray_cells
 from batchmix._audit._kinds import NAN_ROW
 from batchmix._audit._report import Finding
 from batchmix._audit._seen import Seen
-from batchmix.cli.show.dots import GREYS, OWN, PARTNER, WRONG, picture
+from batchmix.cli.show.dots import GREYS, WRONG, picture
+from batchmix.cli.show.theme import LIGHT, Theme
 
-INK, PAGE = "#333333", "#ffffff"
-_DARK = {INK: "#e8e8e8", PAGE: "#16181d"}
-VARIABLES = {INK: "--ink"}  # of a page
+VARIABLES = {LIGHT["ink"]: "--ink"}  # of a page
 # in one call nothing is to be seen of what these found
 UNSEEN = ("other dtype", "writes to inputs", "global generator", "repeated mixes")
 _FAR = 100.0
@@ -65,12 +64,12 @@ def number(share: float) -> str:
     return f"{share:.3f}" if abs(share) < _FAR else f"{share:.3g}"
 
 
-def worst(finding: Finding, dark: bool = False, titled: bool = True) -> Figure:
+def worst(finding: Finding, theme: Theme = LIGHT, titled: bool = True) -> Figure:
     """The figure; only of findings that `can_be_drawn`. A page has a title of its own."""
     seen, row = finding.seen, row_of(finding)
     assert seen is not None
     weights = weights_of(finding)
-    colours = dict(zip([i for i, _, _ in weights], (OWN, PARTNER, *GREYS * 64)))
+    colours = dict(zip([i for i, _, _ in weights], (theme["own"], theme["partner"], *GREYS * 64)))
     # a row whose pixels are nowhere is still a partner, if a label names it
     partner = next((i for i, _, _ in weights[1:]), None)
     even = np.eye(seen.kind.batch)[:, None].repeat(seen.cells.shape[1], 1)
@@ -88,8 +87,7 @@ def worst(finding: Finding, dark: bool = False, titled: bool = True) -> Figure:
                    for name in ("mask", "onehot_mask") if _comparable(seen, name)]  # fmt: skip
     if boxed:
         panels.append(("its boxes", panels[-1][1] * [1, 1, 1, 0.35]))
-    paint = {colour: _DARK[colour] if dark else colour for colour in _DARK}
-    canvas = _canvas(finding.headline if titled else "", panels, weights, colours, paint)
+    canvas = _canvas(finding.headline if titled else "", panels, weights, colours, theme)
     if sum(axis not in "NC" for axis in seen.kind.layout) == 1:  # a sound is a band
         for axes in canvas.axes[: len(panels)]:
             axes.set_aspect("auto")
@@ -111,7 +109,7 @@ def _canvas(
     panels: Sequence[tuple[str, NDArray[np.float64]]],
     weights: Sequence[tuple[int, float | None, float]],
     colours: Mapping[int, str],
-    paint: Mapping[str, str],
+    theme: Theme,
 ) -> Figure:
     """Panels in lines of three, then a bar for the label and one for the pixels, on one scale."""
     bars = ["label", "pixels"] if weights[0][1] is not None else ["pixels"]
@@ -119,9 +117,9 @@ def _canvas(
     columns, side = (1, 0.4) if max(shapes) > _LONG else (2 if len(panels) == 4 else 3, 0.84)
     step, head = 0.98 / columns, 0.26 if title else 0.0
     tall = -(-len(panels) // columns) * (side + _HEAD) + _BAR * len(bars) + 0.16 + head
-    canvas = Figure(figsize=(_WIDTH, tall), facecolor=paint[PAGE])
+    canvas = Figure(figsize=(_WIDTH, tall), facecolor=theme["page"])
     at = (0.02, 1 - 0.08 / tall)
-    canvas.text(*at, title, fontsize=10.5, fontweight="bold", va="top", color=paint[INK])
+    canvas.text(*at, title, fontsize=10.5, fontweight="bold", va="top", color=theme["ink"])
     for k, (name, cells) in enumerate(panels):
         left, wide = 0.02 + k % columns * step, step - 0.02
         top = tall - k // columns * (side + _HEAD) - 0.3 - head
@@ -129,7 +127,7 @@ def _canvas(
         axes.imshow(cells, interpolation="none")
         axes.set(xticks=[], yticks=[], facecolor="none", anchor="NW")
         axes.spines[:].set_visible(False)
-        axes.set_title(name, fontsize=8.5, loc="left", pad=3, color=paint[INK])
+        axes.set_title(name, fontsize=8.5, loc="left", pad=3, color=theme["ink"])
     axes = canvas.add_axes((0.13, 0.08 / tall, 0.83, _BAR * len(bars) / tall))
     drawn = _bounded(np.array([[w[1] or 0.0, w[2]] for w in weights]))
     most = max(1.0, *drawn.clip(0).sum(0))
@@ -142,7 +140,7 @@ def _canvas(
             Rectangle((low, -0.4), high - low, 1.8, fill=False, ec=WRONG, lw=thick, zorder=3)
         )
     axes.set(xlim=(0, most), ylim=(len(bars) - 0.5, -0.5), xticks=[], facecolor="none")
-    axes.set_yticks(range(len(bars)), bars, fontsize=9, color=paint[INK])
+    axes.set_yticks(range(len(bars)), bars, fontsize=9, color=theme["ink"])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return canvas
@@ -160,7 +158,10 @@ def _bar(
             words = (number(share) if share < _FAR else "far out") + (
                 f"  row {row}" if share > 0.2 * most else ""
             )
-            at, ink = (start + share / 2, y), "#ffffff" if colours[row] == OWN else "#1a1a1a"
+            at, ink = (
+                (start + share / 2, y),
+                "#ffffff" if colours[row] == LIGHT["own"] else "#1a1a1a",
+            )
             axes.text(*at, words, ha="center", va="center", fontsize=8.5, color=ink)
         start += share
 
