@@ -160,6 +160,11 @@ docs-version: $(VENV)/test
 
 figures: $(VENV)/test
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python docs/make_guide_figures.py
+	$(BIN)/python docs/speed_figures.py
+	$(BIN)/python docs/command_pictures.py
+	$(BIN)/python docs/make_tutorials.py
+	$(BIN)/python docs/peers.py
 	$(BIN)/python docs/compare_tables.py
 	$(BIN)/python docs/evidence_tables.py
 

@@ -81,7 +81,10 @@ def page(name: str) -> str:
     ]
     for kind, text in cells(one.source):
         if kind == "raw":
-            parts += [_block("bash", one.command), _block('text title="Output"', _kept(one))]
+            parts += [
+                _block("bash", one.command),
+                _block('text title="From a run of the program"', _kept(one)),
+            ]
         elif kind == "markdown":
             parts.append(text)
         elif "IPython" not in text and not text.startswith("main("):
