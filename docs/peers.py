@@ -133,7 +133,7 @@ def _alike(checks: dict[str, dict[str, float | None]]) -> dict[tuple[str, tuple[
 def _short(where: list[str], theirs: list[Entry], peer: Peer) -> str:
     """Names of callables; what differs only after the comma stands together, "all" is all."""
     every = [entry["name"] for entry in theirs if entry["findings"]]
-    if len(where) == len(every) > 1:
+    if len(where) == len(theirs) > 1:
         return "all"
     said = []
     for head in dict.fromkeys(name.partition(", ")[0] for name in where):
@@ -198,6 +198,7 @@ def speed(peer: Peer) -> str:
         "is compared with the same in place, a new array with a new array. Above 1, batchmix is "
         f"faster. {_faster(faster, len(rows), peer.name)}",
         "",
+        *FRONT_DOOR[peer.file != "front-door.json" :],
         f"| Batch | MB | Work | Result | {peer.name}, ms | batchmix, ms | times |",
         "|---|---:|---|---|---:|---:|---:|",
     ]
@@ -231,6 +232,12 @@ def _timed(report: Report, group: str, peer: Peer) -> list[tuple[Any, ...]]:
                     rows.append((where, size / 1e6, name, way, ms, mine, ms / mine))
     return rows
 
+
+FRONT_DOOR = [
+    "Here everything is called as a user calls it, and draws for itself. The machine is slower at "
+    "Python than that of [Speed](../speed.md): compare within this table, not with the ones there.",
+    "",
+]
 
 GROUPS = {"float32, own process": "torch", "JAX": "JAX", "TensorFlow": "TensorFlow"}
 

@@ -68,7 +68,7 @@ THEIRS = {
         "always",
         "NumPy's global generator",
         "no",
-        "`mixup_enabled`; it does not reach workers that persist",
+        "`mixup_enabled`; that of `FastCollateMixup` does not reach workers that persist",
         "PyTorch; NumPy in the collate function",
     ],
     "torchvision": [

@@ -34,7 +34,7 @@ def describe(plan: Plan, kinds: Sequence[str | None] = ()) -> dict[str, float]:
       >>> import batchmix as bm
       >>> plan = bm.draw(Switch([MixUp(), CutMix()]), bm.Key(0), 64, {"H": 32, "W": 32})
       >>> {name: round(x, 2) for name, x in plan.describe(["mixup", "cutmix"]).items()}
-      {'lam': 0.58, 'hardness': 0.83, 'unmixed': 0.03, 'mixup': 0.5, 'cutmix': 0.47}
+      {'lam': 0.52, 'hardness': 0.83, 'unmixed': 0.02, 'mixup': 0.55, 'cutmix': 0.44}
 
     Differs from: no other library says what it did to a batch.
     """

@@ -452,8 +452,8 @@ def test_logs(run, tmp_path):
     assert (code, str(tmp_path / "log.csv") in text) == (0, True)
     lines = (tmp_path / "log.csv").read_text().splitlines()
     assert lines[0].split(",") == [
-        "step", "train/loss", "train/lr", "mix/lam", "mix/unmixed", "mix/mixup", "mix/cutmix",
-        "train/epoch", "train/epoch_loss", "held_out/accuracy",
+        "step", "train/loss", "train/lr", "mix/lam", "mix/hardness", "mix/unmixed", "mix/mixup",
+        "mix/cutmix", "train/epoch", "train/epoch_loss", "held_out/accuracy",
     ]  # fmt: skip
     assert (tmp_path / "first_batch.png").exists()
 
