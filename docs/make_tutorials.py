@@ -30,6 +30,7 @@ class Tutorial:
     script: str
     title: str
     words: str = "--out figures"
+    shape: str = ".chart"  # of its figures, for docs/style.css
 
     @property
     def source(self) -> str:
@@ -47,7 +48,7 @@ class Tutorial:
 TUTORIALS = {
     "timm": Tutorial("timm_tutorial", "timm: Mixup and CutMix"),
     "fastai": Tutorial("fastai_deep_dive", "fastai: mixup deep dive"),
-    "keras": Tutorial("keras_mixup", "Keras: MixUp", "--figure keras-mixed.png"),
+    "keras": Tutorial("keras_mixup", "Keras: MixUp", "--figure keras-mixed.png", ".square"),
     "datarax": Tutorial("datarax_tutorial", "Datarax: MixUp and CutMix"),
     "composer": Tutorial("composer_tutorial", "Composer: CutMix", ""),
 }
@@ -86,7 +87,7 @@ def page(name: str) -> str:
                 _block('text title="From a run of the program"', _kept(one)),
             ]
         elif kind == "markdown":
-            parts.append(text)
+            parts.append(re.sub(r"(!\[[^\]]*\]\([^)]*\))", rf"\1{{ {one.shape} }}", text))
         elif "IPython" not in text and not text.startswith("main("):
             parts.append(_block("py", text))
     return "\n\n".join(parts) + "\n"

@@ -182,9 +182,17 @@ bounds admit and the newest that can be installed ("pinned": the PyTorch of `con
 the oldest NumPy), installs the package from its sdist, and runs the core tests outside the source
 tree: plans, policies, pairings, mixing, labels, losses, the kernel. What is not installed is not
 tested, and why is said. The command line is tested with the versions of `constraints.txt` only.
+In brackets: how many tests there are. A "t" after the Python: the build without a global lock.
 
 | Python | machine | framework | case | versions | core tests |
 | --- | --- | --- | --- | --- | --- |
+"""
+
+FAILED = """
+## What failed
+
+What it means: [Compatibility](reliability.md#compatibility).
+
 """
 
 
@@ -192,18 +200,24 @@ def page(rows):
     """The table, from the rows alone."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounds = [b for framework in EXTRAS for b in requirements(framework)]
-    lines = {}  # one for all that is not there for one reason
+    lines, failures = {}, []  # of lines one for all that is not there for one reason
     for name, one in rows.items():
         python, framework, case = name.split()
         has = ", ".join(" ".join(pair) for pair in one["versions"].items())
         if not has and "interpreter" in one["result"]:
             framework, case = "all", ""
-        result = one["result"] + (f" ({one['tests']})" if "tests" in one else "")
+        result, broken = one["result"], one.get("broken", [])
+        if broken:
+            result = f"{len(broken)} of {one['tests']} failed"
+            failures += [f"- {name}: `{test}`\n" for test in broken]
+        elif "tests" in one:
+            result += f" ({one['tests']})"
         shown = one.get("python", python.rstrip("t")) + "t" * python.endswith("t")
         cells = shown, one.get("machine", ""), framework, case, has, result
         lines[f"| {' | '.join(cells)} |\n"] = None
     bounds = ", ".join(f"`{bound}`" for bound in dict.fromkeys(bounds))
-    PAGE.write_text(HEAD.format(python=project["requires-python"], bounds=bounds) + "".join(lines))
+    head = HEAD.format(python=project["requires-python"], bounds=bounds)
+    PAGE.write_text("".join([head, *lines, *([FAILED, *failures] if failures else [])]))
 
 
 def names(cuda):

@@ -291,6 +291,8 @@ def test_digits(run, tmp_path):
         "batchmix train digits --model mlp --epochs 2",
     ):
         assert said in words
+    wide = [line for line in text.splitlines() if len(line) > 80]
+    assert {line.split()[0] for line in wide if str(tmp_path) not in line} == {"batchmix"}
     assert "candidate 4 of 4, " in notes
     assert {p.name for p in tmp_path.iterdir()} == {
         *("search", "search.db", "trials.jsonl", "tune.json"),

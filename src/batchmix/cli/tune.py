@@ -150,11 +150,11 @@ def _show(result: Result, chosen: Prepared, options: Mapping[str, Any], again: s
         if report and report.outcomes:
             print("\nThe best of the search with fresh seeds:\n")
             print_report(report, console)
-        plain: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+        plain: dict[str, Any] = {"markup": False, "highlight": False}
         if fresh and report:
             console.print(f"\n{luck(found, fresh, len(report.outcomes))}", **plain)
-        if found.best and not result.stopped:
-            console.print(f"\nTrain with it:\n{shown(train)}\n", **plain)
+        if found.best and not result.stopped:  # one line, to be copied
+            console.print(f"\nTrain with it:\n{shown(train)}\n", **plain, soft_wrap=True)
             print(*map(shown, paths), sep="\n")
     return _last_words(result, out)
 

@@ -137,7 +137,7 @@ def print_found(found: Found, console: Console) -> None:
         grid.add_row(Text(one.arm), value, beside)
     console.print(grid, width=max(console.width, 80), crop=False)
     for sentence in sentences(found):
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"\n{sentence}", markup=False, highlight=False)
 
 
 def sentences(found: Found) -> list[str]:
