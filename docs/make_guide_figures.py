@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from photographs import photographs
 from PIL import Image
 from scipy.stats import beta as beta_density
 
@@ -237,6 +239,62 @@ def linear(theme: Theme) -> Figure:
     return canvas
 
 
+def attentive(theme: Theme) -> Figure:
+    """A cat, and the six of 49 cells of a flower that a map has most of."""
+    canvas = Figure(figsize=(8.8, 2.8), layout="constrained")
+    both, maps = _photos("cat-0", "flower-1")
+    cells = np.zeros(49, np.uint8)
+    cells[np.argsort(-maps[1].ravel(), kind="stable")[:6]] = 255
+    whole = [[[0, n] for n in both.shape[1:3]]] * 2
+    mask = np.stack([cells.reshape(7, 7)] * 2)
+    plan = bm.Plan([1, 0], whole, [1, 1], "HW", both.shape[1:3], mask=mask)
+    panels, mixed = canvas.subplots(1, 4), bm.mix(both, plan, "NHWC")
+    titles = ("row", "partner", "map of the partner", "mixed")
+    for axes, title, one in zip(panels, titles, (both[0], both[1], both[1], mixed[0])):
+        _photo(axes, title, one)
+    _over(panels[2], maps[1], both)
+    _label(panels[3], theme, "label", plan.lam[0])
+    panels[0].set_xlabel("cat", color=theme["own"])
+    panels[1].set_xlabel("flower", color=theme["partner"])
+    return canvas
+
+
+def attention(theme: Theme) -> Figure:
+    """A flower with a corner of sky: the label by area, and by a map of the mixed image."""
+    canvas = Figure(figsize=(8.8, 2.8), layout="constrained")
+    both, _ = _photos("flower-1", "temple-1")
+    high, wide = both.shape[1:3]
+    box = [[0, high * 11 // 20], [wide * 9 // 20, wide]]
+    plan = bm.Plan([1, 0], [box, box], [1, 1], "HW", (high, wide))
+    mixed = bm.mix(both, plan, "NHWC")
+    maps = _orange(mixed)
+    panels = canvas.subplots(1, 4)
+    titles = ("row", "partner", "mixed", "map of the mixed image")
+    for axes, title, one in zip(panels, titles, (*both, mixed[0], mixed[0])):
+        _photo(axes, title, one)
+    _over(panels[3], maps[0], both)
+    for axes, name, lam in ((panels[2], "by area", plan.lam),
+                            (panels[3], "by the map", plan.relabel(maps).label_lam)):  # fmt: skip
+        _label(axes, theme, name, lam[0])
+    panels[0].set_xlabel("flower", color=theme["own"])
+    panels[1].set_xlabel("temple", color=theme["partner"])
+    return canvas
+
+
+def grids(theme: Theme) -> Figure:
+    """A box on the cells of an image, and on those of its features."""
+    canvas = Figure(figsize=(6.4, 2.9), layout="constrained")
+    plan = bm.Plan([1, 0], [[[0, 3], [0, 8]]] * 2, [1, 1], "HW", (8, 8))
+    there = plan.at({"H": 4, "W": 4})
+    for axes, one, name in zip(canvas.subplots(1, 2), (plan, there), ("the image", "the features")):
+        side = one.size[0]
+        ids = np.broadcast_to(np.arange(2.0)[:, None, None], (2, side, side)).copy()
+        _cells(axes, theme, bm.mix(ids, one, "NHW")[0])
+        axes.set_title(f"{name}, {side} x {side} cells", fontsize=11)
+        axes.set_xlabel(f"own weight {one.lam[0]:.3f}", fontsize=10, color=theme["own"])
+    return canvas
+
+
 FIGURES: dict[str, Callable[[Theme], Figure]] = {
     "alpha": alpha,
     "hardness": hardness,
@@ -246,7 +304,57 @@ FIGURES: dict[str, Callable[[Theme], Figure]] = {
     "policies": policies,
     "targets": targets,
     "linear": linear,
+    "attentive": attentive,
+    "attention": attention,
+    "grids": grids,
 }
+
+
+def _photos(*names: str) -> tuple[Any, Any]:
+    """Photographs, and a map of 7 x 7 cells for each."""
+    x = photographs(*names).x
+    return x, _orange(x)
+
+
+def _orange(x: Any) -> Any:
+    """[B, 7, 7], which stands in for what a model looks at: how orange each cell is."""
+    more = np.clip(x[..., 0].astype(float) - x[..., 2], 0, None)  # red than blue
+    rows, high, wide = more.shape
+    cells = more[:, : high // 7 * 7, : wide // 7 * 7]
+    return cells.reshape(rows, 7, high // 7, 7, wide // 7).mean((2, 4))
+
+
+def _photo(axes: Any, title: str, image: Any) -> None:
+    """A photograph without a frame."""
+    axes.imshow(image)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=11)
+    axes.spines[:].set_visible(False)
+
+
+def _over(axes: Any, cells: Any, x: Any) -> None:
+    """A map over a photograph: dark where it is low."""
+    high, wide = x.shape[1:3]
+    shade = np.zeros((*cells.shape, 4))
+    shade[..., 3] = 0.85 * (1 - cells / cells.max())
+    axes.imshow(shade, extent=(0, wide, high, 0), interpolation="nearest")
+
+
+def _label(axes: Any, theme: Theme, name: str, lam: float) -> None:
+    """A soft label under a picture: a bar of shares, and the same in numbers."""
+    style: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+    axes.barh(-0.07, lam, 0.06, 0, color=theme["own"], **style)
+    axes.barh(-0.07, 1 - lam, 0.06, lam, color=theme["partner"], **style)
+    axes.set_xlabel(f"{name}: {lam:.2f} and {1 - lam:.2f}", labelpad=16, fontsize=10)
+
+
+def _cells(axes: Any, theme: Theme, ids: Any) -> None:
+    """Cells of 0 in the colour of the own image, of 1 in that of the partner."""
+    for (row, column), one in np.ndenumerate(ids):
+        colour = theme["partner" if one else "own"]
+        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor=theme["page"]))
+    axes.set(xlim=(0, len(ids)), ylim=(len(ids), 0), aspect="equal", xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def _outcomes(kept: str, arm: str, noise: float) -> list[dict[str, Any]]:

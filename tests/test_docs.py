@@ -273,7 +273,17 @@ def test_pictures_of_commands_are_those_of_the_script_and_all_are_used() -> None
     assert {*used} == {*made}
 
 
-def test_figures_of_guides_are_those_of_the_script_and_all_are_used() -> None:
+def test_the_picture_of_a_plan_calls_what_there_is() -> None:
+    drawn = (DOCS / "plan.svg").read_text()
+    calls = re.findall(r">(\w+)(?:\(\S+\))?\(\w+, plan", drawn)
+    assert len(calls) == drawn.count(", plan")
+    assert {*calls} <= {*bm.__all__, *bm.fields.__all__}
+
+
+def test_figures_of_guides_are_those_of_the_script_and_all_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
     # drawing them all takes long: those of one theme, which the other shares but for its colours
     made = runpy.run_path(str(DOCS / "make_guide_figures.py"))
     for draw in made["FIGURES"].values():
