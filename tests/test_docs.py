@@ -18,6 +18,7 @@ import tomllib
 from ast import literal_eval
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -271,6 +272,18 @@ def test_pictures_of_commands_are_those_of_the_script_and_all_are_used() -> None
     assert {path.name for path in (DOCS / "commands").glob("*.png")} == {*made}
     used = re.findall(r"\(commands/([\w-]+\.png)", " ".join(page.read_text() for page in PAGES))
     assert {*used} == {*made}
+
+
+def test_the_search_finds_policies_before_reports_for_other_libraries() -> None:
+    weigh = runpy.run_path(str(DOCS / "search_order.py"))["on_page_markdown"]
+    found: dict[str, float] = {}
+    for one in ("policies/cutmix.md", "speed.md", "upstream/keras-cutmix-labels.md"):
+        assert (DOCS / one).exists()
+        page = SimpleNamespace(file=SimpleNamespace(src_uri=one), meta={})
+        assert weigh("words", page=page) == "words"
+        found[one] = page.meta.get("search", {"boost": 1})["boost"]
+    assert sorted(found, key=lambda one: -found[one]) == [*found]
+    assert len({*found.values()}) == 3
 
 
 def test_the_picture_of_a_plan_calls_what_there_is() -> None:
