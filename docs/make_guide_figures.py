@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Rectangle
 from photographs import photographs
 from PIL import Image
 from scipy.stats import beta as beta_density
@@ -23,6 +23,7 @@ import batchmix as bm
 from batchmix.cli._output import write
 from batchmix.cli.show.theme import DARK, LIGHT, Theme, drawn
 from batchmix.losses import soft_cross_entropy
+from batchmix.pairing import Derangement, OtherClass, Permutation, Reverse, Roll, SameClass
 from batchmix.policies import CutMix, MixUp, Policy
 
 HERE = Path(__file__).parent / "figures" / "guides"
@@ -295,6 +296,39 @@ def grids(theme: Theme) -> Figure:
     return canvas
 
 
+def pairings(theme: Theme) -> Figure:
+    """Six rows in a ring, and an arrow to each from its partner."""
+    canvas = Figure(figsize=(8.8, 5.6), layout="constrained")
+    classes, key = np.array([0, 0, 0, 1, 1, 1]), bm.Key(0, step=7)  # where one row is alone
+    kinds = {
+        "Derangement(): one random ring": Derangement(),
+        "Permutation(): a row may be alone": Permutation(),
+        "Reverse(): mutual": Reverse(),
+        "Roll(1): the row before": Roll(1),
+        "SameClass(): inside a class": SameClass(),
+        "OtherClass(): from another class": OtherClass(),
+    }
+    turn = np.pi / 2 - np.arange(6) * np.pi / 3
+    places = np.stack([np.cos(turn), np.sin(turn)], 1)
+    for axes, (name, pairing) in zip(canvas.subplots(2, 3).flat, kinds.items()):
+        plan = bm.draw(MixUp(1.0), key, 6, {}, pairing=pairing, hints={"label": classes})
+        for i, k in enumerate(plan.partner.tolist()):
+            place, square = places[i], "Class" in name and classes[i]
+            shape = Rectangle(place - 0.18, 0.36, 0.36) if square else Circle(place, 0.2)
+            shape.set(color=theme["none"], zorder=2)
+            axes.add_patch(shape)
+            axes.text(*places[i], str(i), ha="center", va="center", fontsize=11,
+                      color=theme["page"], weight="bold")  # fmt: skip
+            if i != k:
+                axes.annotate("", places[i], places[k], zorder=1, arrowprops={
+                    "arrowstyle": "-|>", "color": theme["ink"], "shrinkA": 16, "shrinkB": 16,
+                    "connectionstyle": "arc3,rad=0.12"})  # fmt: skip
+        axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), aspect="equal", xticks=[], yticks=[])
+        axes.set_title(name, fontsize=11)
+        axes.spines[:].set_visible(False)
+    return canvas
+
+
 FIGURES: dict[str, Callable[[Theme], Figure]] = {
     "alpha": alpha,
     "hardness": hardness,
@@ -307,6 +341,7 @@ FIGURES: dict[str, Callable[[Theme], Figure]] = {
     "attentive": attentive,
     "attention": attention,
     "grids": grids,
+    "pairings": pairings,
 }
 
 
