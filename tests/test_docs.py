@@ -275,7 +275,7 @@ def test_pictures_of_commands_are_those_of_the_script_and_all_are_used() -> None
 
 
 def test_the_search_finds_policies_before_reports_for_other_libraries() -> None:
-    weigh = runpy.run_path(str(DOCS / "site.py"))["on_page_markdown"]
+    weigh = runpy.run_path(str(DOCS / "menu_and_search.py"))["on_page_markdown"]
     found: dict[str, float] = {}
     for one in ("policies/cutmix.md", "speed.md", "upstream/keras-cutmix-labels.md"):
         assert (DOCS / one).exists()
@@ -293,7 +293,7 @@ def test_the_site_has_a_menu_of_versions_where_there_are_several(
     monkeypatch.delenv("MIKE_DOCS_VERSION", raising=False)
     if version:
         monkeypatch.setenv("MIKE_DOCS_VERSION", version)
-    hook = runpy.run_path(str(DOCS / "site.py"))["on_config"]
+    hook = runpy.run_path(str(DOCS / "menu_and_search.py"))["on_config"]
     config = hook({"extra": {"version": {"provider": "mike"}}})
     assert ("version" in config["extra"]) == bool(version)
 

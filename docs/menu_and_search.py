@@ -1,5 +1,5 @@
-"""Two details of the site, which mkdocs asks for: the order of what its search finds, and its menu
-of versions.
+"""Two details of the site, which mkdocs asks for: its menu of versions, and the order of what its
+search finds.
 
 Titles of reports for other libraries are full of the words that people search for: whoever looks
 for CutMix wants its page, and not what is wrong with it somewhere else. And a site of one version
