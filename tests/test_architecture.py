@@ -63,8 +63,8 @@ LAYERS = {
         "pairing",
     ],
     "_mixer": [
-        "_errors", "_key", "_plan", "_tree", "_address", "_drawing", "_parts", "backends", "fields",
-        "pairing", "policies",
+        "_errors", "_key", "_plan", "_tree", "_address", "_drawing", "_drawn", "_parts", "backends",
+        "fields", "pairing", "policies",
     ],
     "_show": [
         "_errors", "_plan", "_drawing", "_labels", "_mix", "_parts", "fields", "cli",

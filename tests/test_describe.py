@@ -97,6 +97,21 @@ def test_a_mixer_says_what_it_is():
     assert all(part in said for part in ("MixUp(alpha=0.4", "NCHW", "classes=10", "'seed': 7"))
 
 
+def test_a_mixer_is_a_table_in_a_notebook():
+    fields = {"<image>": Image("NCHW"), 1: Labels(10)}
+    mixer = bm.Mixer(MixUp(0.4), fields, seed=7)
+    before = mixer._repr_html_()
+    ElementTree.fromstring(before)  # well formed, though a key has brackets
+    for part in ("MixUp(alpha=0.4", "Derangement", "&lt;image&gt;", "seed 7, epoch 0, step 0"):
+        assert part in before
+    mixer({"<image>": batch()[0], 1: batch()[1]})
+    after = mixer._repr_html_()
+    ElementTree.fromstring(after)
+    assert "the last batch" in after
+    assert "the last batch" not in before
+    assert "step 1" in after
+
+
 PLANS = {
     "mixup": (MixUp(1.0), SIZE),
     "cutmix": (CutMix(1.0), {"H": 8, "W": 20}),

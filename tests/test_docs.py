@@ -57,6 +57,7 @@ NO_BLOCKS = {
     "bench.md",
     "commands/index.md",
     "contributing.md",
+    "benchmarks.md",
     "design.md",
     "gallery.md",
     "install.md",

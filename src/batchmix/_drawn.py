@@ -1,4 +1,4 @@
-"""A plan as a table for notebooks: each row with what is pasted where, without a library."""
+"""Plans and mixers as tables for notebooks, drawn without a library."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from batchmix._layers import weights
 
 if TYPE_CHECKING:
+    from batchmix._mixer import Mixer
     from batchmix._plan import Plan
 
 _ROWS, _LAYERS, _SIDE, _CELLS = 8, 4, 56, 8  # of them at most; pixels; cells of a mask per axis
@@ -39,6 +40,24 @@ def as_html(plan: Plan) -> str:
     )
     rest = f"<p>and {len(plan) - _ROWS} more rows</p>" if len(plan) > _ROWS else ""
     return f"<div>{head}<table>{body}</table>{rest}</div>"
+
+
+def mixer_as_html(mixer: Mixer) -> str:
+    """For Jupyter: what is drawn, what it acts on, where its count is, and its last plan."""
+    told = [(f"field {place!r}", repr(field)) for place, field in mixer.fields.items()]
+    state = ", ".join(f"{name} {n}" for name, n in mixer.state_dict().items() if name != "told")
+    lines = [
+        ("policy", repr(mixer.policy)),
+        ("pairing", repr(mixer.pairing)),
+        *told,
+        ("next", state),
+    ]
+    body = "".join(
+        f"<tr><th>{escape(name)}</th><td><code>{escape(text)}</code></td></tr>"
+        for name, text in lines
+    )
+    last = f"<p>the last batch:</p>{as_html(mixer._last)}" if mixer._last is not None else ""
+    return f"<div><table>{body}</table>{last}</div>"
 
 
 def _partners(plan: Plan, row: int) -> str:

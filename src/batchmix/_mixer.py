@@ -7,9 +7,10 @@ from typing import Any
 
 from batchmix._address import checked_epoch, checked_state, copied, counting, number_of, traced
 from batchmix._drawing import checked_hints, drawing_of
+from batchmix._drawn import mixer_as_html
 from batchmix._errors import mix_error
 from batchmix._key import Untold
-from batchmix._parts import Part, parts_of, with_own_memory
+from batchmix._parts import Part, checked_fields, parts_of, with_own_memory
 from batchmix._plan import Plan
 from batchmix._tree import get_at, replaced_at
 from batchmix.backends import called_as_is, is_traced
@@ -79,24 +80,12 @@ class Mixer:
         inplace: bool = False,
         hints: Mapping[str, Any] | None = None,
     ) -> None:
-        if not isinstance(fields, Mapping):
-            raise mix_error(
-                "Mixer", f"got fields={fields!r}.", "They say where in a batch there is what.",
-                "Pass Mixer(policy, {0: Image('NCHW'), 1: Labels(10)}).",
-            )  # fmt: skip
-        self.policy, self.fields, self.pairing = policy, dict(fields), pairing
+        self.policy, self.fields, self.pairing = policy, checked_fields(fields), pairing
         self.seed, self.rank, self.axes, self.inplace = seed, rank, axes, inplace
         self.hints = checked_hints(hints, self.reads)
         self.epoch: int = Untold(0)
         self.step = 0
         self._last: Plan | None = None
-        for place, field in self.fields.items():
-            if isinstance(field, type) or not callable(field):
-                raise mix_error(
-                    "Mixer", f"field {place!r} is {field!r}.",
-                    "A field is a value such as Image('NCHW'), called with a part of the batch.",
-                    "Pass for example {0: Image('NCHW'), 1: Labels(10)}.",
-                )  # fmt: skip
 
     def __call__(
         self, batch: Any, step: int | None = None, epoch: int | None = None, *, other: Any = None
@@ -231,6 +220,8 @@ class Mixer:
 
     def __repr__(self) -> str:
         return f"Mixer({self.policy}, {self.fields}, pairing={self.pairing}, {self.state_dict()})"
+
+    _repr_html_ = mixer_as_html
 
     def state_dict(self) -> dict[str, int]:
         """Where the mixer is in its stream: seed, epoch, step, and `told` where nobody told it.

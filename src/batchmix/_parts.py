@@ -23,6 +23,23 @@ class Part(NamedTuple):
     value: Any
 
 
+def checked_fields(fields: Any) -> dict[Any, Field]:
+    """What a Mixer is told of its batches: {place: field}."""
+    if not isinstance(fields, Mapping):
+        raise mix_error(
+            "Mixer", f"got fields={fields!r}.", "They say where in a batch there is what.",
+            "Pass Mixer(policy, {0: Image('NCHW'), 1: Labels(10)}).",
+        )  # fmt: skip
+    for place, field in fields.items():
+        if isinstance(field, type) or not callable(field):
+            raise mix_error(
+                "Mixer", f"field {place!r} is {field!r}.",
+                "A field is a value such as Image('NCHW'), called with a part of the batch.",
+                "Pass for example {0: Image('NCHW'), 1: Labels(10)}.",
+            )  # fmt: skip
+    return dict(fields)
+
+
 def parts_of(batch: Any, fields: Mapping[Any, Field]) -> list[Part]:
     """Every part of `batch` that a field is named for."""
     parts = []
