@@ -17,6 +17,7 @@ from batchmix.policies import (
     MixUp,
     Mosaic,
     PerBatch,
+    ReMix,
     ResizeMix,
     Schedule,
     Sometimes,
@@ -95,6 +96,21 @@ def test_the_last_plan_stays_out_of_copies_and_states():
 def test_a_mixer_says_what_it_is():
     said = repr(bm.Mixer(MixUp(0.4), {0: Image("NCHW"), 1: Labels(10)}, seed=7))
     assert all(part in said for part in ("MixUp(alpha=0.4", "NCHW", "classes=10", "'seed': 7"))
+
+
+def test_a_policy_with_a_thousand_classes_says_so_in_a_line():
+    policy = ReMix(MixUp(), range(1, 10_000))
+    assert len(repr(policy)) < 200
+    with pytest.raises(bm.MixError, match="> 0") as refused:
+        ReMix(MixUp(), list(range(10_000)))
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("kinds", ["mixup", ["lam"], ["mixup", "unmixed"], [1, 2]])
+def test_names_of_kinds_do_not_hide_what_is_told(kinds):
+    plan = bm.draw(MixUp(), bm.Key(0), 4, SIZE)
+    with pytest.raises(bm.MixError, match=r"Plan.describe: got kinds(.|\n)*a list of names"):
+        plan.describe(kinds)
 
 
 PLANS = {
