@@ -29,7 +29,7 @@ LAYERS = {
     "_saved": ["_errors", "_columns", "_npz"],
     "_regular": [],
     "_npz": ["_regular"],
-    "_describe": ["_layers"],
+    "_describe": ["_errors", "_layers"],
     "_drawn": ["_layers"],
     "_plan": [
         "_errors", "_columns", "_describe", "_drawn", "_layers", "_regrid", "_saved", "_weights",
@@ -67,7 +67,7 @@ LAYERS = {
         "fields", "pairing", "policies",
     ],
     "_show": [
-        "_errors", "_plan", "_drawing", "_labels", "_mix", "_parts", "fields", "cli",
+        "_errors", "_plan", "_drawing", "_labels", "_layers", "_mix", "_parts", "fields", "cli",
     ],
     "extend": [
         "_errors", "_columns", "_key", "_address", "_tree", "_mixer", "backends", "policies",

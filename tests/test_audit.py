@@ -627,7 +627,22 @@ NONSENSE = [
     lambda x, y: (np.broadcast_to(np.float32(0), (10**5, 10**5, 10**5)), y),
     lambda x, y: (torch.as_tensor(x) + 1j, y),
     lambda x, y: ([x[:3], x], y),
+    lambda x, y: (x, [y]),
+    lambda x, y: (x, []),
+    lambda x, y: (x, [np.eye(10)[0], 3]),
+    lambda x, y: (x, (y[:3], 0.5)),
 ]
+
+
+@pytest.mark.parametrize("labels", [list, lambda y: list(np.eye(10)[y]), lambda y: y.tolist()])
+def test_labels_may_come_as_a_list_with_one_per_row(labels):
+    found = bm.audit(lambda x, y: (list(x), labels(y)))
+    assert [finding.name for finding in found.found] == ["unmixed rows"]
+
+
+def test_of_a_class_an_instance_is_asked_for():
+    with pytest.raises(bm.MixError, match="Pass an instance of the class"):
+        bm.audit(Right)
 
 
 @pytest.mark.parametrize("answer", NONSENSE)

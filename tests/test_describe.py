@@ -17,6 +17,7 @@ from batchmix.policies import (
     MixUp,
     Mosaic,
     PerBatch,
+    ReMix,
     ResizeMix,
     Schedule,
     Sometimes,
@@ -110,6 +111,21 @@ def test_a_mixer_is_a_table_in_a_notebook():
     assert "the last batch" in after
     assert "the last batch" not in before
     assert "step 1" in after
+
+
+def test_a_policy_with_a_thousand_classes_says_so_in_a_line():
+    policy = ReMix(MixUp(), range(1, 10_000))
+    assert len(repr(policy)) < 200
+    with pytest.raises(bm.MixError, match="> 0") as refused:
+        ReMix(MixUp(), list(range(10_000)))
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize("kinds", ["mixup", ["lam"], ["mixup", "unmixed"], [1, 2]])
+def test_names_of_kinds_do_not_hide_what_is_told(kinds):
+    plan = bm.draw(MixUp(), bm.Key(0), 4, SIZE)
+    with pytest.raises(bm.MixError, match=r"Plan.describe: got kinds(.|\n)*a list of names"):
+        plan.describe(kinds)
 
 
 PLANS = {

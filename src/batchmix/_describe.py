@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._errors import mix_error
 from batchmix._layers import check_known, label_weights, weights
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def describe(plan: Plan, kinds: Sequence[str | None] = ()) -> dict[str, float]:
       without rows nan.
 
     Raises:
-      MixError: a plan that is traced, whose numbers are not known yet.
+      MixError: a plan that is traced, whose numbers are not known yet; `kinds` that are no list of
+        names, or of which one is "lam", "hardness" or "unmixed".
 
     Example:
       >>> from batchmix.policies import CutMix, MixUp, Switch
@@ -46,7 +48,14 @@ def describe(plan: Plan, kinds: Sequence[str | None] = ()) -> dict[str, float]:
         "hardness": _mean(label_weights(plan).max(1)),
         "unmixed": _mean(~mixed),
     }
-    found |= dict.fromkeys((name for name in kinds if name), 0.0)
+    names = [] if isinstance(kinds, str) else [name for name in kinds if name]
+    if isinstance(kinds, str) or not {*map(type, names)} <= {str} or found.keys() & names:
+        raise mix_error(
+            "Plan.describe", f"got kinds={kinds!r}.",
+            f"They are a list of names, each other than {', '.join(found)}.",
+            "Pass for example ['mixup', 'cutmix'].",
+        )  # fmt: skip
+    found |= dict.fromkeys(names, 0.0)
     for number, name in enumerate(kinds):
         if name:
             found[name] += _mean(drawn == number)

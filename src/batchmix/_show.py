@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from batchmix._drawing import on_host
 from batchmix._errors import mix_error
 from batchmix._labels import mix_labels
+from batchmix._layers import check_known
 from batchmix._mix import mix
 from batchmix._parts import Part, parts_of
 from batchmix._plan import Plan
@@ -21,11 +23,14 @@ from batchmix.fields import Field, Grid, Labels
 _MOST = 32  # rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picture:
     """A PNG: a notebook shows it, `save` writes it."""
 
     png: bytes
+
+    def __repr__(self) -> str:
+        return f"Picture(PNG of {len(self.png):,} bytes; save(path) writes it)"
 
     def _repr_png_(self) -> bytes:
         return self.png
@@ -46,7 +51,7 @@ def show(
     r"""Draw the first rows of a batch: each row, its partners, what is pasted, and the mixed row.
 
     Under each mixed row is its label as a bar: blue is the row's own part, orange its partners'.
-    Needs matplotlib.
+    Needs matplotlib and typer.
 
     Args:
       batch: as it is before it is mixed: an array [B, ...] of any framework; or all of the batch,
@@ -65,7 +70,7 @@ def show(
 
     Raises:
       MixError: what is not an image, a video or a sound; a plan that is not of this batch, or takes
-        partners from a second one; matplotlib is missing.
+        partners from a second one; matplotlib or typer is missing.
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -76,7 +81,9 @@ def show(
 
     Differs from: other libraries draw mixed images alone, without partner, box and label.
     """
+    _check_kinds(plan, fields)
     grid, labels = _parts(batch, fields)
+    check_known("bm.show()", plan)
     x, layout = np.asarray(on_host(grid.value)), grid.field.layout
     _check(x, layout, plan, rows)
     ids, soft, names = _labels(labels, plan, classes)
@@ -88,10 +95,21 @@ def show(
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         raise mix_error(
-            "bm.show()", f"{package} is not installed.", "It draws the picture.",
-            f"pip install {package}",
+            "bm.show()", f"{package} is not installed.",
+            "matplotlib draws the picture, with a part of the command line.",
+            "pip install matplotlib typer",
         ) from None  # fmt: skip
     return Picture(drawn(*planes, plan=plan, ids=ids, soft=soft, names=names, rows=rows))
+
+
+def _check_kinds(plan: Any, fields: Any) -> None:
+    """That the arguments are in their order."""
+    if not isinstance(plan, Plan) or not isinstance(fields, str | Mapping):
+        raise mix_error(
+            "bm.show()", f"got a {type(plan).__name__} and a {type(fields).__name__}.",
+            "After the batch come its plan, and a layout or the fields of the Mixer.",
+            "Call it for example as bm.show(x, plan, 'NCHW').",
+        )  # fmt: skip
 
 
 def _parts(batch: Any, fields: str | Mapping[Any, Field]) -> tuple[Part, Part | None]:
@@ -117,9 +135,10 @@ def _check(x: NDArray[Any], layout: str, plan: Plan, rows: int) -> None:
             "Images, videos and sounds are drawn: axes H and W, with T or without, or T alone.",
             "For anything else look at the plan itself: it is a table in a notebook.",
         )  # fmt: skip
-    if not 1 <= rows <= _MOST or not len(plan) or not len(x):
+    count = len(x) if x.ndim else 0
+    if not isinstance(rows, Integral) or not 1 <= rows <= _MOST or not len(plan) or not count:
         raise mix_error(
-            "bm.show()", f"got rows={rows!r} of {len(x)}.", f"1..{_MOST} rows are drawn.",
+            "bm.show()", f"got rows={rows!r} of {count}.", f"1..{_MOST} rows are drawn.",
             "Pass a batch with rows, and for example rows=8.",
         )  # fmt: skip
     if plan.others is not None:

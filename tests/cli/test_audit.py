@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from batchmix._audit._checks import CHECKS
+from batchmix._errors import MixError
+from batchmix.cli._target import maker
 from pages import DOCS
 
 RIGHT = """
@@ -336,7 +338,12 @@ def test_timm_by_its_module_name(run, tmp_path):
         ("mixing", [], "module:callable"),
         ("nowhere.py:mix", [], "no file nowhere.py"),
         ("no.such.module:mix", [], "ModuleNotFoundError"),
-        ("{code}:nothing", [], "AttributeError"),
+        (
+            "{code}:nothing",
+            [],
+            "has no 'nothing'. It is a function or a class by its name. There is",
+        ),
+        ("{code}:Mix.nothing", [], "AttributeError"),
         ("{code}:number", [], "is of type int"),
         ("{code}:Fails", [], "RuntimeError: not today"),
         ("{code}:Mix", ["--args", "{}}"], "--args"),
@@ -367,3 +374,27 @@ def test_what_cannot_be_run_is_one_line_and_exit_code_2(run, code, tmp_path, tar
     assert says in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_imports_what_lies_beside_it_and_replaces_no_module(tmp_path):
+    """As the command runs, where the current folder is not on the path."""
+    (tmp_path / "beside.py").write_text("import numpy as np\nhot = np.eye(10, dtype='float32')\n")
+    (tmp_path / "json.py").write_text(
+        "import numpy as np\nfrom beside import hot\n"
+        "def mix(x, y):\n    o = np.roll(np.arange(len(x)), 1)\n"
+        "    return (x + x[o]) / 2, (hot[y] + hot[y[o]]) / 2\n"
+    )
+    words = ["audit", str(tmp_path / "json.py") + ":mix", "--json", "--out", str(tmp_path / "out")]
+    run = f"from batchmix.cli import main; main({words!r})"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", run], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "beside" not in done.stderr
+    assert json.loads(done.stdout)["checks"][0]["verdict"] == "ok"
+
+
+def test_a_framework_that_is_not_here_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(MixError, match=r"pip install 'batchmix\[tensorflow\]'"):
+        maker("tensorflow")

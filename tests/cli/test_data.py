@@ -276,8 +276,11 @@ def test_a_hub_that_cannot_be_reached(known, monkeypatch):
         raise ConnectionError(f"Couldn't reach '{name}' on the Hub")
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    with pytest.raises(bm.MixError, match="'someone/thing' is not a folder here, and the Hugging"):
+    with pytest.raises(
+        bm.MixError, match="'someone/thing' is not a folder here, and the Hugging"
+    ) as refused:
         open_data("someone/thing")
+    assert "'photos' to look at" in str(refused.value)
 
 
 @pytest.mark.parametrize("kept", [False, True])

@@ -156,6 +156,7 @@ def test_a_locale_without_the_characters_of_a_table_costs_no_result(tmp_path):
     )
     assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
     assert "mixup:1" in done.stdout
+    assert "\\u" not in done.stdout  # bars are digits there
 
 
 def test_files_and_their_names_are_on_the_disk(tmp_path, monkeypatch):

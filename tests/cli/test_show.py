@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 
 import batchmix as bm
 from batchmix.cli.show import one_batch, pictures
+from batchmix.cli.show.shown import Shown
 from batchmix.fields import Audio, BoundingBoxes, Image, Labels, Video
 from batchmix.policies import CutMix, Layers, MixUp, Switch
 
@@ -87,6 +88,23 @@ def test_of_a_video_the_middle_frame(seen):
     assert (seen[1][0].batch.x == 9).all()
 
 
+def test_of_a_video_the_boxes_that_the_middle_frame_has():
+    """Boxes of a plan over frames: one that has frame 2 of 5, one before it, one whole."""
+    boxes = [[[1, 4], [2, 8], [3, 9]], [[0, 2], [2, 8], [3, 9]], [[0, 5], [0, 10], [0, 14]]]
+    plan = bm.Plan([1, 2, 0], boxes, [1.0] * 3, "THW", (5, 10, 14))
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (3, 3, 5, 10, 14), np.uint8)
+    assert bm.show(x, plan, "NCTHW").png[:4] == b"\x89PNG"
+    shown = Shown("", None, plan, None, None, None)
+    assert [[box.tolist() for box in shown.cuts(row)] for row in range(3)] == [
+        [[[2, 8], [3, 9]]], [], []
+    ]  # fmt: skip
+
+
+def test_a_picture_says_what_it_is_in_a_line():
+    assert len(repr(bm.show(batch()[0], plan_of(), "NCHW"))) < 100
+
+
 def test_sounds_are_waves(seen):
     x = np.random.default_rng(0).normal(size=(6, 1, 200)).astype(np.float32)
     bm.show({"x": x}, plan_of(size={"T": 200}), {"x": Audio("NCT")})
@@ -107,6 +125,10 @@ WRONG = {
     "volume": (lambda: bm.show(np.zeros((6, 1, 4, 4, 4)), plan_of(), "NCDHW"), "axes H and W"),
     "no rows": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=0), "1..32 rows"),
     "size": (lambda: bm.show(batch()[0][..., :9], plan_of(), "NCHW"), "drawn for size"),
+    "half a row": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=2.5), "1..32 rows"),
+    "nothing": (lambda: bm.show(None, plan_of(), "NCHW"), "1..32 rows"),
+    "swapped": (lambda: bm.show(plan_of(), batch()[0], "NCHW"), "After the batch come its plan"),
+    "no layout": (lambda: bm.show(batch()[0], plan_of(), None), "a layout or the fields"),
     "names": (
         lambda: bm.show(batch(), plan_of(), {0: Image("NCHW"), 1: Labels(4)}, classes=["a"]),
         "Name each of them",
@@ -142,5 +164,5 @@ def test_matplotlib_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delattr("batchmix.cli.show.one_batch")
     monkeypatch.delattr("batchmix.cli.show.pictures")
-    with pytest.raises(bm.MixError, match="matplotlib is not installed"):
+    with pytest.raises(bm.MixError, match=r"matplotlib is not installed(.|\n)* matplotlib typer"):
         bm.show(batch()[0], plan_of(), "NCHW")

@@ -366,6 +366,38 @@ def test_own_pictures_are_mixed_and_their_code_reads_the_rows(sources, tmp_path,
     assert other.view.data == ""
 
 
+def strange_folder(top, what):
+    """Files that Pillow and SciPy alone do not read as the page does, or without classes."""
+    rng = np.random.default_rng(0)
+    folder = top if what == "flat" else top / "ant"
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(4):
+        if what == "8-bit sounds":
+            wavfile.write(folder / f"{i}.wav", 1000, rng.integers(0, 256, 300, np.uint8))
+        elif what == "16 bits":
+            pixels = rng.integers(0, 65536, (9, 7)).astype(np.uint16)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+        else:
+            channels = 4 if what == "transparent" else 3
+            pixels = rng.integers(0, 256, (9, 7, channels), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+
+
+@pytest.mark.parametrize("what", ["transparent", "16 bits", "8-bit sounds", "flat"])
+def test_the_code_reads_strange_files_as_the_page_does(what, tmp_path, monkeypatch):
+    strange_folder(tmp_path / "strange", what)
+    opened = open_sources([str(tmp_path / "strange")])
+    query = {"data": "strange", "policy": "mixup"}
+    answer = render(query, opened)
+    name, _, content = download("rows", query, opened)
+    (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    names = run_code(answer.code)
+    assert (names["x"] == answer.shown[0].batch.x).all()
+    assert (names["mixed"] == answer.shown[0].mixed).all()
+    assert ("batchmix-rows.npz" in answer.code) == (what != "flat")
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -47,7 +47,8 @@ def judge(
                 "audit()", f"{CALLS[options['call']]} raised {refused}",
                 f"It has to take a plain batch: float32 {options['layout']}, labels "
                 f"{options['labels']}.",
-                "Say how it is called: call, keys, labels, layout, array.",
+                "Pass an instance of the class." if isinstance(fn, type)
+                else "Say how it is called: call, keys, labels, layout, array.",
             )  # fmt: skip
         findings = tuple(_judged(session, check) for check in checks)
     return Audit(findings, options, accept)

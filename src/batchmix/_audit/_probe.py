@@ -120,12 +120,16 @@ class Probe:
         """Labels [B, classes], and the partners if the labels name them.
 
         A sequence holds (partner's y, weight, ...), as from Composer, or (y, partner's y, weight),
-        as from batchmix.pairs; an array [B, 3] has the latter as columns, as from kornia.
+        as from batchmix.pairs; an array [B, 3] has the latter as columns, as from kornia. A list
+        with a label per row is an array, too.
         """
         if isinstance(labels, tuple | list):
             columns = [np.asarray(host(part)) for part in labels]
+            if len(columns) == batch and {part.shape for part in columns} < {(), (self.classes,)}:
+                return self._soft(np.stack(columns), batch)
             if len(columns) > 2 and columns[1].shape == columns[0].shape:
                 columns = columns[1:]
+            self._check_pair(columns, batch)
             theirs, weight = columns[0], np.broadcast_to(columns[1], (batch,))
         else:
             found = np.asarray(host(labels))
@@ -140,6 +144,22 @@ class Probe:
         theirs = self._hot(theirs) if theirs.ndim == 1 else theirs
         soft = own[:, None] * self._hot(np.arange(batch)) + (1 - own)[:, None] * theirs
         return soft, theirs.argmax(1)
+
+    @staticmethod
+    def _check_pair(columns: list[NDArray[Any]], batch: int) -> None:
+        """A partner's labels, a row each, and a weight, for all rows or for each."""
+        shapes = [part.shape for part in columns]
+        if (
+            len(shapes) > 1
+            and shapes[0] in ((batch,), (batch, *shapes[0][1:2]))
+            and shapes[1] in ((), (1,), (batch,))
+        ):
+            return
+        raise mix_error(
+            "audit()", f"fn gave labels as {len(shapes)} parts of the shapes {shapes[:4]}.",
+            "They are [B], [B, classes], (partner's y, weight, ...) or (y, partner's y, weight).",
+            "Return one array of labels, or one label per row.",
+        )  # fmt: skip
 
     def _hot(self, ids: NDArray[Any]) -> NDArray[np.float64]:
         hot: NDArray[np.float64] = (ids[:, None] == np.arange(self.classes)).astype(np.float64)

@@ -145,7 +145,8 @@ class MixTraining(TrainerCallback):  # type: ignore[misc]
                 "the training loader has no collate_fn." if given is None else
                 "the Trainer's data_collator is a MixCollator.",
                 "It mixes what the Trainer's own collator makes, for training alone.",
-                "Let get_train_dataloader return a DataLoader, and data_collator not mix.",
+                "Let get_train_dataloader return a DataLoader." if given is None else
+                "Give the Trainer a data_collator that does not mix, or none.",
             )  # fmt: skip
         if args.label_smoothing_factor:
             raise mix_error(

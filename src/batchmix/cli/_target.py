@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from batchmix._errors import MixError, mix_error
@@ -28,7 +29,7 @@ def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
             "Write for example timm.data.mixup:Mixup.",
         )  # fmt: skip
     try:
-        found = functools.reduce(getattr, name.split("."), _module(module))
+        found = functools.reduce(_part, name.split("."), _module(module))
         if isinstance(found, type):
             return _callable(target, found(**arguments))
         found = _callable(target, found)
@@ -45,19 +46,38 @@ def build(target: str, arguments: dict[str, Any]) -> Callable[..., Any]:
 def _module(name: str) -> Any:
     """A module by its name or its file."""
     if not name.endswith(".py") and not {"/", "\\"} & {*name}:
-        if "" not in sys.path:
-            sys.path.append("")  # the current folder; what lies there replaces nothing installed
+        _look_in("")
         return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+    known = f"audited_{Path(name).stem}"  # a file called numpy.py takes the place of no module
+    spec = importlib.util.spec_from_file_location(known, name)
     if spec is None or spec.loader is None or not Path(name).is_file():
         raise mix_error(
             "audit", f"there is no file {name}.", "The callable is in a Python file.",
             "Check the path.",
         )  # fmt: skip
+    _look_in(str(Path(name).resolve().parent))  # as `python file.py` would
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _part(whole: Any, name: str) -> Any:
+    """What is called so in a module or a class."""
+    if isinstance(whole, ModuleType) and not hasattr(whole, name):
+        there = [n for n, one in vars(whole).items() if callable(one) and not n.startswith("_")]
+        raise mix_error(
+            "audit", f"{Path(whole.__file__ or whole.__name__).name} has no {name!r}.",
+            "It is a function or a class by its name.",
+            f"There is {', '.join(there[:8]) or 'none'}.",
+        )  # fmt: skip
+    return getattr(whole, name)
+
+
+def _look_in(folder: str) -> None:
+    """Find modules there, too: what lies there replaces nothing installed; "" is where we are."""
+    if folder not in sys.path:
+        sys.path.append(folder)
 
 
 def _callable(target: str, found: Any) -> Callable[..., Any]:
@@ -74,5 +94,13 @@ def maker(framework: str) -> Callable[[Any], Any] | None:
     if framework == "numpy":
         return None
     module, function = _MAKERS[framework]
-    maker: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    try:
+        maker: Callable[[Any], Any] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as missing:
+        if missing.name not in (module, framework):
+            raise
+        raise mix_error(
+            "--framework", f"{framework} is not installed.", "Its arrays are what the code gets.",
+            f"pip install 'batchmix[{framework}]'",
+        ) from None  # fmt: skip
     return maker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -134,7 +135,7 @@ def _print(title: str, found: dict[str, Stats], quiet: bool) -> None:
         shares = (s.unmixed, s.self_pairs, s.empty, s.nearly)
         table.add_row(
             name, f"{100 * s.pasted:.1f}", f"{low:.2f}..{middle:.2f}..{high:.2f}",
-            *(f"{100 * share:.1f}" for share in shares), s.sparkline(_BINS),
+            *(f"{100 * share:.1f}" for share in shares), _bars(s.sparkline(_BINS)),
         )  # fmt: skip
     console = Console()
     console.print(table)
@@ -145,6 +146,15 @@ def _print(title: str, found: dict[str, Stats], quiet: bool) -> None:
             f"{s.margin:g} of 0 or 1.\n",
             style="dim", highlight=False,
         )  # fmt: skip
+
+
+def _bars(line: str) -> str:
+    """A line of bars; heights 1..8 as digits where the output has no such characters."""
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return line.translate(str.maketrans("▁▂▃▄▅▆▇█", "12345678"))
+    return line
 
 
 def histograms(title: str, found: dict[str, Stats]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -57,6 +58,10 @@ class ReMix:
     kappa: float = 3.0
     tau: float = 0.5
 
+    def __repr__(self) -> str:
+        counts = reprlib.repr(self.counts)  # a thousand classes are not told one by one
+        return f"ReMix({self.policy!r}, counts={counts}, kappa={self.kappa}, tau={self.tau})"
+
     def __post_init__(self) -> None:
         check_policy("ReMix", self.policy)
         if layers_of(self.policy) > 1:
@@ -70,7 +75,7 @@ class ReMix:
             counts = np.zeros(0)
         if not (counts.ndim == 1 and counts.size and (counts > 0).all() and counts.max() < np.inf):
             raise mix_error(
-                "ReMix", f"got counts={self.counts!r}.",
+                "ReMix", f"got counts={reprlib.repr(self.counts)}.",
                 "They are the number of rows of each class in the training data, > 0.",
                 "Pass for example np.bincount(labels).",
             )  # fmt: skip

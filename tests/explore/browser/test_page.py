@@ -324,6 +324,52 @@ def test_own_pictures_are_chosen_and_mixed(visit):
     assert pictures(page) == shown
 
 
+def test_pictures_beside_one_that_does_not_read_are_taken(visit):
+    page = visit()
+    broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
+    one, two = photographs(10, 200)
+    page.set_input_files("#files", [one, broken, two])
+    at(page, "data=own-")
+    page.wait_for_function("() => document.querySelectorAll('#cards .card').length === 2")
+    assert notes(page) == "broken.png does not read as a picture."
+
+
+def test_pictures_that_come_later_are_seen_beside_the_first(visit):
+    page = visit("?first=3")
+    page.set_input_files("#files", photographs(10, 90))
+    at(page, "data=own-")
+    page.wait_for_function("() => document.querySelectorAll('#cards .card').length === 2")
+    page.set_input_files("#files", photographs(130, 170))
+    page.wait_for_function("() => document.querySelectorAll('#cards .card').length === 4")
+
+
+def test_of_too_many_pictures_the_number_left_out_is_said(visit):
+    page = visit()
+    page.set_input_files("#files", photographs(*range(0, 15 * 16, 16)))
+    page.wait_for_function("() => document.querySelectorAll('#cards .card').length === 12")
+    page.wait_for_function("() => document.querySelector('#notes').innerText")
+    assert notes(page) == "There is room for 12 pictures: the first 3 gave way."
+
+
+def test_a_server_that_is_gone_is_said_and_found_again(chromium):
+    with _server.served(_app.app(open_sources([]))) as where:
+        page = chromium.new_page()
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(where)
+        page.wait_for_selector("body[data-ready]")
+    gone = "The server does not answer. Start batchmix explore again."
+    page.set_input_files("#files", photographs(10, 90))
+    page.wait_for_function("gone => document.querySelector('#notes').innerText === gone", arg=gone)
+    with _server.served(_app.app(open_sources([])), int(where.rpartition(":")[2])):
+        page.select_option("#policy", "mixup")
+        at(page, "policy=mixup")
+        assert page.locator("#cards .card").count() == 8
+        assert notes(page) == ""
+    page.close()
+    assert not errors
+
+
 @pytest.mark.parametrize("how", ["drop", "paste"])
 def test_own_pictures_are_dropped_and_pasted(visit, how):
     page = visit()

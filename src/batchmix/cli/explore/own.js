@@ -12,17 +12,20 @@ export function take(files, limits, told, opened) {
 }
 
 async function add(pictures, limits, told, opened) {
+  const wrong = [];
   for (const file of pictures.slice(-limits.most)) {
     try {
       held.push({ name: file.name.replace(/\.[^.]*$/, ""), data: await square(file, limits.side) });
     } catch {
-      told(`${file.name} does not read as a picture.`);
-      return;
+      wrong.push(`${file.name} does not read as a picture.`);
     }
   }
-  const left = held.splice(0, Math.max(0, held.length - limits.most)).length;
+  const over = Math.max(0, held.length - limits.most);
+  held.splice(0, over);
+  const left = over + Math.max(0, pictures.length - limits.most);
   if (held.length < 2) {
-    told("One picture is here. Drop or paste another: a mix takes two.");
+    if (held.length) wrong.push("One picture is here. Drop or paste another: a mix takes two.");
+    told(wrong.join(" "));
     return;
   }
   const headers = { "Content-Type": "application/json" };
@@ -33,8 +36,9 @@ async function add(pictures, limits, told, opened) {
     told(answer.status === 400 ? JSON.parse(text).wrong : text);
     return;
   }
-  opened(JSON.parse(text).data);
-  if (left) told(`There is room for ${limits.most} pictures: the first ${left} gave way.`);
+  opened(JSON.parse(text).data, held.length);
+  if (left) wrong.push(`There is room for ${limits.most} pictures: the first ${left} gave way.`);
+  if (wrong.length) told(wrong.join(" "));
 }
 
 // the middle of a picture, so many pixels wide, as base64

@@ -4,6 +4,7 @@ import { take } from "./own.js";
 
 const by = (id) => document.getElementById(id);
 const PAUSE = 900; // ms between steps that play
+const SILENT = "The server does not answer. Start batchmix explore again.";
 let now = new URLSearchParams(location.search); // the settings
 let wanted = ""; // the control that was moved since the last question
 let waiting = true; // whether there is anything to ask
@@ -40,7 +41,7 @@ async function ask() {
       else refuse(answer.status === 400 ? JSON.parse(text).wrong : text);
       if (answer.status === 429) waiting = true;
     } catch {
-      refuse("The server does not answer. Start batchmix explore again.");
+      refuse(SILENT);
     }
   }
   busy = false;
@@ -127,7 +128,12 @@ function stop() {
 
 function given(files) {
   stop();
-  take(files, own, tell, (data) => moved("data", data));
+  const opened = (data, count) => {
+    now.set("rows", count); // all of them are seen
+    now.delete("first");
+    moved("data", data);
+  };
+  take(files, own, tell, opened).catch(() => tell(SILENT));
 }
 
 async function copy(event) {

@@ -158,9 +158,14 @@ class Shown:
     soft: NDArray[np.float32]  # [B, classes]
 
     def cuts(self, row: int) -> list[Any]:
-        """[A, 2] each: regions of the row that something is pasted over, but for all of it."""
+        """[A, 2] each: regions of the row that something is pasted over, but for all of it.
+
+        Of a video those that the middle frame has a part of, without the axis of frames.
+        """
         boxes = [layer.box[row] for layer in self.plan.layers if layer.opacity[row]]
-        return [box for box in boxes if tuple((box[:, 1] - box[:, 0]).tolist()) != self.plan.size]
+        cut = [box for box in boxes if tuple((box[:, 1] - box[:, 0]).tolist()) != self.plan.size]
+        middle = self.plan.size[0] // 2
+        return [box[-2:] for box in cut if len(box) < 3 or box[0, 0] <= middle < box[0, 1]]
 
     def partners(self, row: int) -> list[int]:
         """The rows that something is seen of in this one."""

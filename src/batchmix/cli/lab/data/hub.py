@@ -106,7 +106,8 @@ def _unreachable(name: str, why: str) -> MixError:
     return mix_error(
         "DATA",
         f"{name!r} is not a folder here, and the Hugging Face hub gave: {why}.",
-        "It is 'digits', a folder of images, or a data set that can be reached.",
+        "It is 'digits', 'photos' to look at, a folder of images or WAV files, or a data set that "
+        "can be reached.",
         "Check the name and the network.",
     )
 
