@@ -396,5 +396,5 @@ def test_a_file_imports_what_lies_beside_it_and_replaces_no_module(tmp_path):
 
 def test_a_framework_that_is_not_here_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(MixError, match=r"pip install 'batchmix\[tensorflow\]'"):
+    with pytest.raises(MixError, match=r"pip install tensorflow"):
         maker("tensorflow")

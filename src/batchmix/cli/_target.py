@@ -101,6 +101,6 @@ def maker(framework: str) -> Callable[[Any], Any] | None:
             raise
         raise mix_error(
             "--framework", f"{framework} is not installed.", "Its arrays are what the code gets.",
-            f"pip install 'batchmix[{framework}]'",
+            f"pip install {framework}",
         ) from None  # fmt: skip
     return maker
