@@ -1,13 +1,8 @@
-"""The page in a real browser: sliders move, pictures change, the copied code gives their pixels.
-
-Needs Chromium: on the PATH, or named by BATCHMIX_CHROMIUM.
-"""
+"""The page in a real browser: sliders move, pictures change, the copied code gives their pixels."""
 
 import base64
 import io
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,15 +17,6 @@ from PIL import Image
 import batchmix as bm
 from batchmix.cli.explore import _app, _server, open_sources
 
-CHROMIUM = os.environ.get("BATCHMIX_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = [
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="NO BROWSER: install chromium (apt-get install chromium), or set BATCHMIX_CHROMIUM",
-    ),
-]
 PATIENCE = 15_000  # milliseconds: the machine may be busy
 
 
@@ -67,18 +53,6 @@ def address(folder):
     finally:
         socket.socket.connect = connect
     assert not outside
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """One browser for all tests."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # containers have no user namespace for the sandbox
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

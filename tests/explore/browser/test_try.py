@@ -1,7 +1,6 @@
 """The page "Try it" of the documentation in a real browser, below another path of a host."""
 
 import http.server
-import os
 import runpy
 import shutil
 import threading
@@ -10,13 +9,6 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[3] / "docs"
-CHROMIUM = os.environ.get("BATCHMIX_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="NO BROWSER: install chromium (apt-get install chromium), or set BATCHMIX_CHROMIUM",
-)
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +37,6 @@ def address(tmp_path_factory):
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/below/try/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def test_every_setting_has_its_picture(chromium, address):
