@@ -164,14 +164,16 @@ def histograms(title: str, found: dict[str, Stats]) -> bytes:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from batchmix.cli.show.theme import LIGHT
+
     canvas = Figure(figsize=(6, 1.5 * len(found) + 0.8), layout="constrained")
     canvas.suptitle(f"Weight of a row's own content ({title})", x=0.01, ha="left", fontsize=9)
     for axes, (name, s) in zip(canvas.subplots(len(found), 1, squeeze=False)[:, 0], found.items()):
         edges = np.linspace(0, 1, 41)
         parts = [s.lam[s.lam < 1], s.lam[s.lam == 1]]
         shares = [np.full(len(part), 100 / len(s.lam)) for part in parts]
-        axes.hist(parts, edges, weights=shares, stacked=True, color=["#2b6cb0", "#999999"])
-        axes.axvline(1 - s.pasted, color="#d98a1f", lw=1.5)
+        axes.hist(parts, edges, weights=shares, stacked=True, color=[LIGHT["own"], "#999999"])
+        axes.axvline(1 - s.pasted, color=LIGHT["partner"], lw=1.5)
         axes.set_title(
             f"{name}: pasted {s.pasted:.2f}, unmixed {s.unmixed:.1%}, nearly {s.nearly:.1%}",
             loc="left", fontsize=8,

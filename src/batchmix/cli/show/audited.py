@@ -14,7 +14,7 @@ from batchmix.cli._output import plain, shown
 from batchmix.cli.show import worst
 from batchmix.cli.show.findings import verdict
 from batchmix.cli.show.inline import svg
-from batchmix.cli.show.page import STYLE
+from batchmix.cli.show.page import document
 
 _MOST = 2000  # characters of a stranger's words that are shown
 _MORE = """
@@ -78,14 +78,7 @@ def page(title: str, command: str, found: Audit, drawn: Mapping[str, Drawn]) -> 
         f"<pre>{_told(command)}</pre>\n<details><summary>Every option</summary>"
         f"<pre>{escape(options)}</pre></details>\n</main>"
     )
-    text = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_told(title)}</title>\n<style>{STYLE}{_MORE}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    )
-    return text.encode(errors="backslashreplace")
+    return document(_told(title), _MORE, parts)
 
 
 def _told(text: str) -> str:

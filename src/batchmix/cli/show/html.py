@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from batchmix.cli.lab.findings.levels import Level, noise_name
 from batchmix.cli.lab.outcome import METRICS
 from batchmix.cli.show import curves
 from batchmix.cli.show.inline import svg
-from batchmix.cli.show.page import STYLE
+from batchmix.cli.show.page import document
 from batchmix.cli.show.record import versions
 from batchmix.cli.show.tables import gains, others
 from batchmix.cli.show.theme import LIGHT, drawn
@@ -84,18 +84,7 @@ def page(report: Report) -> bytes:
         f"<p>{escape(made)}. All numbers are in report.json.</p>"
         f"<details><summary>Every setting</summary><pre>{escape(settings)}</pre></details>"
     )
-    return _document(report.title, parts)
-
-
-def _document(title: str, parts: Iterable[str]) -> bytes:
-    text = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{_MORE}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    )
-    return text.encode(errors="backslashreplace")
+    return document(escape(report.title), _MORE, parts)
 
 
 def _title(level: Level) -> str:

@@ -1,9 +1,9 @@
-"""The figures of `batchmix preview` as one HTML page that needs nothing else."""
+"""HTML pages that need nothing else: what they share, and that of `batchmix preview`."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from batchmix.cli._output import shown
@@ -57,16 +57,22 @@ def page(
         f'{base64.b64encode(content).decode()}"><figcaption>{captions[name]}</figcaption></figure>'
         for name, content in figures.items()
     ]
+    head = f"<h1>{escape(title)}</h1>\n<p>Made by batchmix preview; nothing was trained.</p>"
+    again = f"<p>The same figures again:</p>\n<pre>{escape(shown(command))}</pre>"
+    body = [head, parts[0], _players(sounds), *parts[1:], again]
+    return document(escape(title), _PLAYERS, body)
+
+
+def document(title: str, style: str, parts: Iterable[str]) -> bytes:
+    """A page of `parts`, in `STYLE` and `style`; all of it is HTML, the title too."""
     text = (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}{_PLAYERS}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n<p>Made by batchmix preview; nothing was trained.</p>\n"
-        + "\n".join([parts[0], _players(sounds), *parts[1:]])
-        + f"\n<p>The same figures again:</p>\n<pre>{escape(shown(command))}</pre>\n"
-        "</body>\n</html>\n"
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body>\n</html>\n"
     )
-    return text.encode()
+    return text.encode(errors="backslashreplace")
 
 
 def _players(sounds: Sequence[Shown]) -> str:
