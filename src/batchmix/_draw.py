@@ -204,9 +204,11 @@ def _executed(partner: NDArray[np.int32], paste: Paste, form: dict[str, Any]) ->
         done = _derived.executed(partner, box, opacity, size, LATTICE)
         if done is not None and (source is None or is_source(source, box, size)):
             columns: dict[str, Any] = {"partner": partner, "box": box.copy(), "kind": kind.copy()}
-            columns |= {"opacity": done[0], "lam": done[1]}
-            columns |= {} if source is None else {"source": np.array(source, order="C")}
-            return Plan.unchecked(**form | {"resample": paste.resample}, **columns)
+            if source is not None:
+                columns["source"] = np.array(source, order="C")
+            return Plan.unchecked(
+                **form, resample=paste.resample, opacity=done[0], lam=done[1], **columns
+            )
     # what has more columns, and what does not fit: there the message is made
     columns = dict(paste.columns(), opacity=np.rint(opacity * LATTICE) / LATTICE)
     return Plan(partner=partner, resample=paste.resample, **form, **columns)

@@ -57,19 +57,18 @@ def mix_labels(
     others = y if other is None else other
     if b.is_integer(y) and tuple(y.shape)[1:] == (1,) and classes not in (None, 1):
         y, others = y[:, 0], others[:, 0]  # a column of ids, as in the data sets of Keras
-    shares = shares_of(plan, "mix_labels()")
     if len(y.shape) == 1 and b.is_integer(y):
         if classes is None:
             raise _no_classes(y)
         if not plan.above:
             off, on = smoothing / classes, 1 - smoothing
-            soft = b.soft(y, others, plan.partner, shares[0], classes, off, on)
+            soft = b.soft(y, others, plan.partner, _own_share(plan), classes, off, on)
             if soft is None:
                 raise _no_class(b, y, others, classes)
             return soft
         y, others = (_one_hot(b, ids, plan, classes) for ids in (y, others))
     count = _checked_probabilities(b, y, classes)
-    soft = b.cast(y, "float32")
+    soft, shares = b.cast(y, "float32"), shares_of(plan, "mix_labels()")
     if not plan.above:
         partners = b.cast(b.take(others, b.array(plan.partner, y)), "float32")
         soft = _formula.blend(b, soft, partners, b.array(shares[1], y)[:, None])
@@ -115,7 +114,7 @@ def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
             "A row has a partner in each.", "Use parts(y, plan), which has a label for each.",
         )  # fmt: skip
     partners = b.take(y if other is None else other, b.array(plan.partner, y))
-    lam = shares_of(plan, "pairs()")[0]
+    lam = _own_share(plan)
     # a copy: what is handed out may be written to, the plan may not
     return y, partners, b.array(lam.copy() if isinstance(lam, np.ndarray) else lam, y)
 
@@ -161,7 +160,7 @@ def shares_of(plan: Plan, where: str) -> list[Any]:
     """[B] each: the weight of a row's own label, then of the partner's in each layer."""
     layers = (plan, *plan.above)
     if not plan.above:
-        own: Any = plan.lam if plan.label_lam is None else plan.label_lam
+        own = _own_share(plan)
         return [own, 1 - own]
     if all(layer.label_lam is None for layer in layers):
         return [plan.lam, *(layer.seen for layer in layers)]
@@ -171,6 +170,11 @@ def shares_of(plan: Plan, where: str) -> list[Any]:
             "Such labels are counted on the host.", "Mix them outside of the compiled function.",
         )  # fmt: skip
     return [np.ascontiguousarray(share) for share in plan.label_weights.T]
+
+
+def _own_share(plan: Plan) -> Any:
+    """[B]: the weight of a row's own label, of a plan of one layer."""
+    return plan.lam if plan.label_lam is None else plan.label_lam
 
 
 def _one_hot(b: Backend, ids: Any, plan: Plan, classes: int) -> Any:

@@ -128,14 +128,18 @@ def check_layers(where: str, paste: Paste, later: int) -> None:
         )  # fmt: skip
 
 
-def check_resample(where: str, policies: Sequence[Policy]) -> None:
-    """A batch is stretched in one way."""
+def checked_policies(where: str, given: Any) -> tuple[Policy, ...]:
+    """A list of policies as a tuple, none of what is no list; a batch is stretched in one way."""
+    policies = tuple(given) if isinstance(given, Sequence) else ()
+    for policy in policies:
+        check_policy(where, policy)
     ways = {str(policy.resample) for policy in policies if hasattr(policy, "resample")}
     if len(ways) > 1:
         raise mix_error(
             where, f"one policy stretches {' and another '.join(sorted(ways))}.",
             "A plan stretches in one way.", "Give all of them the same `resample`.",
         )  # fmt: skip
+    return policies
 
 
 def whole(request: Request) -> NDArray[np.int32]:

@@ -14,7 +14,7 @@ from batchmix.policies._paste import (
     Policy,
     Request,
     check_policy,
-    check_resample,
+    checked_policies,
     layers_of,
     nothing,
     reads_of,
@@ -56,11 +56,8 @@ class Switch:
 
     def __post_init__(self) -> None:
         given = self.policies
-        policies = tuple(given) if isinstance(given, Sequence) else ()
+        policies = checked_policies("Switch", given)
         object.__setattr__(self, "policies", policies)
-        for policy in policies:
-            check_policy("Switch", policy)
-        check_resample("Switch", policies)
         count = len(policies)
         try:
             weights = np.asarray([1] * count if self.weights is None else self.weights, float)

@@ -13,8 +13,7 @@ from batchmix.policies._paste import (
     Policy,
     Request,
     check_layers,
-    check_policy,
-    check_resample,
+    checked_policies,
     layers_of,
     nothing,
     reads_of,
@@ -54,11 +53,8 @@ class Layers:
 
     def __post_init__(self) -> None:
         given = self.policies
-        policies = tuple(given) if isinstance(given, Sequence) else ()
+        policies = checked_policies("Layers", given)
         object.__setattr__(self, "policies", policies)
-        for policy in policies:
-            check_policy("Layers", policy)
-        check_resample("Layers", policies)
         if not policies:
             raise mix_error(
                 "Layers", f"got policies={given!r}.", "It takes a list of policies.",
