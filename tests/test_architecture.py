@@ -50,7 +50,9 @@ LAYERS = {
     "_bounding_boxes": ["_errors", "_plan", "_batch", "_visible", "backends"],
     "_labels": ["_errors", "_plan", "_batch", "backends"],
     "_targets": ["_errors", "_plan", "_batch", "_labels", "backends"],
-    "fields": ["_errors", "_plan", "_mix", "_labels", "_targets", "_bounding_boxes"],
+    "fields": [
+        "_errors", "_plan", "_mix", "_labels", "_targets", "_bounding_boxes", "fields",
+    ],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],
     "_audit": ["_errors", "_regular", "backends", "_audit"],

@@ -1,0 +1,21 @@
+"""Fields say what a part of the batch is, and so what a plan does to it."""
+
+from batchmix.fields._field import Field, Keep
+from batchmix.fields.detection import BoundingBoxes
+from batchmix.fields.grids import Audio, Features, Grid, Ids, Image, Mask, Video
+from batchmix.fields.labels import Labels, Targets
+
+__all__ = [
+    "Audio",
+    "BoundingBoxes",
+    "Features",
+    "Field",
+    "Grid",
+    "Ids",
+    "Image",
+    "Keep",
+    "Labels",
+    "Mask",
+    "Targets",
+    "Video",
+]
