@@ -111,8 +111,8 @@ def _of_ids(
         raise _no_class(b, y, others, classes, ignore)
     if ignore is None:
         return soft
-    known = 1 - soft[:, classes:]
-    return soft[:, :classes] * (1 - smoothing) + known * (smoothing / classes)
+    known, soft = 1 - soft[:, classes:], soft[:, :classes] * (1 - smoothing)
+    return soft + known * (smoothing / classes) if smoothing else soft
 
 
 def _one_more(b: Backend, ids: Any, classes: int, ignore: int) -> Any:
