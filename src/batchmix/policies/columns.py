@@ -51,8 +51,8 @@ class Columns:
     Differs from: the columns need not lie side by side, as those of `CutMix` do. Where there are
     more axes, columns are the cells of the last one: whole columns of pixels. SAINT shares no
     labels (it learns to tell which rows belong together); here they follow the columns, each alike.
-    ExcelFormer's FEAT-MIX takes a fixed number of columns, and weighs them by how much each tells:
-    that is ``plan.relabel(scores)``.
+    ExcelFormer's FEAT-MIX is ``Columns(alpha=0.5)`` with labels by how much each column tells:
+    ``plan.relabel(scores)``.
 
     Source: Somepalli et al., SAINT, 2021 (its CutMix, p = 0.3),
     https://arxiv.org/abs/2106.01342; for images Summers and Dinneen, 2018, https://arxiv.org/abs/1805.11272
