@@ -1,25 +1,18 @@
-"""Makes the figure of docs/kinds/tables.md: python docs/make_table_figure.py
-
-A row of a table, its partner, and what policies make of them, from plans that are drawn by seed.
-"""
+"""A row of a table, its partner, and what policies make of them, from plans drawn by seed."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 import batchmix as bm
-from batchmix.cli._output import write
-from batchmix.cli.show.theme import DARK, LIGHT, Theme, drawn
+from batchmix.cli.show.theme import Theme, drawn
 from batchmix.policies import Columns, MixUp, Policy
 
-HERE = Path(__file__).parent / "figures"
 NAMES = ("age", "income", "hours", "city", "single", "married", "widowed")
 CITIES = {3: "3 Oslo", 7: "7 Lima"}
 TABLE = np.array([[34.0, 41, 38, 3, 1, 0, 0], [62, 25, 10, 7, 0, 0, 1]])
@@ -79,19 +72,9 @@ def _shares(axes: Axes, theme: Theme, x: float, y: float, width: float, part: fl
     axes.add_patch(Rectangle((x + own, y), width - own, 0.8, color=theme["partner"], lw=0))
 
 
-def picture(theme: Theme) -> bytes:
-    """As PNG, in few colours."""
+def table(theme: Theme) -> bytes:
+    """As PNG."""
     with drawn(theme):
-        buffer, made = io.BytesIO(), strip(theme)
-        made.savefig(buffer, format="png", dpi=160)
-    few = Image.open(buffer).convert("RGB").quantize(32, dither=Image.Dither.NONE)
-    small = io.BytesIO()
-    few.save(small, format="png", optimize=True)
-    return small.getvalue()
-
-
-if __name__ == "__main__":
-    for suffix, theme in (("", LIGHT), ("-dark", DARK)):
-        path = HERE / f"table{suffix}.png"
-        write(path, picture(theme))
-        print(path, path.stat().st_size)
+        made, canvas = io.BytesIO(), strip(theme)
+        canvas.savefig(made, format="png", dpi=160)
+    return made.getvalue()
