@@ -50,8 +50,10 @@ LAYERS = {
     "_bounding_boxes": ["_errors", "_plan", "_batch", "_visible", "backends"],
     "_labels": ["_errors", "_plan", "_batch", "backends"],
     "_targets": ["_errors", "_plan", "_batch", "_labels", "backends"],
+    "_soft_masks": ["_errors", "_plan", "_batch", "_mix", "_labels", "backends"],
     "fields": [
-        "_errors", "_plan", "_mix", "_labels", "_targets", "_bounding_boxes", "fields",
+        "_errors", "_plan", "_mix", "_labels", "_targets", "_bounding_boxes", "_soft_masks",
+        "fields",
     ],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],
