@@ -143,11 +143,11 @@ def main():
             print(f"seed {seed}  {name:9} mean IoU {found[name][-1]:.3f}  {took:.0f} s", flush=True)
     for name, values in found.items():
         gain = np.subtract(values, found["none"])
-        error = gain.std(ddof=1) / len(gain) ** 0.5 if len(gain) > 1 else float("nan")
-        print(f"{name:9} {np.mean(values):.3f}   from none {gain.mean():+.3f} ± {error:.3f}")
+        error = f" ± {gain.std(ddof=1) / len(gain) ** 0.5:.3f}" if len(gain) > 1 else ""
+        print(f"{name:9} {np.mean(values):.3f}   from none {gain.mean():+.3f}{error}")
     if args.out:
         facts = {"shape": shape, "rows": args.rows, "steps": steps, "batch": BATCH, "test": TEST}
-        args.out.write_text(json.dumps(facts | {"mean_iou": found}, indent=1) + "\n")
+        args.out.write_text(json.dumps(facts | {"mean_iou": found}) + "\n")
 
 
 if __name__ == "__main__":
