@@ -14,9 +14,13 @@ from photographs import photographs, shades, small
 import batchmix as bm
 from batchmix.cli.show.theme import Theme, drawn
 from batchmix.fields import Ids
-from batchmix.policies import ClassMix, CutMix, MixUp
+from batchmix.policies import ClassMix, CutMix, MixUp, Policy
 
-_POLICIES = {"CutMix": (CutMix(1.0), 7), "MixUp": (MixUp(1.0), 2), "ClassMix": (ClassMix(), 6)}
+_POLICIES: dict[str, tuple[Policy, int]] = {
+    "CutMix": (CutMix(1.0), 7),
+    "MixUp": (MixUp(1.0), 2),
+    "ClassMix": (ClassMix(), 6),
+}
 _SIDES = ("image", 'Mask("NHW")', 'SoftMask(\n"NHW", 3,\nignore=255)')
 
 
@@ -60,9 +64,9 @@ def _painted(ids: NDArray[Any], colour: str, theme: Theme) -> NDArray[np.float32
     """[H, W, 3]: a tint for each class; where classes meet nothing is known, and nothing seen."""
     full, page, black = (np.array(to_rgb(c)) for c in (colour, theme["page"], "#000000"))
     tints = np.stack([0.45 * full + 0.55 * black, full, 0.45 * full + 0.55 * np.ones(3)])
-    made = tints[ids]
+    made: NDArray[np.float32] = tints[ids].astype(np.float32)
     edge = np.zeros(ids.shape, bool)
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
         edge |= np.roll(ids, step, axis) != ids
     made[edge] = page
-    return made.astype(np.float32)
+    return made

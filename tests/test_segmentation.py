@@ -154,6 +154,17 @@ def test_ids_are_those_of_the_heavier_row_in_each_cell(xp, layout, dtype):
         np.testing.assert_array_equal(xp.numpy(got), want)
 
 
+@pytest.mark.parametrize("layout", ["NHW", "NDHW"])
+def test_ids_under_layers_are_those_of_the_last_paste(xp, layout):
+    """Boxes over boxes: the painter's rule, with no id that is not in one of the rows."""
+    ids = masks(LAYOUTS[layout], np.random.default_rng(8), ignore=True)
+    plan = plan_of(Layers([CutMix(1.0)] * 3), layout)
+    got = xp.numpy(Ids(layout)(xp.ids(ids), plan))
+    np.testing.assert_array_equal(got, oracle.mix(ids, plan, layout))
+    hot = xp.numpy(SoftMask(layout, C, ignore=IGNORE)(xp.ids(ids), plan))
+    np.testing.assert_array_equal(hot, first(one_hot(got)))
+
+
 def test_an_ignored_cell_is_an_id_like_any_other(xp):
     """Of the heavier row it stays ignored: what the lighter one knows there does not fill it."""
     ids = xp.ids([[7, IGNORE, 7, IGNORE], [1, 1, IGNORE, IGNORE]])
@@ -231,7 +242,7 @@ def test_a_mixer_mixes_ids_and_soft_masks_beside_images(inplace):
     rng = np.random.default_rng(0)
     ids = masks((8, 8), rng)
     batch = {"image": ids[..., None].astype(np.float32), "ids": ids.copy(), "soft": ids.copy()}
-    fields = {"image": Image("NHWC"), "ids": Mask("NHW"), "soft": SoftMask("NHWC"[:3], C)}
+    fields = {"image": Image("NHWC"), "ids": Mask("NHW"), "soft": SoftMask("NHW", C)}
     mixed = bm.Mixer(CutMix(1.0), fields, seed=0, inplace=inplace)(batch)
     np.testing.assert_array_equal(mixed["image"][..., 0], mixed["ids"])
     np.testing.assert_array_equal(mixed["soft"], first(one_hot(mixed["ids"])))
