@@ -99,8 +99,8 @@ def check_mask_options(where: str, classes: Any, ignore: Any) -> None:
             "Pass an integer such as 21.",
         )  # fmt: skip
     whole = isinstance(ignore, (int, np.integer)) and not isinstance(ignore, bool)
-    if ignore is not None and not whole:
+    if ignore is not None and not (whole and -(2**31) <= ignore < 2**31):
         raise mix_error(
-            where, f"got ignore={ignore!r}.", "It is an id that is no class.",
+            where, f"got ignore={ignore!r}.", "It is an id that is no class, of 32 bits.",
             "Pass for example ignore=255, or None.",
         )  # fmt: skip
