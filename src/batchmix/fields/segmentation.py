@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
 from batchmix._soft_masks import check_mask_options, mix_soft_masks
-from batchmix.fields.grids import _check_layout
+from batchmix.fields.grids import check_layout
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SoftMask:
     hint: ClassVar[str] = "mask"
 
     def __post_init__(self) -> None:
-        _check_layout("SoftMask", self.layout)
+        check_layout("SoftMask", self.layout)
         check_mask_options("SoftMask", self.classes, self.ignore)
         if self.ignore is not None and 0 <= self.ignore < self.classes:
             raise mix_error(
