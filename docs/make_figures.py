@@ -18,6 +18,7 @@ from audit_figure import worst_call
 from audit_matrix import matrices
 from gallery import gallery
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from segmentation_figure import segmentation
 from table_figure import table
 
 import batchmix as bm
@@ -120,6 +121,7 @@ def figures() -> dict[str, Draw]:
         ),
         **_read(),
         **_spread(),
+        "segmentation": segmentation,
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **worst_call(),

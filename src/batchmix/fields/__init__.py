@@ -5,6 +5,7 @@ from batchmix.fields.detection import BoundingBoxes
 from batchmix.fields.grids import Audio, Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
 from batchmix.fields.padding import PaddingMask
+from batchmix.fields.segmentation import SoftMask
 
 __all__ = [
     "Audio",
@@ -18,6 +19,7 @@ __all__ = [
     "Labels",
     "Mask",
     "PaddingMask",
+    "SoftMask",
     "Targets",
     "Video",
 ]
