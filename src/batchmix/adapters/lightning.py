@@ -141,8 +141,9 @@ def _mixed(loaders: Any) -> Iterator[tuple[Any, ...]]:
     for prefix, loader in named:
         collate = getattr(loader, "collate_fn", None)
         for mixes in (loader, collate, getattr(collate, "mixed", None)):
-            if isinstance(getattr(mixes, "mixer", None), bm.Mixer):
-                yield from (prefix + path_of(at) for at in mixes.mixer.fields)
+            mixer = getattr(mixes, "mixer", None)
+            if isinstance(mixer, bm.Mixer):
+                yield from (prefix + path_of(at) for at in mixer.fields)
 
 
 class _Transfer:
