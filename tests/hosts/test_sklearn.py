@@ -318,6 +318,7 @@ def test_more_rows_without_weights():
         (MixedClassifier(LogisticRegression(), MixUp(), copies=0), "copies=0"),
         (MixedRegressor(Ridge(), MixUp(), copies=True), "copies=True"),
         (MixedRegressor(Ridge(), MixUp(), copies=1.5), "copies=1.5"),
+        (MixedRegressor(Ridge(), MixUp(), keep="no"), "keep='no'"),
         (MixedRegressor(Ridge(), MixUp), "policy"),
         (MixedRegressor(Ridge(), MixUp(), pairing=Derangement), "pairing"),
         (MixedRegressor(Ridge(), MixUp(), pairing=OtherClass()), "'label'"),

@@ -61,6 +61,11 @@ def check(model: Any, is_kind: Callable[[Any], bool], what: str, other: str) -> 
             where, f"got copies={copies!r}.", "It counts how often each row is mixed, from 1.",
             "For no mixing pass policy=None.",
         )  # fmt: skip
+    if not isinstance(model.keep, bool | np.bool_):
+        raise mix_error(
+            where, f"got keep={model.keep!r}.", "It says whether rows as they are go in as well.",
+            "Pass True or False.",
+        )  # fmt: skip
 
 
 def mixed_rows(
