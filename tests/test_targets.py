@@ -77,7 +77,7 @@ def test_partners_of_another_batch(xp):
 
 def test_a_loss_leaves_out_what_nobody_knows():
     """Two numbers to predict, of which a row may lack one."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     y = torch.tensor([[1.0, 2.0], [3.0, torch.nan], [5.0, 6.0]])
     plan = bm.Plan([1, 0, 2], [], [0.25, 0.5, 0], "", ())
