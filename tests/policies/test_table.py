@@ -44,7 +44,9 @@ def hints(batch, size):
     coarse = rng.integers(0, 4, (batch, *(-(-n // 4) for n in shape)))
     for axis, n in enumerate(shape):
         coarse = coarse.repeat(4, axis + 1).take(np.arange(n), axis + 1)
+    corners = rng.integers(0, 20, (batch, 6, 2)), rng.integers(4, 40, (batch, 6, 2))
     return {
+        "boxes": np.concatenate([corners[0], corners[0] + corners[1]], 2).astype(float),
         "image": rng.integers(0, 256, (batch, *shape, 3), np.uint8),
         "label": rng.integers(0, 10, batch),
         "instances": coarse,
