@@ -137,7 +137,7 @@ def test_the_box_of_what_is_pasted_arrives_whole(low):
     policy = CopyBlend(1, 20, low, low, (0.1, 0.25))
     for step in range(5):
         plan = draw(policy, boxes, step)
-        mixed = BoundingBoxes()(boxes, plan)
+        mixed = BoundingBoxes(min_visible=0, min_size=0)(boxes, plan)
         for row, partner in enumerate(plan.partner):
             if not plan.opacity[row]:
                 continue
