@@ -1,17 +1,13 @@
-"""Targets of detection in the forms that data sets have them: what goes with a box stays with it."""
-
-import collections
+"""Targets of detection as data sets have them: what goes with a box stays with it."""
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import batchmix as bm
 from batchmix.fields import BoundingBoxes, Image
-from batchmix.policies import CopyPaste, CutMix, MixUp
-from checks import plans
+from batchmix.policies import CopyPaste, MixUp
 
 SIZE = (16, 12)
 PLAN = bm.Plan([1, 0], [[[0, 16], [0, 6]], [[4, 4], [0, 0]]], [1, 1], "HW", SIZE)
@@ -31,7 +27,7 @@ def target(xp, boxes, labels, **more):
 
 def test_what_goes_with_a_box_follows_it(xp):
     rows = [target(xp, [[2, 0, 12, 8], [0, 1, 4, 3]], [1, 2]), target(xp, [[1, 1, 5, 5]], [3])]
-    before = [{name: value for name, value in row.items()} for row in rows]
+    before = [dict(row) for row in rows]
     mixed = BoundingBoxes()(rows, PLAN)
     assert isinstance(mixed, list)
     assert [list(row) for row in mixed] == [list(row) for row in rows]
@@ -45,15 +41,20 @@ def test_what_goes_with_a_box_follows_it(xp):
         assert all(row[name] is was[name] for name in was)
 
 
+def quarters(n):
+    """Two places on an axis, at quarters of cells."""
+    return st.lists(st.integers(0, 4 * n), min_size=2, max_size=2, unique=True)
+
+
 @st.composite
 def padded(draw, rows):
     """[rows, 3, 5] with a number that tells boxes apart; some places are padding."""
     made = np.full((rows, 3, 5), -1.0)
     for i in range(rows):
         for k in range(draw(st.integers(0, 3))):
-            ends = [sorted(draw(st.lists(st.integers(0, 4 * n), min_size=2, max_size=2, unique=True)))
-                    for n in (SIZE[1], SIZE[0])]  # fmt: skip
+            ends = [sorted(draw(quarters(n))) for n in (SIZE[1], SIZE[0])]
             (left, right), (top, bottom) = ends
+            right = max(right, 6)  # all in the first cell would be taken for shares
             made[i, k] = left / 4, top / 4, right / 4, bottom / 4, 10 * i + k
     return made
 
@@ -138,7 +139,7 @@ def test_masks_of_targets_are_the_instances_that_are_pasted():
         {"boxes": np.array([[3.0, 8, 9, 12]]), "masks": masks[1:]},
     ]
     mixer = bm.Mixer(CopyPaste(prob=1), {0: Image("NCHW"), 1: BoundingBoxes()})
-    images = np.stack([masks[:1], masks[1:]]).astype(np.float32) + [[[[1]]], [[[3]]]]
+    images = masks[:, None] + np.array([1.0, 3.0]).reshape(2, 1, 1, 1)
     mixed, targets = mixer((images, rows))
     assert [len(row["boxes"]) for row in targets] == [2, 2]
     assert (mixed[0, 0][targets[0]["masks"][1]] == 4).all()
