@@ -30,7 +30,7 @@ def mix_instances(
     others = own if other is None else _masks(b, other, plan, layout)
     count = len(plan.above) + 2
     shown = [nothing_seen(one.shape[:2]) for one in (own, *[others] * (count - 1))]
-    found, made = masks_seen(shown, own, others, plan)
+    found, made = masks_seen(shown, list(own), list(others), plan)
     nothing = np.zeros((len(own), *others.shape[1:]), own.dtype)
     parts = [own.copy(), *(nothing.copy() for _ in range(1, count))]
     for k, (one, rows) in enumerate(zip(found, made)):

@@ -30,7 +30,7 @@ def mix_keypoints(x: Any, plan: Plan, format: str, other: Any = None) -> Any:
     unit = np.array(grid(plan)[::-1], float) if format.endswith("n") else 1.0
     gone = 0.0 if "v" in format else -1.0
     parts: list[NDArray[Any]] = []
-    for k, rows in enumerate(points_seen(own, others, plan, unit)):
+    for k, rows in enumerate(points_seen(list(own), list(others), plan, unit)):
         made = np.full((len(own), *others.shape[1:]), gone) if k else own.copy()
         for row, points in rows.items():
             made[row] = points
