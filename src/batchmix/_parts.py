@@ -93,7 +93,7 @@ def with_own_memory(parts: list[Part], batch: Any, other: Any) -> list[Part]:
     found = []
     for part in parts:
         x = part.value
-        if not (hasattr(part.field, "layout") and hasattr(x, "dtype")):
+        if not (hasattr(part.field, "check") and hasattr(x, "dtype")):
             continue
         others = [y for y in arrays if y is not x]
         named = sum(p.value is x for p in parts)

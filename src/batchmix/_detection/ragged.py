@@ -21,6 +21,7 @@ from batchmix._detection.formats import (
     corners,
     grid,
 )
+from batchmix._detection.keypoints import check_points
 from batchmix._detection.rule import NO_BOX, Rule, joined, kept
 from batchmix._detection.visible import Shown, boxes_seen
 from batchmix._errors import mix_error
@@ -126,6 +127,12 @@ def _read(rows: Sequence[Any], names: list[str], rule: Rule, size: tuple[int, in
     values = np.zeros((len(rows), max(counts, default=0), 4))
     for place, one in zip(values, boxes):
         place[: len(one)] = one
+    for wide in (2, 3):
+        points = [
+            one.reshape(-1, wide) for one in host.get("keypoints", ()) if one.shape[2] == wide
+        ]
+        if points:
+            check_points(WHERE, np.concatenate(points), rule.format in NORMALISED, size)
     integers = all(np.issubdtype(one.dtype, np.integer) for one in boxes)
     check_values(WHERE, values, rule.format, size, integers)
     return Ragged(counts, corners(values, rule.format, size), host)

@@ -57,7 +57,7 @@ def boxes_seen(own: Corners, others: Corners, plan: Plan) -> tuple[list[Shown], 
             some = scale if np.ndim(scale) == 0 else scale[picture.rows]
             found[k].append(_seen(was[picture.rows], at[picture.rows], some, picture, k))
     shown = [
-        Shown(*map(np.concatenate, zip(*parts))) if parts else _none(at)
+        Shown(*map(np.concatenate, zip(*parts))) if parts else nothing_seen(at.shape[:2])
         for parts, (_, at, _) in zip(found, placed)
     ]
     return shown, np.concatenate(mixed)
@@ -76,10 +76,10 @@ def moved(x: Corners, layer: Plan) -> tuple[Corners, Any]:
     return found, ratio.prod(-1)[:, None]
 
 
-def _none(x: Corners) -> Shown:
-    """Of no rows."""
-    nothing = np.zeros(x.shape[:2])
-    return Shown(x, nothing, nothing, nothing, nothing.astype(bool))
+def nothing_seen(shape: tuple[int, ...]) -> Shown:
+    """Of [B, N] boxes none."""
+    nothing = np.zeros(shape)
+    return Shown(np.zeros((*shape, 4)), nothing, nothing, nothing, nothing.astype(bool))
 
 
 def _seen(was: Corners, at: Corners, scale: Any, picture: Picture, k: int) -> Shown:
