@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import batchmix as bm
+import batchmix.adapters.torch as adapter
 from batchmix.fields import BoundingBoxes, Image, Instances, Keypoints
-from batchmix.policies import CopyPaste, MixUp
+from batchmix.policies import CopyPaste, CutMix, MixUp, Mosaic, ResizeMix
 
 SIZE = (16, 12)
 PLAN = bm.Plan([1, 0], [[[0, 16], [0, 6]], [[4, 4], [0, 0]]], [1, 1], "HW", SIZE)
@@ -387,3 +388,83 @@ def test_instances_are_handed_to_the_policy(xp):
     assert not small[0, 0].any()  # 10 of its 16 cells are left
     last = Instances("NHWK")(masks.transpose(0, 2, 3, 1), PLAN)
     np.testing.assert_array_equal(last, Instances()(masks, PLAN).transpose(0, 2, 3, 1))
+
+
+def scenes(rows=8):
+    """A data set of images, and of as many boxes each as its number says."""
+    rng = np.random.default_rng(0)
+    made = []
+    for k in range(rows):
+        low = rng.uniform(0, 6, (k % 3, 2))
+        corners = torch.tensor(np.concatenate([low, low + 5], 1).reshape(-1, 4))
+        labels = torch.full((k % 3,), k)
+        made.append((torch.full((1, *SIZE), float(k)), {"boxes": corners, "labels": labels}))
+    return made
+
+
+def stacked(rows):
+    """Images as one tensor, targets as a list."""
+    images, targets = zip(*rows)
+    return torch.stack(images), list(targets)
+
+
+def test_loaders_take_targets_in_a_list():
+    mixer = bm.Mixer(MixUp(1.0), FIELDS, seed=1)
+    loader = adapter.MixLoader(scenes(), mixer, batch_size=4, shuffle=True, collate_fn=stacked)
+    loader.set_epoch(0)
+    mix = adapter.MixCollate(mixer, collate_fn=stacked)
+    mix.set_epoch(0)
+    for batches in (loader, torch.utils.data.DataLoader(scenes(), 4, collate_fn=mix)):
+        counted = 0
+        for images, targets in batches:
+            assert images.shape == (4, 1, *SIZE)
+            assert all(len(t["boxes"]) == len(t["labels"]) for t in targets)
+            counted += sum(len(t["boxes"]) for t in targets)
+        assert counted == 2 * 7
+    images, targets = stacked(scenes())
+    module = adapter.MixModule(mixer)
+    assert len(module((images, targets))[1]) == 8
+
+
+def test_images_in_a_list_are_refused_with_what_to_do():
+    for batch in (tuple(zip(*scenes())), tuple(zip(*[*scenes(1), (torch.zeros(1, 3, 3), {})]))):
+        with pytest.raises(bm.MixError, match=r"(?s)field 0 is a tuple of .*torch\.stack"):
+            bm.Mixer(MixUp(1.0), FIELDS)(batch)
+
+
+def test_nothing_that_is_given_is_written_to():
+    rows = [target | {"masks": torch.ones(len(target["boxes"]), *SIZE),
+                      "keypoints": torch.ones(len(target["boxes"]), 2, 3) * 5}
+            for _, target in scenes(4)]  # fmt: skip
+    before = [{name: value.clone() for name, value in row.items()} for row in rows]
+    plan = bm.draw(CutMix(), bm.Key(2), 4, {"H": SIZE[0], "W": SIZE[1]})
+    mixer = bm.Mixer(CutMix(), FIELDS, inplace=True)
+    mixer.apply((torch.zeros(4, 1, *SIZE), rows), plan)
+    for row, was in zip(rows, before):
+        assert all(torch.equal(row[name], was[name]) for name in was)
+
+
+@pytest.mark.parametrize("policy", [CutMix(), MixUp(1.0), Mosaic(), ResizeMix()])
+def test_the_audit_finds_no_wrong_box(policy):
+    mixer = bm.Mixer(policy, FIELDS)
+    found = bm.audit(mixer, call="pair", labels="boxes", calls=4)
+    assert found["wrong boxes"].verdict == "ok"
+    assert found["wrong boxes"].number == 0
+
+
+def test_dtypes_devices_and_the_order_of_entries_are_kept(xp):
+    rows = [
+        {"iscrowd": xp.ids([0, 1]), "boxes": xp.array(CELLS[i], dtype),
+         "masks": xp.array(np.ones((2, *SIZE)), "uint8"), "area": xp.array([48, 33], "float32")}
+        for i, dtype in enumerate(("float32", "float32"))
+    ]  # fmt: skip
+    mixed = BoundingBoxes(weights=True)(rows, PLAN)[0]
+    assert list(mixed) == ["iscrowd", "boxes", "masks", "area", "weights"]
+    dtypes = {name: xp.dtype(value) for name, value in mixed.items()}
+    assert dtypes == {"iscrowd": "int64", "boxes": "float32", "masks": "uint8",
+                      "area": "float32", "weights": "float32"}  # fmt: skip
+    assert type(mixed["boxes"]) is type(rows[0]["boxes"])
+    half = BoundingBoxes("xyxy")(xp.array(CELLS, "float16"), PLAN)
+    assert xp.dtype(half) == "float16"
+    whole = BoundingBoxes()(xp.array(np.rint(CELLS), "int32"), PLAN)
+    assert xp.dtype(whole) == "int32"

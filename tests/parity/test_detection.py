@@ -1,197 +1,195 @@
-"""Detectors' own rules of mixing, on the same draws: DEIM, mmdetection, torchvision's references.
+"""The same sets of boxes as the rules of other libraries, for the draws of a plan.
 
-Each is written here from its source, box by box; what ours does otherwise stands in a test, too.
+Written here from what their sources do, in NumPy; where ours differs, the tests say how.
 """
 
 import numpy as np
 import pytest
-import torch
-from torchvision.ops import masks_to_boxes
 
 import batchmix as bm
-from batchmix.fields import BoundingBoxes, Image
-from batchmix.pairing import Roll
-from batchmix.policies import Blend, CopyBlend, CopyPaste, PerBatch
-from batchmix.recipes import copy_paste_policy
+from batchmix.fields import BoundingBoxes, Instances
+from batchmix.policies import CopyPaste, CutMix, MixUp
 
-SIDE = 64
-HW = {"H": SIDE, "W": SIDE}
+H, W, B, N = 96, 128, 16, 6
+SIZE = {"H": H, "W": W}
 
 
-def scenes(rows=6, seed=0, whole=False):
-    """Images, and for each a dict of up to four normalised boxes with labels."""
+def scattered(seed, least=3, most=60):
+    """[B, N, 5]: boxes anywhere in the image, and numbers that tell them apart."""
     rng = np.random.default_rng(seed)
-    images = rng.random((rows, 3, SIDE, SIDE), np.float32)
-    targets = []
-    for _ in range(rows):
-        n = int(rng.integers(1, 5))
-        low, side = rng.uniform(0, 0.6, (n, 2)), rng.uniform(0.1, 0.4, (n, 2))
-        if whole:
-            low, side = np.rint(low * SIDE) / SIDE, np.rint(side * SIDE) / SIDE
-        boxes = torch.tensor(np.concatenate([low + side / 2, side], 1))
-        targets.append({"boxes": boxes, "labels": torch.tensor(rng.integers(0, 9, n))})
-    return torch.from_numpy(images), targets
+    sides = rng.uniform(least, most, (B, N, 2))
+    low = rng.uniform(0, 1, (B, N, 2)) * ([W, H] - sides)
+    numbers = np.arange(B * N).reshape(B, N, 1)
+    return np.concatenate([low, low + sides, numbers], -1)
 
 
-def deim_mixup(images, targets, beta):
-    """The blend with the row before, both lists of boxes, and the share of each box."""
-    blended = images.roll(1, 0) * (1 - beta) + images * beta
-    made = []
-    for own, theirs in zip(targets, [targets[-1], *targets[:-1]]):
-        joined = {name: torch.cat([own[name], theirs[name]]) for name in own}
-        shares = [beta] * len(own["labels"]) + [1 - beta] * len(theirs["labels"])
-        made.append(joined | {"mixup": torch.tensor(shares)})
-    return blended, made
+def inside(boxes, region):
+    """What of boxes [..., 4] lies in a region, and its width and height."""
+    left, top, right, bottom = region
+    cut = np.clip(boxes, [left, top, left, top], [right, bottom, right, bottom])
+    return cut, cut[..., 2] - cut[..., 0], cut[..., 3] - cut[..., 1]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_mixup_of_deim(seed):
-    images, targets = scenes(seed=seed)
-    fields = {0: Image("NCHW"), 1: BoundingBoxes("cxcywhn", weights=True)}
-    mixer = bm.Mixer(PerBatch(Blend()), fields, pairing=Roll(1), seed=seed)
-    plan = mixer.draw((images, targets))
-    mixed, ours = mixer.apply((images, targets), plan)
-    want, theirs = deim_mixup(images, targets, float(plan.lam[0]))
-    torch.testing.assert_close(mixed, want, rtol=0, atol=2e-7)
-    for one, other in zip(ours, theirs):
-        assert torch.equal(one["boxes"], other["boxes"])
-        assert torch.equal(one["labels"], other["labels"])
-        torch.testing.assert_close(one["weights"], other["mixup"], rtol=0, atol=1e-6)
+def ids(mixed):
+    """Numbers of the boxes that are there."""
+    return set(mixed[mixed[:, 4] >= 0][:, 4].astype(int).tolist())
 
 
-def deim_copyblend(images, layers, beta):
-    """Each object over what is there by then, from the rows as they were."""
-    made = images.clone()
-    for row, share in enumerate(beta):
-        for layer in layers:
-            if layer.opacity[row]:
-                (top, bottom), (left, right) = layer.source[row]
-                patch = images[layer.partner[row], :, top:bottom, left:right]
-                (top, bottom), (left, right) = layer.box[row]
-                below = made[row, :, top:bottom, left:right]
-                made[row, :, top:bottom, left:right] = below * share + patch * (1 - share)
-    return made
+def draws(policy, seed, hints=None):
+    """A plan, and its region of each row as left, top, right, bottom."""
+    plan = bm.draw(policy, bm.Key(seed), B, SIZE, hints=hints)
+    return plan, np.stack([plan.box[:, 1, 0], plan.box[:, 0, 0], plan.box[:, 1, 1],
+                           plan.box[:, 0, 1]], 1)  # fmt: skip
 
 
-@pytest.mark.parametrize("expand", [None, (0.1, 0.25)])
-@pytest.mark.parametrize("seed", range(3))
-def test_copyblend_of_deim(seed, expand):
-    """Pixels are its own for the same objects and places; so are the boxes of what was chosen."""
-    images, targets = scenes(seed=seed, whole=True)
-    field = BoundingBoxes("cxcywhn", weights=True, min_visible=0, min_size=0)
-    mixer = bm.Mixer(CopyBlend(3, 50, expand=expand), {0: Image("NCHW"), 1: field}, seed=seed)
-    plan = mixer.draw((images, targets))
-    mixed, ours = mixer.apply((images, targets), plan)
-    beta = [1 - max(layer.opacity[row] for layer in plan.layers) for row in range(len(images))]
-    want = deim_copyblend(images, plan.layers, beta)
-    torch.testing.assert_close(mixed, want, rtol=0, atol=3e-7)
-    for row, (one, own) in enumerate(zip(ours, targets)):
-        count = len(own["boxes"])
-        assert torch.equal(one["boxes"][:count], own["boxes"])  # all are kept: none is covered
-        there = {tuple(box.round(decimals=5).tolist()) for box in one["boxes"][count:]}
-        objects = [layer for layer in plan.layers if layer.opacity[row]]
-        for layer in objects:
-            shift = (layer.box[row] - layer.source[row])[::-1, 0] / SIDE
-            moved = targets[int(layer.partner[row])]["boxes"].clone()
-            moved[:, :2] += torch.tensor(shift)
-            assert there & {tuple(box.round(decimals=5).tolist()) for box in moved}
+@pytest.mark.parametrize("seed", range(8))
+def test_ultralytics_cutmix(seed):
+    """A region that no own box is in; of the partner, boxes of which 0.1 is in it, cut to it."""
+    boxes = scattered(seed)
+    plan, regions = draws(CutMix(1.0), seed)
+    compared = 0
+    mixed = BoundingBoxes(min_visible=0.1, min_size=0)(boxes, plan)
+    for row, region in enumerate(regions):
+        own, theirs = boxes[row], boxes[plan.partner[row]]
+        _, width, height = inside(own[:, :4], region)
+        own = own[width * height == 0]  # others of the row: it looks for another region
+        cut, width, height = inside(theirs[:, :4], region)
+        areas = (theirs[:, 2] - theirs[:, 0]) * (theirs[:, 3] - theirs[:, 1])
+        chosen = width * height / areas >= 0.1
+        want = set(own[:, 4].astype(int)) | set(theirs[chosen, 4].astype(int))
+        rest = set(boxes[row, :, 4].astype(int)) - set(own[:, 4].astype(int))
+        got = ids(mixed[row])
+        assert got - rest == want
+        for box, number in zip(cut[chosen], theirs[chosen, 4]):
+            (found,) = mixed[row][mixed[row, :, 4] == number]
+            np.testing.assert_allclose(found[:4], box)
+            compared += 1
+    assert compared > 5
 
 
-def blended_half(own, theirs, boxes, their_boxes):
-    """mmdetection's MixUp where the partner is neither scaled, flipped nor moved."""
-    image = (0.5 * own.astype(np.float32) + 0.5 * theirs.astype(np.float32)).astype(np.uint8)
-    joined = np.concatenate([boxes, np.clip(their_boxes, 0, SIDE)])
-    left, top, right, bottom = joined.T
-    inside = (left < SIDE) & (right > 0) & (top < SIDE) & (bottom > 0)
-    return image, joined[inside]
+@pytest.mark.parametrize("seed", range(8))
+def test_ultralytics_box_candidates(seed):
+    """More than 2 pixels on each side, more than 0.1 of the area, at most 100 times as long."""
+    boxes = scattered(seed, most=90)
+    plan, regions = draws(CutMix(1.0), seed)
+    mixed = BoundingBoxes()(boxes, plan)  # the thresholds are the defaults; none is 100 times
+    for row, region in enumerate(regions):
+        theirs = boxes[plan.partner[row]]
+        _, width, height = inside(theirs[:, :4], region)
+        areas = (theirs[:, 2] - theirs[:, 0]) * (theirs[:, 3] - theirs[:, 1])
+        chosen = (width > 2) & (height > 2) & (width * height / areas > 0.1)
+        assert ids(mixed[row, N:]) == set(theirs[chosen, 4].astype(int))
 
 
-def test_mixup_of_mmdetection():
-    """Its integers are cut where ours are rounded; boxes are all that lie in the image."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.uint8)
-    low = rng.uniform(-10, 50, (4, 3, 2))
-    boxes = np.concatenate([low, low + rng.uniform(12, 30, (4, 3, 2))], 2)
-    boxes[1, 2] = SIDE + 2, 5, SIDE + 9, 20  # outside
-    plan = bm.draw(Blend(0.5, 0.5), bm.Key(0), 4, HW, pairing=Roll(1))
-    mixed = bm.mix(images, plan, "NHWC")
-    found = BoundingBoxes(min_visible=0, min_size=0)(boxes, plan)
-    for row, partner in enumerate(plan.partner):
-        image, want = blended_half(images[row], images[partner], boxes[row], boxes[partner])
-        assert set(np.unique(mixed[row].astype(int) - image)) <= {0, 1}
-        mine = found[row][found[row, :, 2] > 0]
-        on_grid = np.clip(mine, 0, SIDE)  # ours leaves a box that is all seen as it was
-        np.testing.assert_allclose(on_grid, np.clip(want, 0, SIDE), atol=1e-9)
+def test_ultralytics_drops_small_boxes_that_nobody_touched():
+    small = np.array([[[3.0, 3, 4, 9]], [[90, 80, 91, 90]]])
+    plan = bm.Plan([1, 0], [[[40, 96], [60, 128]]] * 2, [1, 1], "HW", (H, W))
+    assert (BoundingBoxes()(small, plan)[0] > 0).all()  # ours keeps what did not change
 
 
-def instances(rows=4, seed=0):
-    """Masks [rows, 3, S, S] of rectangles that do not meet, their boxes and labels."""
+def objects(seed, most=40):
+    """[B, N, H, W]: ellipses, the boxes around them, and an "area"."""
     rng = np.random.default_rng(seed)
-    masks, boxes = np.zeros((rows, 3, SIDE, SIDE), bool), np.zeros((rows, 3, 4))
-    for row in range(rows):
-        for k in range(3):
-            left, top = int(rng.integers(0, 40)), 21 * k + int(rng.integers(0, 3))
-            right, bottom = left + int(rng.integers(4, 24)), top + int(rng.integers(4, 18))
-            masks[row, k, top:bottom, left:right] = True
-            boxes[row, k] = left, top, right, bottom
-    labels = rng.integers(1, 9, (rows, 3))
-    return masks, boxes, labels
+    y, x = np.mgrid[:H, :W]
+    middle = rng.uniform(0, 1, (B, N, 2, 1, 1)) * np.array([H, W]).reshape(2, 1, 1)
+    half = rng.uniform(3, most / 2, (B, N, 2, 1, 1))
+    masks = ((np.stack([y, x]) - middle) / half) ** 2
+    masks = masks.sum(2) <= 1
+    boxes = np.zeros((B, N, 4))
+    for place, mask in zip(boxes.reshape(-1, 4), masks.reshape(-1, H, W)):
+        place[:] = around(mask)
+    return masks, boxes
 
 
-def copied(policy, seed, **thresholds):
-    """What our field makes of instances, and which of the partner's were pasted."""
-    masks, boxes, labels = instances(seed=seed)
-    targets = [
-        {"boxes": torch.tensor(b), "masks": torch.tensor(m), "labels": torch.tensor(y)}
-        for b, m, y in zip(boxes, masks, labels)
-    ]
-    images = torch.rand(4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
-    fields = {0: Image("NCHW"), 1: BoundingBoxes(**thresholds)}
-    mixer = bm.Mixer(policy, fields, pairing=Roll(1), seed=seed)
-    plan = mixer.draw((images, targets))
-    mixed, ours = mixer.apply((images, targets), plan)
-    chosen = [
-        [k for k in range(3) if (plan.mask[row][masks[partner, k]] == 255).all()]
-        for row, partner in enumerate(plan.partner)
-    ]
-    return images, targets, mixed, ours, plan, chosen
+def around(mask):
+    """Left, top, right, bottom of the cells of a mask; zeros of none."""
+    down, across = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return [across[0], down[0], across[-1] + 1, down[-1] + 1] if len(across) else [0] * 4
+
+
+def pasted(seed, most=40):
+    """A plan of CopyPaste with the targets that it is for, and what it pastes of each row."""
+    masks, boxes = objects(seed, most)
+    rows = [
+        {"boxes": boxes[i], "labels": N * i + np.arange(N), "masks": masks[i],
+         "area": masks[i].sum((1, 2))}
+        for i in range(B)
+    ]  # fmt: skip
+    plan = bm.draw(CopyPaste(), bm.Key(seed), B, SIZE, hints={"instances": masks})
+    whole = np.zeros((B, H, W), bool)
+    for row, (top, left) in enumerate(plan.box[:, :, 0]):
+        bottom, right = plan.box[row, :, 1]
+        if plan.opacity[row]:
+            whole[row, top:bottom, left:right] = plan.mask[row, top:bottom, left:right] > 0
+    return plan, rows, masks, boxes, whole
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_copy_paste_of_torchvision(seed):
-    """Without its blur. Its boxes of masks end at the last cell, ours after it."""
-    nothing = {"min_visible": 0, "min_size": 0}
-    images, targets, mixed, ours, plan, chosen = copied(copy_paste_policy(), seed, **nothing)
-    for row, partner in enumerate(plan.partner):
-        own, theirs, some = targets[row], targets[int(partner)], chosen[row]
-        assert some
-        pasted = theirs["masks"][some].any(0)
-        want = torch.where(pasted, images[int(partner)], images[row])
-        assert torch.equal(mixed[row], want)
-        left = own["masks"] & ~pasted
-        there = left.flatten(1).any(1)
-        assert torch.equal(ours[row]["masks"], torch.cat([left[there], theirs["masks"][some]]))
-        assert torch.equal(
-            ours[row]["labels"], torch.cat([own["labels"][there], theirs["labels"][some]])
+def test_torchvision_copy_paste(seed):
+    """Own masks without what was pasted; those with none left go; boxes around what is left."""
+    plan, rows, masks, _, pastes = pasted(seed)
+    mixed = BoundingBoxes(min_visible=0, min_size=0)(rows, plan)
+    for row, (target, paste) in enumerate(zip(mixed, pastes)):
+        own = masks[row] & ~paste
+        left = own.any((1, 2))
+        count = left.sum()
+        np.testing.assert_array_equal(target["masks"][:count], own[left])
+        np.testing.assert_array_equal(target["labels"][:count], N * row + np.flatnonzero(left))
+        np.testing.assert_array_equal(target["area"][:count], own[left].sum((1, 2)))
+        # its `masks_to_boxes` ends at the last cell, ours after it; so it drops what is one wide
+        np.testing.assert_array_equal(target["boxes"][:count], [around(one) for one in own[left]])
+        partner = plan.partner[row]
+        theirs = target["labels"][count:] - N * partner
+        np.testing.assert_array_equal(target["masks"][count:].any(0), paste)
+        whole = (target["masks"][count:] == masks[partner][theirs]).all((1, 2))
+        np.testing.assert_array_equal(
+            target["boxes"][count:][whole], rows[partner]["boxes"][theirs][whole]
         )
-        boxes = masks_to_boxes(left[there]) + torch.tensor([0, 0, 1, 1])
-        boxes = torch.cat([boxes.double(), theirs["boxes"][some]])
-        torch.testing.assert_close(ours[row]["boxes"], boxes)
+
+
+def mmdetection(boxes, own, moved_by, cells):
+    """Which own objects its CopyPaste keeps: a box that hardly moved, or much of a mask."""
+    now = np.array([around(one) for one in own])
+    near = (np.abs(now - boxes) <= moved_by).all(1)
+    return near | (own.sum((1, 2)) > cells)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_copy_paste_of_mmdetection(seed):
-    """The same masks and boxes; it counts cells where ours counts shares."""
-    nothing = {"min_visible": 0, "min_size": 0}
-    _, targets, _, ours, plan, chosen = copied(CopyPaste(0.6), seed, **nothing)
-    _, _, _, strict, _, _ = copied(CopyPaste(0.6), seed, min_visible=0.5, min_size=0)
-    for row, partner in enumerate(plan.partner):
-        own, theirs, some = targets[row], targets[int(partner)], chosen[row]
-        if not some:
-            continue
-        left = own["masks"].numpy() & ~theirs["masks"][some].any(0).numpy()
-        there = left.any((1, 2))
-        assert len(ours[row]["boxes"]) == there.sum() + len(some)
-        shares = left.sum((1, 2)) / own["masks"].numpy().sum((1, 2))
-        half = (shares >= 0.5).sum() + len(some)
-        assert len(strict[row]["boxes"]) == half
+def test_mmdetection_copy_paste_by_what_is_left_of_masks(seed):
+    """`mask_occluded_thr` alone is `min_area`, one cell more, of objects that are larger."""
+    plan, _, masks, boxes, pastes = pasted(seed, most=50)
+    mixed = Instances(min_visible=0, min_area=301)(masks, plan)
+    for row, paste in enumerate(pastes):
+        large = masks[row].sum((1, 2)) > 300
+        chosen = mmdetection(boxes[row], masks[row] & ~paste, moved_by=-1, cells=300)
+        np.testing.assert_array_equal(mixed[row, :N].any((1, 2))[large], chosen[large])
+
+
+def test_mmdetection_copy_paste_keeps_what_is_hidden_if_its_box_hardly_moved():
+    """Its rule has no share: of small objects it keeps almost all, of large ones a few cells."""
+    mine, theirs = 0, 0
+    for seed in range(4):
+        plan, rows, masks, boxes, pastes = pasted(seed)
+        mixed = BoundingBoxes(min_visible=0, min_size=0)(rows, plan)
+        default = BoundingBoxes()(rows, plan)
+        for row, paste in enumerate(pastes):
+            own = masks[row] & ~paste
+            kept = mmdetection(boxes[row], own, moved_by=10, cells=300) & own.any((1, 2))
+            wanted = set(N * row + np.flatnonzero(kept))
+            assert wanted <= set(mixed[row]["labels"])
+            held = set(default[row]["labels"]) & set(range(N * row, N * row + N))
+            mine, theirs = mine + len(held - wanted), theirs + len(wanted - held)
+    assert mine > 0  # a tenth of an object is seen and its box moved by more than 10 cells
+    assert theirs > 0  # less is seen, and its box hardly moved
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_deim_mixup(seed):
+    """All boxes of both, each with the weight of its image."""
+    boxes = scattered(seed)
+    plan = bm.draw(MixUp(32.0), bm.Key(seed), B, SIZE)
+    mixed = BoundingBoxes(weights=True)(boxes, plan)
+    np.testing.assert_array_equal(mixed[:, :N, :5], boxes)
+    np.testing.assert_array_equal(mixed[:, N:, :5], boxes[plan.partner])
+    np.testing.assert_allclose(mixed[:, :N, 5], np.repeat(plan.lam[:, None], N, 1), atol=1e-6)
+    np.testing.assert_allclose(mixed[:, N:, 5], 1 - np.repeat(plan.lam[:, None], N, 1), atol=1e-6)

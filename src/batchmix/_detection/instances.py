@@ -35,10 +35,10 @@ def mix_instances(
     parts = [own.copy(), *(nothing.copy() for _ in range(1, count))]
     for k, (one, rows) in enumerate(zip(found, made)):
         for row, masks in rows.items():
-            cells = (masks != 0).sum((1, 2))
+            cells = np.count_nonzero(masks, axis=(1, 2))
             enough = (one.share[row] >= min_visible - 1e-9) & (cells >= min_area)
-            gone = ~(one.as_was[row] | enough)
-            parts[k][row] = np.where(gone[:, None, None], masks.dtype.type(0), masks)
+            masks[~(one.as_was[row] | enough)] = 0
+            parts[k][row] = masks
     joined = np.concatenate(parts, 1)
     order = ["NKHW".index(letter) for letter in layout]
     return like(b, np.ascontiguousarray(joined.transpose(order)), x)
