@@ -49,4 +49,7 @@ FORMS: Mapping[str, Form] = {
 }
 
 # policies that look at what no data set here has
-UNSEEN = {"classmix": "segmentation masks", "copypaste": "maps of instances"}
+UNSEEN = {
+    "classmix": "segmentation masks", "copypaste": "maps of instances",
+    "copyblend": "bounding boxes",
+}  # fmt: skip
