@@ -49,7 +49,4 @@ FORMS: Mapping[str, Form] = {
 }
 
 # policies that look at what no data set here has
-UNSEEN = {
-    "classmix": "segmentation masks", "copypaste": "maps of instances",
-    "copyblend": "bounding boxes",
-}  # fmt: skip
+UNSEEN = {"classmix": "segmentation masks", "copypaste": "maps of instances"}
