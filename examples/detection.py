@@ -5,6 +5,7 @@ python examples/detection.py     needs batchmix, torch, torchvision
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -186,7 +187,8 @@ def main():
               f"  AP75 {np.mean([one['ap75'] for one in mine]):.3f}"
               f"  against none {np.mean(more):+.1f} points of AP50")  # fmt: skip
     if given.json:
-        told = {"rows": rows, "epochs": epochs, "tests": tests, "runs": kept}
+        command = " ".join(["python", *sys.argv])
+        told = {"command": command, "rows": rows, "epochs": epochs, "tests": tests, "runs": kept}
         Path(given.json).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
