@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ WHERE = "BoundingBoxes()"
 
 def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> Any:
     """The verb of `fields.BoundingBoxes`, where it is described."""
-    if not hasattr(x, "shape"):
+    if isinstance(x, list | tuple | Mapping):
         return mix_ragged(x, plan, rule, other)
     b = backend_of(x, WHERE)
     check_batch(b, WHERE, "x", x, plan, other)
@@ -59,7 +60,7 @@ def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> 
 
 def read_boxes(x: Any, rule: Rule, size: tuple[int, int]) -> NDArray[np.float64]:
     """[B, N, 4 + K] left, top, right, bottom in cells, whatever the format; -1 where none is."""
-    if not hasattr(x, "shape"):
+    if isinstance(x, list | tuple | Mapping):
         return boxes_of(x, rule, size)
     b = backend_of(x, WHERE)
     values = _values(b, x, rule, size)

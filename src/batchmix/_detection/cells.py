@@ -84,7 +84,7 @@ def _count(
     for k, mask in enumerate(there):
         down, across = _span(mask)
         part, worth = mask[down, across] != 0, weight[down, across]  # a small part of the grid
-        before = np.count_nonzero(part if there is masks else masks[k])
+        before = int(np.count_nonzero(part if there is masks else masks[k]))
         seen = part & (worth > 0)
         left, whole = np.count_nonzero(seen), max(before * scale, 1e-9)
         as_was = before > 0 and left == before and there is masks

@@ -11,9 +11,10 @@ from batchmix._plan import Plan
 class Field(Protocol):
     """Anything with this method is a field.
 
-    What policies and pairings may read has a `hint`, the name that they read it by. One that lies
-    on a grid also has a `layout`, an argument `out` to write to, and ``check(value, plan, other)``,
-    which raises what the call with ``out=value`` would raise.
+    What policies and pairings may read has a `hint`, the name that they read it by, and may say
+    with ``read(value, size, name)`` what they are handed. One that lies on a grid also has a
+    `layout`; to be written in place, an argument `out` to write to, and
+    ``check(value, plan, other)``, which raises what the call with ``out=value`` would raise.
     """
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:

@@ -108,7 +108,8 @@ class Instances:
 
     Args:
       layout: "NKHW", or "NHWK".
-      min_visible: instances of which a smaller share is seen become zero, 0..1.
+      min_visible: instances of which a smaller share is seen become zero, 0..1; of one that was
+        stretched, a share of its cells times the scale.
       min_area: and those with fewer cells, >= 0. What is seen whole as it was stays.
 
     Raises:
