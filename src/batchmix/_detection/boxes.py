@@ -19,11 +19,11 @@ from batchmix._detection.formats import (
     grid,
 )
 from batchmix._detection.ragged import boxes_of, mix_ragged
-from batchmix._detection.rule import NO_BOX, Rule, kept, like
+from batchmix._detection.rule import NO_BOX, Rule, kept, like, on_host
 from batchmix._detection.visible import boxes_seen
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
-from batchmix.backends import Backend, backend_of, is_traced
+from batchmix.backends import Backend, backend_of
 
 WHERE = "BoundingBoxes()"
 
@@ -86,11 +86,6 @@ def _values(
             WHERE, f"boxes have dtype {dtype}, and weights=True.",
             "The last column has the weights, which are shares.", "Convert the boxes to float32.",
         )  # fmt: skip
-    values = None if plan is not None and is_traced(plan.partner) else b.to_numpy(x)
-    if values is None:
-        raise mix_error(
-            WHERE, "`x` or the plan has no values yet, in a function that is traced.",
-            "Boxes are mixed on the host.", "Call it outside of the compiled function.",
-        )  # fmt: skip
+    values = on_host(WHERE, b, x, plan)
     check_values(WHERE, values, rule.format, size, b.is_integer(x))
     return values

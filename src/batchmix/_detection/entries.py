@@ -9,7 +9,7 @@ import numpy as np
 
 from batchmix._batch import dtype_of
 from batchmix._detection.formats import check_dtype, check_format
-from batchmix._detection.rule import Rule, check_tv, joined
+from batchmix._detection.rule import Rule, check_tv, joined, on_host
 from batchmix._errors import MixError, mix_error
 from batchmix._plan import Plan
 from batchmix.backends import backend_of, is_traced
@@ -104,12 +104,7 @@ def read_entry(
     if rule is not None and name in BOXES:
         check_dtype(WHERE, dtype_of(value), rule.format)
         check_tv(WHERE, value, rule.format, size or (0, 0))
-    found = b.to_numpy(value)
-    if found is None:
-        raise mix_error(
-            WHERE, f"{name!r} of row {i} has no values yet, in a function that is traced.",
-            "Boxes are mixed on the host.", "Call it outside of the compiled function.",
-        )  # fmt: skip
+    found = on_host(WHERE, b, value)
     if name == "masks" and size is not None and found.shape != (len(found), *size):
         raise mix_error(
             WHERE, f"masks of row {i} have shape {found.shape}, and the grid is {size}.",
