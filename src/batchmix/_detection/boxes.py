@@ -58,10 +58,12 @@ def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> 
     return like(b, np.concatenate(parts, axis=1), x)
 
 
-def read_boxes(x: Any, rule: Rule, size: tuple[int, int]) -> NDArray[np.float64]:
+def read_boxes(
+    x: Any, rule: Rule, size: tuple[int, int], count: int | None = None
+) -> NDArray[np.float64]:
     """[B, N, 4 + K] left, top, right, bottom in cells, whatever the format; -1 where none is."""
     if isinstance(x, list | tuple | Mapping):
-        return boxes_of(x, rule, size)
+        return boxes_of(x, rule, size, count)
     b = backend_of(x, WHERE)
     values = _values(b, x, rule, size)
     found = corners(values, rule.format, size)
