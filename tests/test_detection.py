@@ -468,3 +468,35 @@ def test_dtypes_devices_and_the_order_of_entries_are_kept(xp):
     assert xp.dtype(half) == "float16"
     whole = BoundingBoxes()(xp.array(np.rint(CELLS), "int32"), PLAN)
     assert xp.dtype(whole) == "int32"
+
+
+@pytest.mark.parametrize("bad", [None, 3, "abc", [None, None], [{}, {}], {}, [[1], [2]]])
+def test_what_holds_no_boxes_is_refused(bad):
+    field = BoundingBoxes()
+    for call in (
+        lambda: field(bad, PLAN),
+        lambda: field.read(bad, {"H": 16, "W": 12}),
+        lambda: bm.Mixer(MixUp(1.0), FIELDS)((IMAGES, bad)),
+    ):
+        with pytest.raises(bm.MixError):
+            call()
+
+
+def test_rows_without_boxes_and_batches_without_rows():
+    none = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
+    some = {"boxes": CELLS[0], "labels": np.array([1, 2])}
+    plan = bm.Plan([1, 0], [[[0, 16], [0, 12]]] * 2, [0.5, 0.5], "HW", SIZE)
+    first, second = BoundingBoxes()([none, some], plan)
+    assert first["labels"].tolist() == second["labels"].tolist() == [1, 2]
+    first, _ = BoundingBoxes()([none, none], plan)
+    assert first["boxes"].shape == (0, 4)
+    assert BoundingBoxes()([], bm.Plan.identity(0, "HW", SIZE)) == []
+    assert BoundingBoxes()(np.zeros((0, 3, 5)), bm.Plan.identity(0, "HW", SIZE)).shape == (0, 6, 5)
+    assert BoundingBoxes()(np.zeros((2, 0, 5)), plan).shape == (2, 0, 5)
+
+
+def test_of_one_dict_policies_read_every_row():
+    flat = {"batch_idx": np.array([0, 0]), "cls": np.array([[3], [4]]), "bboxes": CELLS[0]}
+    policy = Seen("boxes")
+    bm.Mixer(policy, FIELDS)((IMAGES, flat))
+    assert policy.got[..., 4].tolist() == [[3, 4], [-1, -1]]  # the last row has no box

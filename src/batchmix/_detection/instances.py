@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from batchmix._batch import check_batch
 from batchmix._detection.cells import masks_seen
 from batchmix._detection.formats import check_plan, grid
-from batchmix._detection.rule import check_share, like
+from batchmix._detection.rule import check_share, like, on_host
 from batchmix._detection.visible import nothing_seen
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
-from batchmix.backends import Backend, backend_of, is_traced
+from batchmix.backends import Backend, backend_of
 
 WHERE = "Instances()"
 
@@ -69,10 +69,5 @@ def _masks(b: Backend, x: Any, plan: Plan, layout: str) -> NDArray[Any]:
             WHERE, f"masks have shape {shape}, layout={layout!r}, and the plan has size {size}.",
             "Masks lie on the grid of the images.", "Resize them before mixing.",
         )  # fmt: skip
-    values = None if is_traced(plan.partner) else b.to_numpy(x)
-    if values is None:
-        raise mix_error(
-            WHERE, "`x` or the plan has no values yet, in a function that is traced.",
-            "Instances are mixed on the host.", "Call it outside of the compiled function.",
-        )  # fmt: skip
+    values = on_host(WHERE, b, x, plan)
     return values.transpose([layout.index(letter) for letter in "NKHW"])

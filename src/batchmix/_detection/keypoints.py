@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from batchmix._batch import check_batch, dtype_of
 from batchmix._detection.cells import points_seen
 from batchmix._detection.formats import check_dtype, check_plan, grid
-from batchmix._detection.rule import like
+from batchmix._detection.rule import like, on_host
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
-from batchmix.backends import Backend, backend_of, is_traced
+from batchmix.backends import Backend, backend_of
 
 FORMATS = ("xy", "xyv", "xyn", "xyvn")
 WHERE = "Keypoints()"
@@ -83,11 +83,6 @@ def _points(b: Backend, x: Any, plan: Plan, format: str) -> NDArray[Any]:
             "With one instance a row pass x[:, None].",
         )  # fmt: skip
     check_dtype(WHERE, dtype_of(x), "xyxy")
-    values = None if is_traced(plan.partner) else b.to_numpy(x)
-    if values is None:
-        raise mix_error(
-            WHERE, "`x` or the plan has no values yet, in a function that is traced.",
-            "Points are moved on the host.", "Call it outside of the compiled function.",
-        )  # fmt: skip
+    values = on_host(WHERE, b, x, plan)
     check_points(WHERE, values, format.endswith("n"), grid(plan))
     return values

@@ -109,7 +109,8 @@ def _overlap(ends: NDArray[np.float64], edges: NDArray[np.int64]) -> NDArray[np.
     """[b, N, n]: how long each stretch of an axis is inside of each box."""
     low = np.maximum(ends[..., :1], edges[:, None, :-1])
     high = np.minimum(ends[..., 1:], edges[:, None, 1:])
-    return np.maximum(high - low, 0)
+    found: NDArray[np.float64] = np.maximum(high - low, 0)
+    return found
 
 
 def _ends(touched: NDArray[np.bool_], edges: NDArray[np.int64]) -> tuple[Any, Any]:

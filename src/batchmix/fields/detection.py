@@ -86,11 +86,13 @@ class BoundingBoxes:
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
         return mix_bounding_boxes(value, plan, self._rule, other=other)
 
-    def read(self, value: Any, size: dict[str, int], name: str = "boxes") -> Any:
+    def read(
+        self, value: Any, size: dict[str, int], name: str = "boxes", rows: int | None = None
+    ) -> Any:
         """What policies see: "boxes" [B, N, 4 + K], xyxy in cells; of masks, "instances"."""
         if name == "instances":
-            return instances_of(value, self._rule)
-        return read_boxes(value, self._rule, (size["H"], size["W"]))
+            return instances_of(value, self._rule, rows)
+        return read_boxes(value, self._rule, (size["H"], size["W"]), rows)
 
     @property
     def _rule(self) -> Rule:
