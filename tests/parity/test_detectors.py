@@ -124,6 +124,45 @@ def test_mixup_of_mmdetection():
         np.testing.assert_allclose(on_grid, np.clip(want, 0, SIDE), atol=1e-9)
 
 
+def tile(centre, after):
+    """Of one axis: where an image that meets the centre is pasted, and which of its cells."""
+    if after:
+        end = min(centre + SIDE, 2 * SIDE)
+        return [centre, end], [0, end - centre]
+    start = max(centre - SIDE, 0)
+    return [start, centre], [SIDE - (centre - start), SIDE]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mosaic_of_mmdetection(seed):
+    """A canvas of twice the side is a plan of four layers; all boxes on it are there."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.uint8)
+    low = rng.integers(-8, 50, (4, 3, 2))
+    boxes = np.concatenate([low, low + rng.integers(9, 30, (4, 3, 2))], 2).astype(float)
+    boxes = boxes.clip(0, SIDE)
+    centre = rng.integers(SIDE // 2, 3 * SIDE // 2, 2).tolist()  # y, x
+    want, found, plan = np.full((2 * SIDE, 2 * SIDE, 3), 114, np.uint8), [], None
+    for k in range(4):
+        parts = [tile(at, after) for at, after in zip(centre, (k >= 2, k % 2 == 1))]
+        (y, x), (from_y, from_x) = zip(*parts)
+        want[slice(*y), slice(*x)] = images[k, slice(*from_y), slice(*from_x)]
+        shift = np.array([x[0] - from_x[0], y[0] - from_y[0]] * 2)
+        moved = np.clip(boxes[k] + shift, 0, 2 * SIDE)
+        left, top, right, bottom = moved.T
+        found.append(moved[(left < 2 * SIDE) & (right > 0) & (top < 2 * SIDE) & (bottom > 0)])
+        size, whole = (2 * SIDE, 2 * SIDE), [1, 0, 0, 0, 0]
+        layer = bm.Plan([1 + k, 1, 2, 3, 4], [[y, x]] * 5, whole, "HW", size,
+                        source=[[from_y, from_x]] * 5)  # fmt: skip
+        plan = layer if plan is None else plan.then(layer)
+    canvas = np.full((5, 2 * SIDE, 2 * SIDE, 3), 114, np.uint8)
+    canvas[1:, :SIDE, :SIDE] = images
+    np.testing.assert_array_equal(bm.mix(canvas, plan, "NHWC")[0], want)
+    there = np.concatenate([np.full((1, 3, 4), -1.0), boxes])
+    ours = BoundingBoxes(min_visible=0, min_size=0)(there, plan)[0]
+    np.testing.assert_array_equal(ours[ours[:, 2] > ours[:, 0]], np.concatenate(found))
+
+
 def instances(rows=4, seed=0):
     """Masks [rows, 3, S, S] of rectangles that do not meet, their boxes and labels."""
     rng = np.random.default_rng(seed)
