@@ -16,6 +16,7 @@ from typing import Any
 
 from audit_figure import worst_call
 from audit_matrix import matrices
+from detection_pictures import FIGURES as DETECTION
 from gallery import gallery
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
 from segmentation_figure import segmentation
@@ -30,6 +31,7 @@ from batchmix.cli.show.record import of_json
 from batchmix.cli.show.report import Report
 from batchmix.cli.show.shown import Shown, choose, open_source
 from batchmix.policies import (
+    Blend,
     ClassMix,
     Columns,
     CopyPaste,
@@ -86,6 +88,9 @@ def figures() -> dict[str, Draw]:
         ),
         "mixup": policies("MixUp(1.0)", seed=404, MixUp=MixUp(1.0)),
         "cutmix": policies("CutMix(1.0)", seed=7, CutMix=cut),
+        "blend": rows(
+            "Blend(0.45, 0.55)", shown("Blend", Blend(), bm.Key(5)), scale=0.6, colours=64
+        ),
         "switch-rows": policies("Switch([MixUp(0.8), CutMix(1.0)])", seed=18, Switch=BOTH),
         "sometimes": policies("Sometimes(CutMix(1.0), prob=0.5)", Sometimes=Sometimes(cut, 0.5)),
         "sharing": rows(
@@ -122,6 +127,7 @@ def figures() -> dict[str, Draw]:
         **_read(),
         **_spread(),
         "segmentation": segmentation,
+        **DETECTION,
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **worst_call(),

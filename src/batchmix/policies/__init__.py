@@ -4,9 +4,11 @@ A new policy is one file here: a frozen dataclass with `sample(request) -> Paste
 """
 
 from batchmix.policies._paste import Paste, Policy, Request
+from batchmix.policies.blend import Blend
 from batchmix.policies.classmix import ClassMix
 from batchmix.policies.columns import Columns
 from batchmix.policies.combine import PerBatch, PerPair, Sometimes, Switch
+from batchmix.policies.copyblend import CopyBlend
 from batchmix.policies.copypaste import CopyPaste
 from batchmix.policies.cutmix import CutMix
 from batchmix.policies.fmix import FMix
@@ -21,8 +23,10 @@ from batchmix.policies.schedule import Ramp, Schedule
 from batchmix.policies.smoothmix import SmoothMix
 
 __all__ = [
+    "Blend",
     "ClassMix",
     "Columns",
+    "CopyBlend",
     "CopyPaste",
     "CutMix",
     "FMix",
