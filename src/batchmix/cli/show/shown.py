@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +16,13 @@ from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.names import bad_file
-from batchmix.cli.lab.rows import Data, Form
+from batchmix.cli.lab.data.images import Images
+from batchmix.cli.lab.rows import UNLABELLED, Data, Form, Rows, Task
+from batchmix.cli.show.beside import Annotated, Beside, open_annotated
 from batchmix.policies import Policy
 
 _BATCHES, _ROWS = 256, 16  # distributions are counted over steps 0..255 of 16 rows
-LAYOUTS = {"image": "NHWC", "wave": "NTC"}
+LAYOUTS = {"image": "NHWC", "wave": "NTC", "table": "NTC"}  # T: columns
 
 
 class Part(NamedTuple):
@@ -36,6 +39,7 @@ class Source:
 
     data: Data
     image_size: int | None = None
+    annotated: Annotated | None = None  # boxes and masks
 
     @property
     def form(self) -> Form:
@@ -77,7 +81,7 @@ class Source:
     def choose(self, count: int, first: int = 0) -> NDArray[np.int64]:
         """Numbers of rows, in a fixed random order that takes the classes in turn."""
         order = np.random.default_rng(0).permutation(len(self.y))
-        y = self.y[order]
+        y = self.y[order] if self.y.ndim == 1 else np.zeros(len(order), np.int64)
         turn = np.empty(len(y), np.int64)  # how many rows of its class come before each row
         for label in np.unique(y):
             turn[y == label] = np.arange((y == label).sum())
@@ -94,13 +98,16 @@ class Batch:
     x: NDArray[Any]  # [B, H, W, C] or [B, T, C]
     y: NDArray[np.int64]  # [B]
     mixing: Mixing
+    beside: Beside = Beside()
+    labelled: bool = True  # by a class; else each row is its own
+    numbers: NDArray[np.float32] | None = None  # [B], what the rows of a table are told to be
 
     def __len__(self) -> int:
         return len(self.y)
 
     def draw(self, policy: Policy | None) -> bm.Plan:
         """The plan for the rows shown; partners are the same for every policy."""
-        hints = {"image": self.x, "label": self.y}
+        hints = {"image": self.x, "label": self.y} | self.beside.hints
         return self.mixing.draw(policy, len(self), self.size, hints=hints)
 
     def show(self, entry: Entry) -> Shown:
@@ -118,6 +125,7 @@ class Batch:
             bm.mix(nothing, plan, layout, other=nothing + 1)[..., 0],
             bm.mix(self.x, plan, layout),
             bm.mix_labels(self.y, plan, len(self.source.classes), smoothing=smoothing),
+            self.beside.mixed(plan),
         )
 
     def lam(self, policy: Policy | None) -> NDArray[np.float32]:
@@ -156,6 +164,7 @@ class Shown:
     opacity: NDArray[np.float32]  # [B, H, W] or [B, T], of the partner in each cell
     mixed: NDArray[Any]  # like the rows
     soft: NDArray[np.float32]  # [B, classes]
+    beside: Beside = Beside()
 
     def cuts(self, row: int) -> list[Any]:
         """[A, 2] each: regions of the row that something is pasted over, but for all of it.
@@ -187,16 +196,25 @@ class Shown:
         return [own, *sorted(theirs, key=lambda part: -part.share), *others]
 
 
-def open_source(name: str, image_size: int | None = None, seconds: float | None = None) -> Source:
+def open_source(
+    name: str, image_size: int | None = None, seconds: float | None = None,
+    boxes: Path | None = None, masks: Path | None = None, target: str | None = None,
+) -> Source:  # fmt: skip
     """A source by name: 'photos', 'digits', a folder, or a data set of the Hugging Face hub."""
+    if boxes or masks or name.endswith(".json"):
+        root, names, annotated = open_annotated(name, boxes, masks)
+        rows = Rows(names, np.zeros(len(names), np.int64), Images(root, names))
+        notes = annotated.marked.notes if annotated.marked else ()
+        data = Data(name, root, "image", UNLABELLED, rows, notes=notes)
+        return Source(data, image_size, annotated)
     if image_size and name == "digits":
         raise mix_error(
             "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."
         )
-    data = open_data(name, sound="wave", seconds=seconds)
+    data = open_data(name, sound="wave", seconds=seconds, target=target)
     if image_size and data.form != "image":
         raise mix_error(
-            f"--image-size {image_size}", f"{name} holds WAV files.", "They have no such size.",
+            f"--image-size {image_size}", f"{name} holds no images.", "Nothing else has such a size.",
             "Leave it out.",
         )  # fmt: skip
     return Source(data, image_size)
@@ -209,9 +227,22 @@ def _resized(row: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:
-    """Rows of a source, in its fixed random order from number `first` on."""
+    """Rows of a source, in its fixed random order from number `first` on.
+
+    Where they have boxes, masks or numbers instead of classes, each is its own class.
+    """
     rows = source.choose(count, first)
-    return Batch(source, source.read(rows), source.y[rows], mixing)
+    x, y, data = source.read(rows), source.y[rows], source.data
+    if source.annotated is None and data.task.kind == "classes":
+        return Batch(source, x, y, mixing)
+    if source.annotated is None:
+        beside, names, numbers = Beside(), [f"{value:.3g}" for value in y[:, 0]], y[:, 0]
+    else:
+        numbers = None
+        beside = source.annotated.of(data, rows, x.shape[1:3])
+        names = [Path(data.train.names[i]).stem for i in rows]
+    own = replace(source, data=replace(data, task=Task("classes", tuple(names))))
+    return Batch(own, x, np.arange(len(rows)), mixing, beside, False, numbers)
 
 
 def lam(
