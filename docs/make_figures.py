@@ -24,9 +24,10 @@ from batchmix.cli._mixing import Mixing
 from batchmix.cli._output import write
 from batchmix.cli._words import parse
 from batchmix.cli.show import figure, pictures
+from batchmix.cli.show.opened import choose, open_source
 from batchmix.cli.show.record import of_json
 from batchmix.cli.show.report import Report
-from batchmix.cli.show.shown import Shown, choose, open_source
+from batchmix.cli.show.shown import Shown
 from batchmix.policies import (
     ClassMix,
     Columns,

@@ -54,12 +54,10 @@ class Entry:
         return "smooth" if self.smoothing else "none"
 
 
-def parse(
-    text: str, where: str = "--policies", seen: Collection[str] | None = ()
-) -> list[Entry]:
+def parse(text: str, where: str = "--policies", seen: Collection[str] | None = ()) -> list[Entry]:
     """The entries in the order given; `where` is what the command calls them.
 
-    `seen` are hints that rows have besides images and labels; None: not known yet.
+    `seen`: hints that rows have beside images and labels; None: not known yet.
 
     An entry is a name, a colon, its numbers, and options: ``mixup:0.8,prob=0.5,off=90,smooth=0.1``
     mixes half of the rows, none from epoch 90 on, with label smoothing. Its `name` is its text.
@@ -132,7 +130,8 @@ def _entry(text: str, where: str, seen: Collection[str] | None) -> Entry:
             where, f"got {_short(text)}.", f"It looks at {what}, which these rows have not.",
             "Give preview such data (--masks, --boxes), or use it in Python with a Mixer.",
         )  # fmt: skip
-    if name not in _EXAMPLES and form is None:
+    example = form.example if form is not None else _EXAMPLES.get(name)
+    if example is None:
         near = difflib.get_close_matches(name, _EXAMPLES, n=1, cutoff=0.4)
         raise mix_error(
             where,
@@ -144,13 +143,10 @@ def _entry(text: str, where: str, seen: Collection[str] | None) -> Entry:
         )
     words = rest.split(",") if colon else []
     numbers = [word for word in words if "=" not in word]
-    if name in _RECIPES or (name == "regmixup" and not numbers):
-        values = _numbers(where, text, numbers, like=name)
-    else:
-        like = form.example if form is not None else _EXAMPLES[name]
-        values = _numbers(where, text, numbers, like=like)
+    bare = name in _RECIPES or (name == "regmixup" and not numbers)
+    values = _numbers(where, text, numbers, like=name if bare else example)
     if words[: len(numbers)] != numbers:
-        raise _wrong_form(where, text, form.example if form is not None else _EXAMPLES[name])
+        raise _wrong_form(where, text, example)
     return _with_options(where, _plain(where, text, name, values), words[len(numbers) :])
 
 

@@ -102,7 +102,7 @@ def preview(
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
-    from batchmix.cli.show.shown import choose, open_source
+    from batchmix.cli.show.opened import choose, open_source
 
     source = open_source(data, image_size, seconds, boxes, masks, target)
     if first >= len(source.y):

@@ -46,7 +46,8 @@ class Rows:
     """Some rows of a data set. Nothing is decoded before `read`, which works in any process.
 
     `read(i)` is row i: uint8 [H, W, C] of an image, float32 [mel, T, 1] of a log-mel spectrogram,
-    int16 or float32 [T, C] of a wave, float32 [columns, 1 + words] of a table. A row that cannot be read is a MixError that names it.
+    int16 or float32 [T, C] of a wave, float32 [columns, 1 + words] of a table. A row that cannot
+    be read is a MixError that names it.
     A reader that has all its rows in one array shows it as `read.x`: a batch is then one index.
     """
 

@@ -151,4 +151,4 @@ def _resized(ids: NDArray[np.int32], size: tuple[int, ...]) -> NDArray[np.int32]
     rows, columns = (
         ((np.arange(n) + 0.5) * was / n).astype(np.int64) for n, was in zip(size, ids.shape)
     )
-    return ids[rows[:, None], columns]
+    return np.asarray(ids[rows[:, None], columns])

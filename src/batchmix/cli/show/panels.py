@@ -45,8 +45,9 @@ def mixed(axes: Any, one: Shown, row: int, theme: Theme = LIGHT) -> None:
     for (top, bottom), (left, right) in (box.tolist() for box in one.cuts(row)):
         corner = (left - 0.5, top - 0.5)
         sides = (right - left, bottom - top)
-        look = {"ec": theme["partner"], "lw": 1.2, "ls": line}
-        axes.add_patch(Rectangle(corner, *sides, fill=False, clip_on=False, **look))
+        box = Rectangle(corner, *sides, fill=False, ec=theme["partner"], lw=1.2, clip_on=False)
+        box.set_linestyle(line)
+        axes.add_patch(box)
 
 
 def spectrogram(axes: Any, one: Shown, row: int, theme: Theme = LIGHT) -> None:

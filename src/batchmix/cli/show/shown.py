@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix._errors import mix_error
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.names import bad_file
-from batchmix.cli.lab.data.images import Images
-from batchmix.cli.lab.rows import UNLABELLED, Data, Form, Rows, Task
-from batchmix.cli.show.beside import Annotated, Beside, open_annotated
+from batchmix.cli.lab.rows import Data, Form
+from batchmix.cli.show.beside import Annotated, Beside
 from batchmix.policies import Policy
 
 _BATCHES, _ROWS = 256, 16  # distributions are counted over steps 0..255 of 16 rows
@@ -98,9 +94,9 @@ class Batch:
     x: NDArray[Any]  # [B, H, W, C] or [B, T, C]
     y: NDArray[np.int64]  # [B]
     mixing: Mixing
-    beside: Beside = Beside()
+    beside: Beside = field(default_factory=Beside)
     labelled: bool = True  # by a class; else each row is its own
-    numbers: NDArray[np.float32] | None = None  # [B], what the rows of a table are told to be
+    numbers: NDArray[Any] | None = None  # [B], what the rows of a table are told to be
 
     def __len__(self) -> int:
         return len(self.y)
@@ -164,7 +160,7 @@ class Shown:
     opacity: NDArray[np.float32]  # [B, H, W] or [B, T], of the partner in each cell
     mixed: NDArray[Any]  # like the rows
     soft: NDArray[np.float32]  # [B, classes]
-    beside: Beside = Beside()
+    beside: Beside = field(default_factory=Beside)
 
     def cuts(self, row: int) -> list[Any]:
         """[A, 2] each: regions of the row that something is pasted over, but for all of it.
@@ -196,53 +192,10 @@ class Shown:
         return [own, *sorted(theirs, key=lambda part: -part.share), *others]
 
 
-def open_source(
-    name: str, image_size: int | None = None, seconds: float | None = None,
-    boxes: Path | None = None, masks: Path | None = None, target: str | None = None,
-) -> Source:  # fmt: skip
-    """A source by name: 'photos', 'digits', a folder, or a data set of the Hugging Face hub."""
-    if boxes or masks or name.endswith(".json"):
-        root, names, annotated = open_annotated(name, boxes, masks)
-        rows = Rows(names, np.zeros(len(names), np.int64), Images(root, names))
-        notes = annotated.marked.notes if annotated.marked else ()
-        data = Data(name, root, "image", UNLABELLED, rows, notes=notes)
-        return Source(data, image_size, annotated)
-    if image_size and name == "digits":
-        raise mix_error(
-            "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."
-        )
-    data = open_data(name, sound="wave", seconds=seconds, target=target)
-    if image_size and data.form != "image":
-        raise mix_error(
-            f"--image-size {image_size}", f"{name} holds no images.", "Nothing else has such a size.",
-            "Leave it out.",
-        )  # fmt: skip
-    return Source(data, image_size)
-
-
 def _resized(row: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     return np.asarray(Image.fromarray(row).resize((side, side)))
-
-
-def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:
-    """Rows of a source, in its fixed random order from number `first` on.
-
-    Where they have boxes, masks or numbers instead of classes, each is its own class.
-    """
-    rows = source.choose(count, first)
-    x, y, data = source.read(rows), source.y[rows], source.data
-    if source.annotated is None and data.task.kind == "classes":
-        return Batch(source, x, y, mixing)
-    if source.annotated is None:
-        beside, names, numbers = Beside(), [f"{value:.3g}" for value in y[:, 0]], y[:, 0]
-    else:
-        numbers = None
-        beside = source.annotated.of(data, rows, x.shape[1:3])
-        names = [Path(data.train.names[i]).stem for i in rows]
-    own = replace(source, data=replace(data, task=Task("classes", tuple(names))))
-    return Batch(own, x, np.arange(len(rows)), mixing, beside, False, numbers)
 
 
 def lam(

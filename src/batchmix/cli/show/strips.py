@@ -46,7 +46,7 @@ def of_table(shown: Sequence[Shown], row: int) -> list[Strip]:
         cells = _words(batch.x[partner], columns)
         strips.append(Strip(name, cells, np.ones(len(columns)), told(partner, "partner")))
     for one in shown:
-        value = "" if batch.numbers is None else f"{one.soft[row] @ batch.numbers:.3g} = "
+        value = "" if batch.numbers is None else f"{number(one.soft[row] @ batch.numbers)} = "
         cells, shares = _words(one.mixed[row], columns), one.opacity[row]
         strips.append(Strip(one.name, cells, shares, one.parts(row), value))
     return strips
@@ -61,8 +61,13 @@ def _words(row: NDArray[Any], columns: Sequence[Column]) -> list[str]:
             share = float(cells[1 + best])
             found.append(column.words[best] + (f" {share:.0%}" if share < 0.995 else ""))
         else:
-            found.append(f"{float(cells[0]):.3g}")
+            found.append(number(float(cells[0])))
     return found
+
+
+def number(value: float) -> str:
+    """As short as it stands in a cell."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def figure(
@@ -79,7 +84,9 @@ def figure(
     axes.set(xlim=(0, width), ylim=(lines, 0))
     for k, head in enumerate(heads):
         at = _NAMES + _WIDE * (k + 0.5)
-        axes.text(at, 0.6, _short(head), ha="center", va="center", fontsize=7.5, color=theme["soft"])
+        axes.text(
+            at, 0.6, _short(head), ha="center", va="center", fontsize=7.5, color=theme["soft"]
+        )
     top = 1.1
     for block in blocks:
         for strip in block:
@@ -100,7 +107,9 @@ def _draw(axes: Any, strip: Strip, top: float, theme: Theme) -> None:
         colour = page + _TINT * (own + share * (partner - own) - page)
         corner = (_NAMES + _WIDE * k, top)
         axes.add_patch(Rectangle(corner, _WIDE, 1, fc=colour.clip(0, 1), ec=theme["page"], lw=1))
-        axes.text(corner[0] + _WIDE / 2, middle, _short(cell), ha="center", va="center", fontsize=7.5)
+        axes.text(
+            corner[0] + _WIDE / 2, middle, _short(cell), ha="center", va="center", fontsize=7.5
+        )
     axes.annotate(
         strip.value, (_NAMES + _WIDE * len(cells) + 0.12, middle), va="center", fontsize=8
     )

@@ -180,7 +180,7 @@ def _lines(path: Path) -> Objects:
             raise bad_file(f"{path} line {k}", f"it is {line[:80]!r}.", _YOLO, "Correct it.")
         outline = np.asarray(values).reshape(-1, 2) if many else None
         if outline is not None:
-            left, top, right, bottom = *outline.min(0), *outline.max(0)
+            (left, top), (right, bottom) = outline.min(0).tolist(), outline.max(0).tolist()
         else:
             x, y, wide, high = values
             left, top, right, bottom = x - wide / 2, y - high / 2, x + wide / 2, y + high / 2
