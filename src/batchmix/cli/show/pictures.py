@@ -137,6 +137,8 @@ def _grid(
     """
     marked = batch.beside.boxes is not None or batch.beside.mask is not None
     side = _MARKED if marked else _SIDES[batch.source.form]
+    if batch.source.form == "image" and batch.x.shape[2] > 2 * batch.x.shape[1]:
+        side *= 2  # slices side by side
     shape = 0.5 if batch.source.form == "wave" else batch.x.shape[1] / batch.x.shape[2]
     heights = [side * shape + (0.5 if k in labelled else 0) for k in range(len(names))]
     figsize = (side * columns + 1.2, sum(heights) + 0.6)

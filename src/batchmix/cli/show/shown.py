@@ -165,8 +165,11 @@ class Shown:
     def cuts(self, row: int) -> list[Any]:
         """[A, 2] each: regions of the row that something is pasted over, but for all of it.
 
-        Of a video those that the middle frame has a part of, without the axis of frames.
+        Of a video those that the middle frame has a part of, without the axis of frames; of a
+        volume, whose slices lie side by side, none.
         """
+        if "D" in self.plan.axes:
+            return []
         boxes = [layer.box[row] for layer in self.plan.layers if layer.opacity[row]]
         cut = [box for box in boxes if tuple((box[:, 1] - box[:, 0]).tolist()) != self.plan.size]
         middle = self.plan.size[0] // 2
