@@ -1,11 +1,13 @@
-"""What is to be found in an image: bounding boxes."""
+"""What is to be found in an image: bounding boxes, with what goes with each."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
-from batchmix._bounding_boxes import check_format, mix_bounding_boxes
+from batchmix._detection.boxes import mix_bounding_boxes, read_boxes
+from batchmix._detection.ragged import instances_of
+from batchmix._detection.rule import Rule, check_rule
 from batchmix._plan import Plan
 
 
@@ -40,9 +42,25 @@ class BoundingBoxes:
     """
 
     format: str = "xyxy"
+    min_visible: float = field(default=0.1, kw_only=True)
+    min_size: float = field(default=2, kw_only=True)
+    weights: bool = field(default=False, kw_only=True)
+    keep: tuple[str, ...] = field(default=(), kw_only=True)
+    hint: ClassVar[str] = "boxes"
+    also: ClassVar[tuple[str, ...]] = ("instances",)
 
     def __post_init__(self) -> None:
-        check_format("BoundingBoxes", self.format)
+        check_rule("BoundingBoxes", self._rule)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
-        return mix_bounding_boxes(value, plan, self.format, other=other)
+        return mix_bounding_boxes(value, plan, self._rule, other=other)
+
+    def read(self, value: Any, size: dict[str, int], name: str = "boxes") -> Any:
+        """What policies see: "boxes" [B, N, 4 + K], xyxy in cells; of masks, "instances"."""
+        if name == "instances":
+            return instances_of(value, self._rule)
+        return read_boxes(value, self._rule, (size["H"], size["W"]))
+
+    @property
+    def _rule(self) -> Rule:
+        return Rule(self.format, self.min_visible, self.min_size, self.weights, self.keep)
