@@ -49,7 +49,8 @@ def show(
     r"""Draw the first rows of a batch: each row, its partners, what is pasted, and the mixed row.
 
     Under each mixed row is its label as a bar: blue is the row's own part, orange its partners'.
-    A mask is drawn over its image, with a colour for each id. Needs matplotlib and typer.
+    Over an image its mask is drawn, with a colour for each id, and its bounding boxes with their
+    masks and key points, each in the colour of the row it comes from. Needs matplotlib and typer.
 
     Args:
       batch: as it is before it is mixed: an array [B, ...] of any framework; or all of the batch,
@@ -58,9 +59,9 @@ def show(
       plan: of this batch, as `draw` or `Mixer.draw` gave it.
       fields: a layout of the array, such as "NCHW"; or those of the Mixer, such as
         ``{0: Image("NCHW"), 1: Labels(10)}``, of which the first grid is drawn with the first
-        Mask, and the first Labels or Targets are named.
+        Mask and BoundingBoxes, and the first Labels or Targets are named.
       rows: how many are drawn at most, 1..32.
-      classes: names of the classes; left out, their numbers.
+      classes: names of the classes, of the boxes where there are no Labels; left out, numbers.
       rate: of sounds, cells per second: a notebook then plays each row before and after.
 
     Returns:

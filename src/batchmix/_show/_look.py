@@ -16,7 +16,8 @@ from batchmix._layers import check_known
 from batchmix._mix import mix
 from batchmix._parts import Part, parts_of
 from batchmix._plan import Plan
-from batchmix.fields import Field, Grid, Ids, Labels, Targets
+from batchmix._show._marks import Marks, marks
+from batchmix.fields import BoundingBoxes, Field, Grid, Ids, Labels, Targets
 
 _MOST = 32  # rows
 _AXES: Mapping[frozenset[str], Literal["image", "wave", "table"]] = {
@@ -36,7 +37,9 @@ class Look(NamedTuple):
     soft: NDArray[np.float32]  # [B, classes]
     names: list[str]  # of the classes
     numbers: NDArray[Any] | None  # [B], of a regression
-    masks: tuple[NDArray[Any], NDArray[Any]] | None  # [B, H, W] before and after
+    masks: tuple[NDArray[Any], NDArray[Any]] | None = None  # [B, H, W] before and after
+    marks: tuple[list[Marks], list[Marks]] | None = None  # boxes before and after
+    box_names: Sequence[str] = ()
 
 
 def look_of(
@@ -61,10 +64,12 @@ def look_of(
     if form == "table":
         x, after = (_columns(each, layout) for each in (x, after))
         opacity = np.broadcast_to(_columns(opacity, layout), x.shape)
-        return Look(form, x, after, opacity, *labels, named, None)
-    planes = [plane(each, layout) for each in (x, after, opacity)]
-    masks = _masks(_first(parts, Ids), plan, planes[0].shape)
-    return Look(form, *planes[:2], planes[2][..., 0], *labels, named, masks)
+        return Look(form, x, after, opacity, *labels, named)
+    x, after, opacity = (plane(each, layout) for each in (x, after, opacity))
+    masks = _masks(_first(parts, Ids), plan, x.shape)
+    boxes = _boxes(_first(parts, BoundingBoxes), plan, x.shape)
+    names = () if _first(parts, Labels) else classes or ()
+    return Look(form, x, after, opacity[..., 0], *labels, named, masks, boxes, names)
 
 
 def _parts(batch: Any, fields: str | Mapping[Any, Field]) -> list[Part]:
@@ -140,7 +145,7 @@ def _masks(
     part: Part | None, plan: Plan, shape: tuple[int, ...]
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Ids before and after, where they lie on the cells of the images that are drawn."""
-    if part is None or len(shape) != 4 or plan.axes not in ("HW", "WH"):
+    if part is None or len(shape) != 4 or sorted(plan.axes) != ["H", "W"]:
         return None
     layout = part.field.layout
     both = [np.asarray(on_host(each)) for each in (part.value, part.field(part.value, plan))]
@@ -148,6 +153,15 @@ def _masks(
     if before.shape[:3] != shape[:3] or before.shape[3] != 1:
         return None
     return before[..., 0].astype(np.int64), after[..., 0].astype(np.int64)
+
+
+def _boxes(
+    part: Part | None, plan: Plan, shape: tuple[int, ...]
+) -> tuple[list[Marks], list[Marks]] | None:
+    """Bounding boxes before and after, where they lie in the images that are drawn."""
+    if part is None or len(shape) != 4 or sorted(plan.axes) != ["H", "W"]:
+        return None
+    return marks(part.field, part.value, plan, {"H": shape[1], "W": shape[2]})
 
 
 def _columns(x: NDArray[Any], layout: str) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
+from batchmix._show._marks import Marks, given, marks
 from batchmix.cli.lab.data.boxes import Marked, Objects, read_boxes
 from batchmix.cli.lab.data.folders import scan
 from batchmix.cli.lab.data.masks import read_mask
@@ -18,7 +19,8 @@ from batchmix.cli.lab.data.names import bad_file
 from batchmix.cli.lab.rows import Data
 from batchmix.fields import BoundingBoxes, Ids
 
-_ROW = 5  # the column of boxes that says which row of the batch they come from
+_FIELD = BoundingBoxes("xyxy")
+_NONE = (np.zeros((0, 4)), np.zeros(0), None)
 
 
 class Seen(NamedTuple):
@@ -27,35 +29,51 @@ class Seen(NamedTuple):
     corners: tuple[float, float, float, float]  # left, top, right, bottom, in cells
     name: str  # of its class
     row: int  # that it comes from
+    mask: NDArray[Any] | None  # [H, W] of what is in it
+    points: NDArray[Any] | None  # [P, 2 or 3] x, y and COCO's v
 
 
 @dataclass(frozen=True, eq=False)
 class Beside:
     """Of each row of a batch; None where there is nothing of a kind."""
 
-    boxes: NDArray[np.float64] | None = None  # [B, N, 6]: xyxy in cells, class, row; -1 for none
-    classes: tuple[str, ...] = ()  # of the boxes
-    mask: NDArray[np.int32] | None = None  # [B, H, W] ids
-    instances: NDArray[np.int32] | None = None  # [B, H, W], 0 for none
+    marks: Sequence[Marks] | None = None
+    classes: Sequence[str] = ()  # of the boxes; else their ids are shown
+    mask: NDArray[Any] | None = None  # [B, H, W] ids
+    targets: Sequence[Mapping[str, Any]] | None = None  # the boxes, as a plan is applied to them
+    size: tuple[int, ...] = ()  # of the images
 
     @property
     def hints(self) -> dict[str, NDArray[Any]]:
         """What policies may look at."""
-        found = {"mask": self.mask, "instances": self.instances}
-        return {name: value for name, value in found.items() if value is not None}
+        found = {} if self.mask is None else {"mask": self.mask}
+        if self.targets is not None:
+            names = ["boxes"] + ["instances"] * ("masks" in self.targets[0])
+            found |= {name: _FIELD.read(self.targets, self._cells, name) for name in names}
+        return found
+
+    @property
+    def _cells(self) -> dict[str, int]:
+        return dict(zip("HW", self.size))
 
     def mixed(self, plan: bm.Plan) -> Beside:
-        """The same after the plan; nobody looks at instances again."""
-        boxes = None if self.boxes is None else BoundingBoxes("xyxy")(self.boxes, plan)
+        """The same after the plan."""
+        seen = None
+        if self.targets is not None:
+            seen = marks(_FIELD, self.targets, plan, self._cells)[1]
         mask = None if self.mask is None else Ids("NHW")(self.mask, plan)
-        return replace(self, boxes=boxes, mask=mask, instances=None)
+        return Beside(seen, self.classes, mask)
 
     def seen(self, row: int) -> Iterator[Seen]:
         """The boxes of a row."""
-        for box in () if self.boxes is None else self.boxes[row]:
-            if box[2] > box[0] and box[3] > box[1]:
-                left, top, right, bottom, label, whose = box.tolist()
-                yield Seen((left, top, right, bottom), self.classes[int(label)], int(whose))
+        boxes, rows, labels, masks, points = self.marks[row] if self.marks else Marks(*_NONE)
+        for k, box in enumerate(boxes.tolist()):
+            number = -1 if labels is None else int(labels[k])
+            name = self.classes[number] if 0 <= number < len(self.classes) else str(number)
+            yield Seen(
+                tuple(box), "" if labels is None else name, int(rows[k]),
+                None if masks is None else masks[k], None if points is None else points[k],
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +89,12 @@ class Annotated:
         check: Any = data.train.read
         sizes = [check.check(int(i), False).shape[:2] for i in rows]
         if self.marked is not None:
-            marks = [self.marked.objects[i] for i in rows]
-            for i, one, known in zip(rows, marks, sizes):
+            objects = [self.marked.objects[i] for i in rows]
+            for i, one, known in zip(rows, objects, sizes):
                 _check_size(data, int(i), one, known)
-            instances = (
-                np.stack([_instances(one, size) for one in marks]) if self.marked.outlined else None
-            )
-            boxes = _padded(marks, size)
-            found = Beside(boxes, self.marked.classes, None, instances)
+            targets = [_target(one, size, self.marked.outlined) for one in objects]
+            seen = given(_FIELD, targets, len(rows), dict(zip("HW", size)))
+            found = Beside(seen, self.marked.classes, None, targets, size)
         if self.masks is not None:
             names = [data.train.names[i] for i in rows]
             ids = [read_mask(self.masks, name, known) for name, known in zip(names, sizes)]
@@ -122,28 +138,30 @@ def _check_size(data: Data, row: int, one: Objects, known: tuple[int, ...]) -> N
         )  # fmt: skip
 
 
-def _padded(marks: list[Objects], size: tuple[int, ...]) -> NDArray[np.float64]:
-    """[B, N, 6] in cells."""
-    made = np.full((len(marks), max(1, *(len(one.boxes) for one in marks)), 6), -1.0)
+def _target(one: Objects, size: tuple[int, ...], outlined: bool) -> dict[str, NDArray[Any]]:
+    """As detection data sets have them, in cells."""
     height, width = size
-    for row, one in enumerate(marks):
-        for place, box in zip(made[row], one.boxes):
-            place[:] = [*np.multiply(box[:4], [width, height, width, height]), box[4], row]
+    held = np.array(one.boxes, np.float64).reshape(-1, 5)
+    made: dict[str, NDArray[Any]] = {
+        "boxes": held[:, :4] * (width, height, width, height),
+        "labels": held[:, 4].astype(np.int64),
+    }
+    if outlined:
+        masks = [_inside(outline, size) for outline in one.outlines]
+        made["masks"] = np.stack(masks) if masks else np.zeros((0, *size), np.uint8)
     return made
 
 
-def _instances(one: Objects, size: tuple[int, ...]) -> NDArray[np.int32]:
-    """[H, W]: the number of the last box whose outlines a cell is in, from 1."""
+def _inside(outline: Sequence[NDArray[np.float64]], size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """[H, W]: 1 where a cell's centre is in one of the polygons."""
     from PIL import Image, ImageDraw
 
     height, width = size
-    image = Image.new("I", (width, height))
+    image = Image.new("L", (width, height))
     draw = ImageDraw.Draw(image)
-    for number, outline in enumerate(one.outlines, 1):
-        for points in outline:
-            cells = points * (width, height) - 0.5  # centres of cells, as Pillow counts
-            draw.polygon([tuple(p) for p in cells.tolist()], fill=number)
-    return np.asarray(image).astype(np.int32)
+    for points in outline:
+        draw.polygon([tuple(p) for p in (points * (width, height) - 0.5).tolist()], fill=1)
+    return np.array(image)
 
 
 def _resized(ids: NDArray[np.int32], size: tuple[int, ...]) -> NDArray[np.int32]:

@@ -28,9 +28,10 @@ def drawn(look: Look, plan: bm.Plan, rows: int, rate: int | None) -> tuple[bytes
         x, mixed = x[..., None], mixed[..., None]
     task, told = Task("classes", tuple(look.names)), Rows([""] * len(x), look.ids, x.__getitem__)
     data = Data("batch", "", look.form, task, told, rate=rate or 0, columns=columns)
-    before, after = look.masks or (None, None)
-    batch = Batch(Source(data), x, look.ids, Mixing(), Beside(mask=before), True, look.numbers)
-    shown = Shown("plan:", batch, plan, look.opacity, mixed, look.soft, Beside(mask=after))
+    masks, marks = look.masks or (None, None), look.marks or (None, None)
+    before, after = (Beside(m, look.box_names, mask) for m, mask in zip(marks, masks))
+    batch = Batch(Source(data), x, look.ids, Mixing(), before, True, look.numbers)
+    shown = Shown("plan:", batch, plan, look.opacity, mixed, look.soft, after)
     heard = players([shown], rows) if rate else ""
     return pictures.rows(repr(plan), [shown], first=rows), heard
 
