@@ -84,10 +84,7 @@ def shape_of(rows: Rows, form: Form, training: Training) -> tuple[int, ...]:
 
 
 def mixer_of(entry: Entry, form: Form, task: Task, training: Training, rank: int) -> bm.Mixer:
-    """The mixer of an arm, for rows as they are where it mixes. Log-mels are cut along time.
-
-    The columns of a table are the axis T, each with its channels: it is mixed whole.
-    """
+    """The mixer of an arm, for rows as they are where it mixes. T: time, or a table's columns."""
     device = {"image": "NCHW", "mel": "NCFT", "wave": "NCT", "table": "NCT"}
     workers = {"image": "NHWC", "mel": "NFTC", "wave": "NTC", "table": "NTC"}
     layout = (device if training.mix_on == "device" else workers)[form]
