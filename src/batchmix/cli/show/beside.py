@@ -154,14 +154,14 @@ def _target(one: Objects, size: tuple[int, ...], outlined: bool) -> dict[str, ND
 
 def _inside(outline: Sequence[NDArray[np.float64]], size: tuple[int, ...]) -> NDArray[np.uint8]:
     """[H, W]: 1 where a cell's centre is in one of the polygons."""
-    from PIL import Image, ImageDraw
+    from matplotlib.path import Path as Polygon
 
     height, width = size
-    image = Image.new("L", (width, height))
-    draw = ImageDraw.Draw(image)
+    y, x = (np.indices((height, width)) + 0.5) / np.reshape((height, width), (2, 1, 1))
+    centres, found = np.column_stack([x.ravel(), y.ravel()]), np.zeros(height * width, np.uint8)
     for points in outline:
-        draw.polygon([tuple(p) for p in (points * (width, height) - 0.5).tolist()], fill=1)
-    return np.array(image)
+        found |= Polygon(points).contains_points(centres)
+    return found.reshape(height, width)
 
 
 def _resized(ids: NDArray[np.int32], size: tuple[int, ...]) -> NDArray[np.int32]:

@@ -36,8 +36,8 @@ class _Table(NamedTuple):
 def open_table(name: str, target: str) -> Data:
     """The lines of a CSV, float32 [C, 1 + K]: a number, or which of a column's K words it is.
 
-    A column is of numbers where all its cells are; else of words, at most 64 different ones. Parts
-    are those of a column `split`, if there is one.
+    A column is of numbers, or else of words, at most 64 different ones; one with both is refused.
+    Parts are those of a column `split`, if there is one.
     """
     path = Path(name).expanduser()
     table = _read(path)
@@ -119,7 +119,7 @@ def _column(
     path: Path, table: _Table, head: str, cells: Sequence[str]
 ) -> tuple[Column, NDArray[Any]]:
     """A column, and its numbers, or the places of its words."""
-    if any(map(_is_number, cells)) and all(cell == "" or _is_number(cell) for cell in cells):
+    if any(map(_is_number, cells)):
         return Column(shown(head)), _numbers(path, table, head, cells)
     words = sorted(set(cells))
     if len(words) > _CATEGORIES:
@@ -162,5 +162,5 @@ def _is_number(cell: str) -> bool:
 
 
 def _wrong(path: Path, line: int, got: str) -> MixError:
-    rule = "Nothing is filled in: every cell of a column of numbers, and of the target, is one."
+    rule = "Nothing is guessed: all cells of a column are numbers, or none; no target is empty."
     return bad_file(f"{path} line {line}", f"{got}.", rule, "Correct or remove the line.")
