@@ -18,6 +18,7 @@ from audit_figure import worst_call
 from audit_matrix import matrices
 from gallery import gallery
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from preview_pictures import previews
 
 import batchmix as bm
 from batchmix.cli._mixing import Mixing
@@ -123,6 +124,7 @@ def figures() -> dict[str, Draw]:
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **worst_call(),
         **matrices(),
+        **previews(),
     }  # fmt: skip
 
 

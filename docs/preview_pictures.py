@@ -1,4 +1,4 @@
-"""Figures of `batchmix preview` for other data than images alone: run it when they changed."""
+"""Figures of `batchmix preview` for other data than images alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from photographs import THEMES, Draw, small
+from photographs import Draw, small
 from PIL import Image, ImageDraw
 
 from batchmix.cli._mixing import Mixing
@@ -19,7 +19,6 @@ from batchmix.cli.show import pictures
 from batchmix.cli.show.opened import choose, open_source
 from batchmix.cli.show.shown import Batch, Shown
 
-HERE = Path(__file__).parent / "figures"
 PHOTOS = Path(data.__file__).with_name("photos")
 SIDE = 192
 # outlines of what is in some of the photographs, x and y
@@ -111,16 +110,10 @@ def rows(batch: Batch, words: str, title: str, scale: float, colours: int, first
     )
 
 
-def figures() -> dict[str, Draw]:
-    """Every figure by its name."""
+def previews() -> dict[str, Draw]:
+    """Figures by their names."""
     return {
         "preview-boxes": rows(boxes(), "cutmix:1 copypaste:0.7", "images, seed 0", 0.62, 44, 2),
         "preview-masks": rows(masks(), "classmix", "images, seed 0", 0.6, 40, 3),
         "preview-table": rows(table(), "mixup:1 columns:0.3", "people.csv, seed 0", 0.8, 32, 3),
     }
-
-
-if __name__ == "__main__":
-    for name, draw in figures().items():
-        for end, theme in THEMES.items():
-            (HERE / f"{name}{end}.png").write_bytes(draw(theme))
