@@ -62,6 +62,19 @@ def test_what_is_drawn_is_what_is_mixed(seen):
     np.testing.assert_allclose(1 - shown.opacity.mean((1, 2)), plan.lam, atol=1e-3)
 
 
+def test_a_mixer_shows_its_first_plan_and_counts_nothing(seen):
+    x, y = batch()
+    mixer = bm.Mixer(BOTH, {0: Image("NCHW"), 1: Labels(4)}, seed=3)
+    mixer((x, y))
+    before = mixer.state_dict()
+    bm.show((x, y), mixer)
+    bm.show(x, mixer.draw((x, y), step=0, epoch=0), "NCHW")
+    assert mixer.state_dict() == before
+    by_mixer, by_plan = (shown for shown, _ in seen[1:])
+    np.testing.assert_array_equal(by_mixer.mixed, by_plan.mixed)
+    np.testing.assert_array_equal(by_mixer.soft, mixer.apply((x, y), by_plan.plan)[1])
+
+
 def test_without_labels_a_row_is_its_own_class(seen):
     plan = plan_of(Layers([CutMix(), CutMix()]))
     bm.show(batch()[0], plan, "NCHW")

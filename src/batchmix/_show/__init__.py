@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchmix._errors import mix_error
+from batchmix._mixer import Mixer
 from batchmix._plan import Plan
 from batchmix._show._look import look_of
 from batchmix.fields import Field
@@ -39,8 +40,8 @@ class Picture:
 
 def show(
     batch: Any,
-    plan: Plan,
-    fields: str | Mapping[Any, Field],
+    plan: Plan | Mixer,
+    fields: str | Mapping[Any, Field] | None = None,
     *,
     rows: int = 8,
     classes: Sequence[str] | None = None,
@@ -56,7 +57,8 @@ def show(
       batch: as it is before it is mixed: an array [B, ...] of any framework; or all of the batch,
         of which `fields` says what is where. Of a video the middle frame is drawn, of a volume the
         middle slice across each axis, of a table ("NC") the columns as a strip.
-      plan: of this batch, as `draw` or `Mixer.draw` gave it.
+      plan: of this batch, as `draw` or `Mixer.draw` gave it; or a Mixer, of which the plan of step
+        0 and the fields are taken. It does not count the batch.
       fields: a layout of the array, such as "NCHW"; or those of the Mixer, such as
         ``{0: Image("NCHW"), 1: Labels(10)}``, of which the first grid is drawn with the first
         Mask and BoundingBoxes, and the first Labels or Targets are named.
@@ -82,6 +84,9 @@ def show(
 
     Differs from: other libraries draw mixed images alone, without partner, box and label.
     """
+    if isinstance(plan, Mixer):
+        fields = plan.fields if fields is None else fields
+        plan = plan.draw(batch, step=0, epoch=0)
     if not isinstance(plan, Plan) or not isinstance(fields, str | Mapping):
         raise mix_error(
             "bm.show()", f"got a {type(plan).__name__} and a {type(fields).__name__}.",
