@@ -4,6 +4,7 @@ from batchmix.fields._field import Field, Keep
 from batchmix.fields.detection import BoundingBoxes
 from batchmix.fields.grids import Audio, Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
+from batchmix.fields.padding import PaddingMask
 
 __all__ = [
     "Audio",
@@ -16,6 +17,7 @@ __all__ = [
     "Keep",
     "Labels",
     "Mask",
+    "PaddingMask",
     "Targets",
     "Video",
 ]
