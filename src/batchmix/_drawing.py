@@ -24,12 +24,12 @@ def drawing_of(mixer: Any, batch: Any, parts: list[Part], other: Any) -> tuple[A
     """What draws the plan of a step and an epoch, and an array of the batch."""
     rows, size, x = sizes_of(parts, mixer.axes)
     reads = mixer.reads
-    own = hints_of(parts, batch, reads, mixer.hints, size) if reads else {}
+    own = hints_of(parts, batch, reads, mixer.hints, size, rows) if reads else {}
     pool, theirs, counted = None, dict[str, Any](), list[Any]()
     if other is not None:
         pooled = parts_of(other, mixer.fields)
         pool, counted = rows_of(pooled)
-        theirs = hints_of(pooled, other, reads, mixer.hints, size) if reads else {}
+        theirs = hints_of(pooled, other, reads, mixer.hints, size, pool) if reads else {}
 
     def make(epoch: int, step: int, *given: Any) -> Plan:
         rank = process_rank() if mixer.rank is None else mixer.rank
@@ -93,11 +93,12 @@ def hints_of(
     reads: tuple[str, ...],
     told: Mapping[str, Any],
     size: Mapping[str, Any],
+    rows: int | None,
 ) -> dict[str, Any]:
     """What policies and pairings read, by name: on the host, as `draw` describes it.
 
     The one part whose field has this hint, or the one at the place that is told. A field may say
-    with ``read(value, size, name)`` what is read of it.
+    with ``read(value, size, name, rows)`` what is read of it.
     """
     found = {}
     for name in reads:
@@ -119,7 +120,7 @@ def hints_of(
         part = named[0]
         if hasattr(part.field, "read"):
             cells = {axis: number_of(n) for axis, n in size.items()}
-            found[name] = part.field.read(part.value, cells, name)
+            found[name] = part.field.read(part.value, cells, name, rows)
             continue
         layout = getattr(part.field, "layout", None)
         found[name] = _in_order(on_host(part.value), layout, "".join(size), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,18 @@ from batchmix._detection.formats import (
     grid,
 )
 from batchmix._detection.ragged import boxes_of, mix_ragged
-from batchmix._detection.rule import NO_BOX, Rule, kept, like
+from batchmix._detection.rule import NO_BOX, Rule, kept, like, on_host
 from batchmix._detection.visible import boxes_seen
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
-from batchmix.backends import Backend, backend_of, is_traced
+from batchmix.backends import Backend, backend_of
 
 WHERE = "BoundingBoxes()"
 
 
 def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> Any:
     """The verb of `fields.BoundingBoxes`, where it is described."""
-    if not hasattr(x, "shape"):
+    if isinstance(x, list | tuple | Mapping):
         return mix_ragged(x, plan, rule, other)
     b = backend_of(x, WHERE)
     check_batch(b, WHERE, "x", x, plan, other)
@@ -57,10 +58,12 @@ def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> 
     return like(b, np.concatenate(parts, axis=1), x)
 
 
-def read_boxes(x: Any, rule: Rule, size: tuple[int, int]) -> NDArray[np.float64]:
+def read_boxes(
+    x: Any, rule: Rule, size: tuple[int, int], count: int | None = None
+) -> NDArray[np.float64]:
     """[B, N, 4 + K] left, top, right, bottom in cells, whatever the format; -1 where none is."""
-    if not hasattr(x, "shape"):
-        return boxes_of(x, rule, size)
+    if isinstance(x, list | tuple | Mapping):
+        return boxes_of(x, rule, size, count)
     b = backend_of(x, WHERE)
     values = _values(b, x, rule, size)
     found = corners(values, rule.format, size)
@@ -85,11 +88,6 @@ def _values(
             WHERE, f"boxes have dtype {dtype}, and weights=True.",
             "The last column has the weights, which are shares.", "Convert the boxes to float32.",
         )  # fmt: skip
-    values = None if plan is not None and is_traced(plan.partner) else b.to_numpy(x)
-    if values is None:
-        raise mix_error(
-            WHERE, "`x` or the plan has no values yet, in a function that is traced.",
-            "Boxes are mixed on the host.", "Call it outside of the compiled function.",
-        )  # fmt: skip
+    values = on_host(WHERE, b, x, plan)
     check_values(WHERE, values, rule.format, size, b.is_integer(x))
     return values

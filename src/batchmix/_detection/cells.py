@@ -81,21 +81,28 @@ def _count(
     shown: Shown, row: int, masks: NDArray[Any], there: NDArray[Any], scale: float, weight: Any
 ) -> None:
     """Write what is seen of masks to the columns of their boxes."""
-    inside = there != 0
-    seen = inside & (weight > 0)
-    before, left = (one.sum((1, 2)).astype(float) for one in (masks != 0, seen))
-    whole = np.maximum(before * scale, 1e-9)
-    n = len(masks)
-    shown.share[row, :n] = np.minimum(left / whole, 1)
-    shown.weight[row, :n] = np.minimum((inside * weight).sum((1, 2)) / whole, 1)
-    shown.left[row, :n] = left / np.maximum(before, 1)
-    shown.as_was[row, :n] = (before > 0) & (left == before) & (there is masks)
-    for k in range(n):
-        across, down = np.flatnonzero(seen[k].any(0)), np.flatnonzero(seen[k].any(1))
-        if not len(across):
-            shown.corners[row, k] = 0
-        elif not shown.as_was[row, k]:
-            shown.corners[row, k] = across[0], down[0], across[-1] + 1, down[-1] + 1
+    for k, mask in enumerate(there):
+        down, across = _span(mask)
+        part, worth = mask[down, across] != 0, weight[down, across]  # a small part of the grid
+        before = int(np.count_nonzero(part if there is masks else masks[k]))
+        seen = part & (worth > 0)
+        left, whole = np.count_nonzero(seen), max(before * scale, 1e-9)
+        as_was = before > 0 and left == before and there is masks
+        shown.share[row, k] = min(left / whole, 1)
+        shown.weight[row, k] = min(worth[part].sum() / whole, 1)
+        shown.left[row, k] = left / max(before, 1)
+        shown.as_was[row, k] = as_was
+        if not as_was:
+            (y, x), (top, first) = _span(seen), (down.start, across.start)
+            ends = x.start + first, y.start + top, x.stop + first, y.stop + top
+            shown.corners[row, k] = ends if left else 0
+
+
+def _span(mask: NDArray[Any]) -> tuple[slice, slice]:
+    """The rows and columns that a mask reaches over; none of one that is empty."""
+    found = (np.flatnonzero((mask != 0).any(axis)) for axis in (1, 0))
+    y, x = (slice(int(n[0]), int(n[-1]) + 1) if len(n) else slice(0, 0) for n in found)
+    return y, x
 
 
 def _moved_points(at: NDArray[np.float64], layer: Plan, row: int) -> NDArray[np.float64]:

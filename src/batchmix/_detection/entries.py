@@ -9,7 +9,7 @@ import numpy as np
 
 from batchmix._batch import dtype_of
 from batchmix._detection.formats import check_dtype, check_format
-from batchmix._detection.rule import Rule, check_tv, joined
+from batchmix._detection.rule import Rule, check_tv, joined, on_host
 from batchmix._errors import MixError, mix_error
 from batchmix._plan import Plan
 from batchmix.backends import backend_of, is_traced
@@ -32,17 +32,8 @@ def checked_rows(x: Any, plan: Plan, other: Any) -> tuple[Sequence[Any], Sequenc
             WHERE, "the plan has no values yet, in a function that is traced.",
             "Boxes are mixed on the host.", "Call it outside of the compiled function.",
         )  # fmt: skip
-    for name, rows in (("targets", x), ("`other`", other)):
-        bad = rows if not isinstance(rows, list | tuple) else next(
-            (row for row in rows if not isinstance(row, Mapping)), None
-        )  # fmt: skip
-        if bad is not None or (rows is None and name == "targets"):
-            raise mix_error(
-                WHERE, f"{name} are a {type(rows).__name__}, in which there is a "
-                f"{type(bad).__name__}.",
-                "Boxes are an array [B, N, 4 + K], or a list with a dict for each row.",
-                "Pass for example [{'boxes': boxes, 'labels': labels}, ...].",
-            )  # fmt: skip
+    for rows in (x,) if other is None else (x, other):
+        check_dicts(rows)
     pool = x if other is None else other
     told = len(plan) if plan.others is None or other is None else plan.others
     if len(x) != len(plan) or (other is not None and len(pool) < _rows_needed(plan, told)):
@@ -51,6 +42,20 @@ def checked_rows(x: Any, plan: Plan, other: Any) -> tuple[Sequence[Any], Sequenc
             f"was drawn for {len(plan)} rows.", "Each row has one dict.", "Draw with batch=len(x).",
         )  # fmt: skip
     return x, pool
+
+
+def check_dicts(rows: Any) -> None:
+    """A list with a dict for each row."""
+    odd = [rows] if not isinstance(rows, list | tuple) else [
+        row for row in rows if not isinstance(row, Mapping)
+    ]  # fmt: skip
+    if odd:
+        raise mix_error(
+            WHERE, f"targets are a {type(rows).__name__}, in which there is a "
+            f"{type(odd[0]).__name__}.",
+            "Boxes are an array [B, N, 4 + K], or a list with a dict for each row.",
+            "Pass for example [{'boxes': boxes, 'labels': labels}, ...].",
+        )  # fmt: skip
 
 
 def _rows_needed(plan: Plan, told: int) -> int:
@@ -104,12 +109,7 @@ def read_entry(
     if rule is not None and name in BOXES:
         check_dtype(WHERE, dtype_of(value), rule.format)
         check_tv(WHERE, value, rule.format, size or (0, 0))
-    found = b.to_numpy(value)
-    if found is None:
-        raise mix_error(
-            WHERE, f"{name!r} of row {i} has no values yet, in a function that is traced.",
-            "Boxes are mixed on the host.", "Call it outside of the compiled function.",
-        )  # fmt: skip
+    found = on_host(WHERE, b, value)
     if name == "masks" and size is not None and found.shape != (len(found), *size):
         raise mix_error(
             WHERE, f"masks of row {i} have shape {found.shape}, and the grid is {size}.",
@@ -123,7 +123,7 @@ def read_entry(
     return found
 
 
-def batch_of(x: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+def batch_of(x: Mapping[str, Any], count: int | None) -> list[dict[str, Any]]:
     """A dict for each row of one with all boxes of a batch, as ultralytics has it."""
     if INDEX not in x:
         raise mix_error(
@@ -132,6 +132,7 @@ def batch_of(x: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
             "Pass a list with a dict for each row, or add 'batch_idx' [M].",
         )  # fmt: skip
     index = np.asarray(read_entry(x, INDEX, 0)).reshape(-1)
+    count = int(index.max(initial=-1)) + 1 if count is None else count
     if len(index) and not (index.min() >= 0 and index.max() < count):
         raise mix_error(
             WHERE, f"'batch_idx' goes from {index.min()} to {index.max()}; there are {count} rows.",

@@ -110,8 +110,8 @@ def check_values(
             where, f"box {box} of row {row} is {x[row, box, :4].tolist()}.",
             "Coordinates are finite.", "Drop such boxes, or repair what makes them.",
         )  # fmt: skip
-    given = corners(x, format, (1, 1))
-    real = area(given) > 0
+    given = x[..., :4].astype(np.float64)
+    real = area(corners(x, format, (1, 1))) > 0
     if format in NORMALISED:
         far = np.argwhere(real & (np.abs(given) > _FAR).any(-1))
         if len(far):

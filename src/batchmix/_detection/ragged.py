@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._detection.cells import masks_seen, points_seen
-from batchmix._detection.entries import batch_of, checked_rows, flat, read_entry, with_boxes
+from batchmix._detection.entries import (
+    batch_of,
+    check_dicts,
+    checked_rows,
+    flat,
+    read_entry,
+    with_boxes,
+)
 from batchmix._detection.formats import (
     NORMALISED,
     Corners,
@@ -21,6 +28,7 @@ from batchmix._detection.formats import (
     corners,
     grid,
 )
+from batchmix._detection.keypoints import check_points
 from batchmix._detection.rule import NO_BOX, Rule, joined, kept
 from batchmix._detection.visible import Shown, boxes_seen
 from batchmix._errors import mix_error
@@ -77,9 +85,9 @@ def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
     return type(x)(made)
 
 
-def boxes_of(x: Any, rule: Rule, size: tuple[int, int]) -> NDArray[np.float64]:
+def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> NDArray[np.float64]:
     """[B, N, 4 or 5] left, top, right, bottom in cells, and the class; -1 where there is none."""
-    rows = _rows(x)
+    rows = _rows(x, count)
     names = with_boxes(rows, rule)
     found = _read(rows, names, rule, size)
     made = np.where(area(found.corners)[..., None] > 0, found.corners, NO_BOX)
@@ -93,9 +101,9 @@ def boxes_of(x: Any, rule: Rule, size: tuple[int, int]) -> NDArray[np.float64]:
     return np.concatenate([made, np.where(made[..., :1] == NO_BOX, NO_BOX, ids)], -1)
 
 
-def instances_of(x: Any, rule: Rule) -> NDArray[np.uint8]:
+def instances_of(x: Any, rule: Rule, count: int | None) -> NDArray[np.uint8]:
     """[B, K, H, W]: the masks of all rows, 1 inside; 0 where a row has fewer."""
-    rows = _rows(x)
+    rows = _rows(x, count)
     if "masks" not in with_boxes(rows, rule):
         raise mix_error(
             "Mixer", "the policy reads 'instances'; the targets have no 'masks'.",
@@ -110,10 +118,10 @@ def instances_of(x: Any, rule: Rule) -> NDArray[np.uint8]:
     return made
 
 
-def _rows(x: Any) -> Any:
+def _rows(x: Any, count: int | None) -> Any:
     if isinstance(x, Mapping):
-        index = np.asarray(read_entry(x, "batch_idx", 0))
-        return batch_of(x, int(index.max(initial=-1)) + 1)
+        return batch_of(x, count)
+    check_dicts(x)
     return x
 
 
@@ -126,6 +134,12 @@ def _read(rows: Sequence[Any], names: list[str], rule: Rule, size: tuple[int, in
     values = np.zeros((len(rows), max(counts, default=0), 4))
     for place, one in zip(values, boxes):
         place[: len(one)] = one
+    for wide in (2, 3):
+        points = [
+            one.reshape(-1, wide) for one in host.get("keypoints", ()) if one.shape[2] == wide
+        ]
+        if points:
+            check_points(WHERE, np.concatenate(points), rule.format in NORMALISED, size)
     integers = all(np.issubdtype(one.dtype, np.integer) for one in boxes)
     check_values(WHERE, values, rule.format, size, integers)
     return Ragged(counts, corners(values, rule.format, size), host)

@@ -11,7 +11,8 @@ from batchmix._batch import dtype_of
 from batchmix._detection.formats import check_format
 from batchmix._detection.visible import Shown
 from batchmix._errors import mix_error
-from batchmix.backends import Backend, backend_of
+from batchmix._plan import Plan
+from batchmix.backends import Backend, backend_of, is_traced
 
 NO_BOX = -1.0  # fills the places of boxes that are gone
 _ROUNDED = 1e-9
@@ -60,6 +61,17 @@ def kept(shown: Shown, rule: Rule) -> NDArray[np.bool_]:
     enough = (shown.share >= rule.min_visible - _ROUNDED) & (sides >= rule.min_size - _ROUNDED)
     found: NDArray[np.bool_] = shown.as_was | ((shown.share > 0) & (sides > 0) & enough)
     return found
+
+
+def on_host(where: str, b: Backend, x: Any, plan: Plan | None = None) -> NDArray[Any]:
+    """As NumPy's; refused in a function that is traced."""
+    values = None if plan is not None and is_traced(plan.partner) else b.to_numpy(x)
+    if values is None:
+        raise mix_error(
+            where, "the array or the plan has no values yet, in a function that is traced.",
+            "Boxes and points are mixed on the host.", "Call it outside of the compiled function.",
+        )  # fmt: skip
+    return values
 
 
 def joined(parts: list[Any], x: Any, dtype: str | None = None) -> Any:

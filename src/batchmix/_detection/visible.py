@@ -57,7 +57,7 @@ def boxes_seen(own: Corners, others: Corners, plan: Plan) -> tuple[list[Shown], 
             some = scale if np.ndim(scale) == 0 else scale[picture.rows]
             found[k].append(_seen(was[picture.rows], at[picture.rows], some, picture, k))
     shown = [
-        Shown(*map(np.concatenate, zip(*parts))) if parts else _none(at)
+        Shown(*map(np.concatenate, zip(*parts))) if parts else nothing_seen(at.shape[:2])
         for parts, (_, at, _) in zip(found, placed)
     ]
     return shown, np.concatenate(mixed)
@@ -76,91 +76,51 @@ def moved(x: Corners, layer: Plan) -> tuple[Corners, Any]:
     return found, ratio.prod(-1)[:, None]
 
 
-def _none(x: Corners) -> Shown:
-    """Of no rows."""
-    nothing = np.zeros(x.shape[:2])
-    return Shown(x, nothing, nothing, nothing, nothing.astype(bool))
+def nothing_seen(shape: tuple[int, ...]) -> Shown:
+    """Of [B, N] boxes none."""
+    nothing = np.zeros(shape)
+    return Shown(np.zeros((*shape, 4)), nothing, nothing, nothing, nothing.astype(bool))
 
 
 def _seen(was: Corners, at: Corners, scale: Any, picture: Picture, k: int) -> Shown:
-    weights, seen = picture.maps[k], picture.maps[k] > 0
-    end_y, end_x = picture.y[:, None, -1], picture.x[:, None, -1]
-    whole = _areas_in_image(was, end_y, end_x) * scale
+    """Boxes of one layer that are `was` in their own image and `at` in the mixed one."""
+    weights, seen = picture.maps[k], (picture.maps[k] > 0).astype(np.float64)
+    down, along = _overlap(at[..., [1, 3]], picture.y), _overlap(at[..., [0, 2]], picture.x)
+    columns = down @ seen  # [b, N, w]: how much of each column is seen of each box
+    whole = _area_in_image(was, picture) * scale
     there = whole > 0
     counted = np.where(there, whole, 1)
-    visible = _integral(seen.astype(float), at, picture)
-    share = np.where(there, np.clip(visible / counted, 0, 1), 0)
+    share = np.where(there, (columns * along).sum(-1) / counted, 0)
     share[np.abs(share - 1) < _NOTHING] = 1
     share[share < _NOTHING] = 0
-    weight = np.where(there, np.clip(_integral(weights, at, picture) / counted, 0, 1), 0)
+    weight = np.where(there, ((down @ weights) * along).sum(-1) / counted, 0)
     as_was = there & (share == 1) & (at == was).all(-1)
-    around = _around(at, seen, picture)
-    around = np.where(as_was[..., None], at, around)
+    left, right = _ends((columns > 0) & (along > 0), picture.x)
+    rows = along @ np.swapaxes(seen, 1, 2)
+    top, bottom = _ends((rows > 0) & (down > 0), picture.y)
+    low = np.maximum(at[..., :2], np.stack([left, top], -1))
+    high = np.minimum(at[..., 2:], np.stack([right, bottom], -1))
+    around = np.where(as_was[..., None], at, np.concatenate([low, high], -1))
     around[share == 0] = 0
-    return Shown(around, share, weight, share * scale, as_was)
+    return Shown(around, np.minimum(share, 1), np.minimum(weight, 1), share * scale, as_was)
 
 
-def _areas_in_image(x: Corners, height: Any, width: Any) -> NDArray[np.float64]:
-    """Areas of boxes, without what lies outside of their image."""
-    ends = np.stack(np.broadcast_arrays(width, height), -1).astype(float)
-    return area(np.concatenate([np.clip(x[..., :2], 0, ends), np.clip(x[..., 2:], 0, ends)], -1))
+def _overlap(ends: NDArray[np.float64], edges: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[b, N, n]: how long each stretch of an axis is inside of each box."""
+    low = np.maximum(ends[..., :1], edges[:, None, :-1])
+    high = np.minimum(ends[..., 1:], edges[:, None, 1:])
+    found: NDArray[np.float64] = np.maximum(high - low, 0)
+    return found
 
 
-def _integral(values: NDArray[np.float64], x: Corners, picture: Picture) -> NDArray[np.float64]:
-    """[b, N]: sums over cells, and parts of cells, of boxes."""
-    cells = np.diff(picture.y)[:, :, None] * np.diff(picture.x)[:, None]
-    sums = np.zeros((len(values), values.shape[1] + 1, values.shape[2] + 1))
-    sums[:, 1:, 1:] = (values * cells).cumsum(1).cumsum(2)
-    row = np.arange(len(values))[:, None]
-    ends = (
-        [_place(picture.y, x[..., k]) for k in (1, 3)],
-        [_place(picture.x, x[..., k]) for k in (0, 2)],
-    )
-    found = np.zeros(x.shape[:2])
-    for sign_y, (i, down) in zip((-1, 1), ends[0]):
-        for sign_x, (j, along) in zip((-1, 1), ends[1]):
-            upper = sums[row, i, j] * (1 - along) + sums[row, i, j + 1] * along
-            lower = sums[row, i + 1, j] * (1 - along) + sums[row, i + 1, j + 1] * along
-            found += sign_y * sign_x * (upper * (1 - down) + lower * down)
-    return np.where(area(x) > 0, found, 0)
-
-
-def _place(edges: NDArray[np.int64], at: NDArray[np.float64]) -> tuple[Any, Any]:
-    """The stretch [b, N] in which each coordinate lies, and how far along it."""
-    at = np.clip(at, edges[:, :1], edges[:, -1:])
-    index = (edges[:, None] <= at[..., None]).sum(-1) - 1
-    index = np.clip(index, 0, edges.shape[1] - 2)
+def _ends(touched: NDArray[np.bool_], edges: NDArray[np.int64]) -> tuple[Any, Any]:
+    """[b, N]: where the first of the stretches starts, and the last ends."""
     row = np.arange(len(edges))[:, None]
-    low, high = edges[row, index], edges[row, index + 1]
-    return index, (at - low) / np.maximum(high - low, 1)
+    last = touched.shape[-1] - touched[..., ::-1].argmax(-1)
+    return edges[row, touched.argmax(-1)], edges[row, last]
 
 
-def _around(x: Corners, seen: NDArray[np.bool_], picture: Picture) -> Corners:
-    """The smallest boxes around what is seen of boxes; no area where that is nothing."""
-    low_x, high_x = _ends(x[..., [1, 3]], x[..., [0, 2]], seen, picture.y, picture.x)
-    flipped = np.swapaxes(seen, 1, 2)
-    low_y, high_y = _ends(x[..., [0, 2]], x[..., [1, 3]], flipped, picture.x, picture.y)
-    return np.stack([low_x, low_y, high_x, high_y], -1)
-
-
-def _ends(across: Any, along: Any, seen: NDArray[np.bool_], lines: Any, edges: Any) -> Any:
-    """On one axis: the first and the last place where something is seen of each box."""
-    there = seen & (np.diff(lines) > 0)[:, :, None] & (np.diff(edges) > 0)[:, None]
-    sums = np.zeros((len(seen), seen.shape[1] + 1, seen.shape[2]), np.int32)
-    sums[:, 1:] = there.cumsum(1)
-    row = np.arange(len(seen))[:, None]
-    (top, bottom), (left, right) = _touched(lines, across), _touched(edges, along)
-    place = np.arange(seen.shape[2])
-    found = sums[row, bottom] > sums[row, top]
-    found &= (place >= left[..., None]) & (place < right[..., None])
-    first, last = found.argmax(-1), seen.shape[2] - found[..., ::-1].argmax(-1)
-    low = np.maximum(along[..., 0], edges[row, first])
-    high = np.minimum(along[..., 1], edges[row, last])
-    return low, np.where(found.any(-1), high, low)
-
-
-def _touched(edges: Any, ends: Any) -> tuple[Any, Any]:
-    """[b, N]: the first stretch that a box touches, and the one after the last."""
-    cells = edges.shape[1] - 1
-    first = np.clip((edges[:, None] <= ends[..., :1]).sum(-1) - 1, 0, cells)
-    return first, np.clip((edges[:, None] < ends[..., 1:]).sum(-1), first, cells)
+def _area_in_image(x: Corners, picture: Picture) -> NDArray[np.float64]:
+    """Areas of boxes, without what lies outside of their image."""
+    most = np.stack([picture.x[:, -1], picture.y[:, -1]], -1)[:, None].astype(float)
+    return area(np.clip(x, 0, np.concatenate([most, most], -1)))
