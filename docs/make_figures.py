@@ -19,6 +19,7 @@ from audit_matrix import matrices
 from detection_pictures import FIGURES as DETECTION
 from gallery import gallery
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from preview_pictures import previews
 from segmentation_figure import segmentation
 from table_figure import table
 
@@ -27,9 +28,10 @@ from batchmix.cli._mixing import Mixing
 from batchmix.cli._output import write
 from batchmix.cli._words import parse
 from batchmix.cli.show import figure, pictures
+from batchmix.cli.show.opened import choose, open_source
 from batchmix.cli.show.record import of_json
 from batchmix.cli.show.report import Report
-from batchmix.cli.show.shown import Shown, choose, open_source
+from batchmix.cli.show.shown import Shown
 from batchmix.policies import (
     Blend,
     ClassMix,
@@ -132,6 +134,7 @@ def figures() -> dict[str, Draw]:
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **worst_call(),
         **matrices(),
+        **previews(),
     }  # fmt: skip
 
 

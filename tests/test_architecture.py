@@ -72,7 +72,8 @@ LAYERS = {
         "fields", "pairing", "policies",
     ],
     "_show": [
-        "_errors", "_plan", "_drawing", "_labels", "_layers", "_mix", "_parts", "fields", "cli",
+        "_errors", "_plan", "_detection", "_drawing", "_labels", "_layers", "_mix", "_mixer",
+        "_parts", "_show", "fields", "cli",
     ],
     "extend": [
         "_errors", "_columns", "_key", "_address", "_tree", "_mixer", "backends", "policies",
