@@ -2,8 +2,9 @@
 
 from batchmix.fields._field import Field, Keep
 from batchmix.fields.detection import BoundingBoxes
-from batchmix.fields.grids import Audio, Features, Grid, Ids, Image, Mask, Video
+from batchmix.fields.grids import Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
+from batchmix.fields.sound import Audio
 
 __all__ = [
     "Audio",
