@@ -106,8 +106,8 @@ def hints_of(
                 "Mixer", f"the policy or the pairing reads {name!r}; of the fields "
                 f"{len(named) or 'none'} {'are' if named else 'is'} such a part.",
                 "It is handed what it looks at: the one Labels is 'label', the one Image 'image', "
-                "the one Mask or Ids 'mask', the one Targets 'target', the one Audio with a waveform "
-                "(N, C and T alone; a spectrogram is none) 'audio'.",
+                "the one Mask or Ids 'mask', the one Targets 'target', and the one Audio "
+                "that is a waveform, of N, C and T alone (a spectrogram is none), 'audio'.",
                 f"Pass hints={{{name!r}: place in the batch}}.",
             )  # fmt: skip
         layout = getattr(named[0].field, "layout", None)
