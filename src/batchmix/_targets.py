@@ -6,7 +6,7 @@ from typing import Any
 
 from batchmix._batch import check_batch
 from batchmix._errors import mix_error
-from batchmix._labels import shares_of
+from batchmix._pairs import shares_of
 from batchmix._plan import Plan
 from batchmix.backends import backend_of, called_as_is
 

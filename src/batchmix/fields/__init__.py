@@ -4,6 +4,7 @@ from batchmix.fields._field import Field, Keep
 from batchmix.fields.detection import BoundingBoxes
 from batchmix.fields.grids import Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
+from batchmix.fields.padding import PaddingMask
 from batchmix.fields.sound import Audio
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Keep",
     "Labels",
     "Mask",
+    "PaddingMask",
     "Targets",
     "Video",
 ]

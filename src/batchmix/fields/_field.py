@@ -12,8 +12,8 @@ class Field(Protocol):
     """Anything with this method is a field.
 
     What policies and pairings may read has a `hint`, the name that they read it by. One that lies
-    on a grid also has a `layout`, an argument `out` to write to, and ``check(value, plan, other)``,
-    which raises what the call with ``out=value`` would raise.
+    on a grid also has a `layout`. One that can write into the batch has an argument `out`, and
+    ``check(value, plan, other)``, which raises what the call with ``out=value`` would raise.
     """
 
     def __call__(self, value: Any, plan: Plan, other: Any = None) -> Any:
