@@ -54,8 +54,10 @@ def gains(waves: NDArray[Any], rate: float, weighting: str | None) -> NDArray[np
     for rows in _slices(waves):
         some = _samples(waves[rows])
         short = max(0, window - some.shape[1])
-        some = np.pad(some, [(0, 0), (0, short), *[(0, 0)] * (some.ndim - 2)])
+        ends = short // 2, short - short // 2  # in the middle, where the window looks
+        some = np.pad(some, [(0, 0), ends, *[(0, 0)] * (some.ndim - 2)])
         power = np.zeros(len(some))
+        some = np.where(np.isfinite(some), some, np.nan)  # no product warns of it
         for start in range(0, some.shape[1] - window + 1, window // 2):
             part = some[:, start : start + window]
             if weights is None:

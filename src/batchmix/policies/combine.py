@@ -241,7 +241,7 @@ def _sharable(where: str, reads: tuple[str, ...], paste: Paste) -> Paste:
         raise mix_error(
             where, "the policy in it has a rule of its own for each row, by its class, its length "
             "or its loudness.", "Rows that share a draw have others than each other.",
-            f"Put it outside, as in ReMix({where}(policy), counts) or Unpadded({where}(policy)); "
+            f"Put it outside: ReMix({where}(policy), counts), or Unpadded({where}(policy)); "
             f"leave {where} out of what reads sounds.",
         )  # fmt: skip
     return paste
