@@ -16,6 +16,7 @@ FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvisi
 FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "grain"}
 FRAMEWORKS |= {"playwright", "ray", "scipy", "transformers"}
 FRAMEWORKS |= {"ignite", "monai", "skorch", "torchdata", "ultralytics", "webdataset"}
+FRAMEWORKS |= {"braindecode", "torch_audiomentations", "torchaudio"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
 # what each part may import of the package; a name stands for itself and all below it
 LAYERS = {
