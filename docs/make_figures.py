@@ -17,6 +17,7 @@ from typing import Any
 from audit_figure import worst_call
 from audit_matrix import matrices
 from gallery import gallery
+from make_sounds import figures as sounds
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
 
 import batchmix as bm
@@ -120,6 +121,7 @@ def figures() -> dict[str, Draw]:
         **_spread(),
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
+        **sounds(),
         **worst_call(),
         **matrices(),
     }  # fmt: skip

@@ -16,7 +16,7 @@ SIZES = {
     "images": {"H": 32, "W": 32}, "volumes": {"D": 8, "H": 16, "W": 16}, "sound": {"T": 256},
     "tables": {}, "columns": {"C": 16},
 }  # fmt: skip
-LARGE = {"images": {"H": 224, "W": 224}, "columns": {"C": 224}}
+LARGE = {"images": {"H": 224, "W": 224}, "columns": {"C": 224}, "sound": {"T": 16000}}
 
 
 def table(heading):
@@ -49,6 +49,7 @@ def hints(batch, size):
         "label": rng.integers(0, 10, batch),
         "instances": coarse,
         "mask": coarse,
+        "audio": rng.normal(size=(batch, *shape)) * rng.random((batch, *[1] * len(shape))),
     }
 
 
@@ -98,7 +99,11 @@ def test_the_label_rule(name):
             plan = draw(policy, SIZES[kind], 12, step)
             want = counted(plan)
             np.testing.assert_allclose(plan.weights, want, atol=2e-6)
-            if rule != "classes, then area":
+            if rule == "the drawn ratio":
+                labels = np.stack([plan.label_lam, 1 - plan.label_lam], 1)
+                assert np.isin(plan.label_lam[plan.lam < 1] * 4096, np.arange(4097)).all()
+                assert not np.allclose(labels, want, atol=0.05)
+            elif rule != "classes, then area":
                 labels = want
             else:
                 alone = np.isclose(plan.label_lam, plan.lam)
@@ -122,7 +127,7 @@ def test_the_label_rule(name):
             elif rule == "cells of each part":
                 assert len(plan.layers) > 1
             else:
-                assert rule in ("what was drawn", "classes, then area")
+                assert rule in ("what was drawn", "classes, then area", "the drawn ratio")
 
 
 @pytest.mark.parametrize("name", ROWS)
