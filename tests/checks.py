@@ -25,6 +25,7 @@ from batchmix.policies import (
     Schedule,
     SmoothMix,
     Sometimes,
+    SpecMix,
     Switch,
 )
 from conftest import ASKED, INTERPRETED
@@ -58,6 +59,7 @@ POLICIES = {
     "fmix": FMix(),
     "gridmix": GridMix(3),
     "smoothmix": SmoothMix(),
+    "specmix": SpecMix(),
     "columns": Columns(0.3),
     "mosaic": Mosaic(),
     "ricap": Mosaic("crop", beta=0.3),

@@ -244,3 +244,18 @@ def test_braindecode_trains_on_soft_targets():
         batch = signals[step * BATCH :][:BATCH], Y[step * BATCH :][:BATCH]
         want = bm.Mixer(POLICY, FIELDS, seed=5)(batch, step=step, epoch=epoch)[1]
         np.testing.assert_allclose(targets, want, atol=1e-6)
+
+
+def test_the_mixup_of_braindecode():
+    """The same rows and weights; its three targets are `bm.pairs`."""
+    functional = pytest.importorskip("braindecode.augmentation.functional")
+    x, partner = torch.tensor(X[:6]), torch.tensor([3, 1, 0, 5, 4, 2])
+    y, lam = torch.arange(6), torch.tensor([0.25, 0.5, 1, 0.75, 0.125, 0])
+    theirs, targets = functional.mixup(x, y, lam, partner)
+    plan = bm.Plan(partner.numpy(), [[[0, 16]]] * 6, 1 - lam.numpy(), "T", (16,))
+    torch.testing.assert_close(bm.mix(x, plan, "NCT"), theirs, rtol=0, atol=1e-6)
+    own, other, weights = bm.pairs(y, plan)
+    torch.testing.assert_close(own, targets[0])
+    torch.testing.assert_close(other, targets[1])
+    mixed = partner != torch.arange(6)
+    torch.testing.assert_close(weights[mixed], targets[2].float().flatten()[mixed])

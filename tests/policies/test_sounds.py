@@ -1,5 +1,9 @@
 """Policies by loudness, and bands: each against its formula, written out a second time."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +29,7 @@ from batchmix.policies import (
     Switch,
 )
 
+ROOT = Path(__file__).parents[2]
 RATE, T = 16000, 5000
 rng = np.random.default_rng(0)
 # noises and tones, of levels that are 40 dB apart
@@ -253,6 +258,14 @@ def test_remix_of_sounds_and_partners_of_another_class():
 def test_bad_parameters(make, words):
     with pytest.raises(bm.MixError, match=words):
         make()
+
+
+def test_the_example_runs():
+    words = [sys.executable, str(ROOT / "examples" / "sounds.py"), "--quick"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    found = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert len(found) == 2
+    assert min(found) > 0.5
 
 
 # --- SpecMix
