@@ -19,6 +19,7 @@ from audit_matrix import matrices
 from gallery import gallery
 from make_sounds import figures as sounds
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from table_figure import table
 
 import batchmix as bm
 from batchmix.cli._mixing import Mixing
@@ -109,6 +110,7 @@ def figures() -> dict[str, Draw]:
         ),
         "smoothmix": policies("SmoothMix()", SmoothMix=SmoothMix()),
         "columns": rows("Columns(0.3)", shown("Columns", Columns(0.3), batch=digits)),
+        "table": lambda theme: small(table(theme), colours=32),
         "layers": policies(
             "Layers([MixUp(0.8), CutMix(1.0)]), and three times CutMix",
             **{"MixUp, then\nCutMix": Layers([MixUp(0.8), cut]), "three boxes": Layers([cut] * 3)},

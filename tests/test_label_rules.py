@@ -102,7 +102,7 @@ def test_partners_without_a_label(xp):
 
 def test_the_loss_weights_each_row_by_what_is_known():
     """As the loss on pairs with torch's own ignore_index."""
-    import torch
+    torch = pytest.importorskip("torch")
 
     plan, y = plan_of(), torch.tensor([0, -100, 1, -100, 4, 0])
     logits = torch.randn(B, C)
@@ -191,7 +191,7 @@ def test_a_compiled_step_that_sees_no_class_says_so(xp):
 
 
 def test_one_graph_of_torch():
-    import torch
+    torch = pytest.importorskip("torch")
 
     torch._dynamo.reset()
     y, tags = torch.tensor([0, -100, 1, -100, 4, 0]), torch.tensor(TAGS)

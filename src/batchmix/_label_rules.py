@@ -27,6 +27,8 @@ def check_options(
             where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
             "0.1 is the usual value.",
         )  # fmt: skip
+    if ignore is None and rule == "blend" and threshold == 0.5:  # as in almost every step
+        return
     if ignore is not None and not (_is_integer(ignore) and abs(ignore) < 2**63):
         raise mix_error(
             where, f"got ignore={ignore!r}.", "It is the id of rows without a label.",

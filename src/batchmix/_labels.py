@@ -111,8 +111,8 @@ def _of_ids(
         raise _no_class(b, y, others, classes, ignore)
     if ignore is None:
         return soft
-    known = 1 - soft[:, classes:]
-    return soft[:, :classes] * (1 - smoothing) + known * (smoothing / classes)
+    known, soft = 1 - soft[:, classes:], soft[:, :classes] * (1 - smoothing)
+    return soft + known * (smoothing / classes) if smoothing else soft
 
 
 def _one_more(b: Backend, ids: Any, classes: int, ignore: int) -> Any:
@@ -135,9 +135,10 @@ def _of_rows(b: Backend, y: Any, others: Any, plan: Plan, rule: Rule) -> Any:
         return found
     if not plan.above:
         return _formula.blend(b, y, partners[0], theirs[0])
-    soft = b.where(own > 0, y * own, 0.0)
+    # chosen before they are weighted: NaN times 0 is NaN
+    soft = b.where(own > 0, y, 0.0) * own
     for labels, share in zip(partners, theirs):
-        soft = b.where(share > 0, soft + labels * share, soft)
+        soft = soft + b.where(share > 0, labels, 0.0) * share
     return soft
 
 

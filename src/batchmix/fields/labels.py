@@ -73,7 +73,8 @@ class Targets:
 
     .. math:: y'_i = \\sum_k w_{ik}\\, y_{p_k(i)}
 
-    with the weights of labels, `Plan.label_weights`: whatever was pasted, a box or a blend.
+    with the weights of labels, `Plan.label_weights`: whatever was pasted, a box or a blend. NaN, a
+    number that nobody knows, makes NaN of every row in which it has a weight, and of no other.
 
     Raises:
       MixError: at the call, integers (ids have no average) or a number of rows that does not fit.
