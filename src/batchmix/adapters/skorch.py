@@ -24,8 +24,8 @@ class MixNet(NeuralNet):  # type: ignore[misc]
       *args, **options: those of the net. Its `criterion` has to take soft targets.
       mixer: a `batchmix.Mixer`; of its fields 0 is X and 1 is y. A part of a dict X is at a path,
         such as ``(0, "image")``.
-      log_mix: record what was done to each batch, `Mixer.summary`, in the history, and its mean over
-        the epoch, which the table of a verbose net and other callbacks show.
+      log_mix: record what was done to each batch, `Mixer.summary`, in the history, and its mean
+        over the epoch, which the table of a verbose net and other callbacks show.
 
     Raises:
       MixError: no mixer; at the first batch, a field that is missing or does not fit.
