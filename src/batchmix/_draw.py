@@ -46,7 +46,8 @@ def draw(
       size: cells per spatial axis, such as {"H": 224, "W": 224}, {"T": 16000}, or {} for a table.
       pairing: who is whose partner.
       hints: host arrays [batch, ...] by name, for what `reads` them: "label" (ids or [B, C]),
-        "target", "image" ([B, *size] or [B, *size, C]), "mask", "instances" ([B, *size]).
+        "target", "image" ([B, *size] or [B, *size, C]), "mask", "instances" ([B, *size]),
+        "audio" ([B, T] or [B, T, C]), "padding" ([B, T] or [B, *size]).
       other: the batch that partners are taken from, where it is another one: its number of rows, or
         ``pairing.Other(rows, hints)``. No row is its own partner then.
 

@@ -106,8 +106,9 @@ def hints_of(
                 "Mixer", f"the policy or the pairing reads {name!r}; of the fields "
                 f"{len(named) or 'none'} {'are' if named else 'is'} such a part.",
                 "It is handed what it looks at: the one Labels is 'label', the one Image 'image', "
-                "the one Mask or Ids 'mask', the one Targets 'target', and the one Audio "
-                "that is a waveform, of N, C and T alone (a spectrogram is none), 'audio'.",
+                "the one Mask or Ids 'mask', the one Targets 'target', the one PaddingMask "
+                "'padding', and the one Audio of N, C and T alone 'audio': a waveform, no "
+                "spectrogram.",
                 f"Pass hints={{{name!r}: place in the batch}}.",
             )  # fmt: skip
         layout = getattr(named[0].field, "layout", None)
