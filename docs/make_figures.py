@@ -18,6 +18,7 @@ from audit_figure import worst_call
 from audit_matrix import matrices
 from detection_pictures import FIGURES as DETECTION
 from gallery import gallery
+from make_sounds import figures as sounds
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
 from preview_pictures import previews
 from segmentation_figure import segmentation
@@ -132,6 +133,7 @@ def figures() -> dict[str, Draw]:
         **DETECTION,
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
+        **sounds(),
         **worst_call(),
         **matrices(),
         **previews(),

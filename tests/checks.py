@@ -26,6 +26,7 @@ from batchmix.policies import (
     Schedule,
     SmoothMix,
     Sometimes,
+    SpecMix,
     Switch,
 )
 from conftest import ASKED, INTERPRETED
@@ -60,6 +61,7 @@ POLICIES = {
     "fmix": FMix(),
     "gridmix": GridMix(3),
     "smoothmix": SmoothMix(),
+    "specmix": SpecMix(),
     "columns": Columns(0.3),
     "mosaic": Mosaic(),
     "ricap": Mosaic("crop", beta=0.3),

@@ -16,6 +16,7 @@ FRAMEWORKS = {"torch", "jax", "tensorflow", "keras", "flax", "optax", "torchvisi
 FRAMEWORKS |= {"accelerate", "composer", "datarax", "fastai", "grain"}
 FRAMEWORKS |= {"playwright", "ray", "scipy", "transformers"}
 FRAMEWORKS |= {"ignite", "monai", "skorch", "torchdata", "ultralytics", "webdataset"}
+FRAMEWORKS |= {"braindecode", "torch_audiomentations", "torchaudio"}
 FRAMEWORKS |= {"lightning", "torchmetrics", "safetensors", "sklearn", "datasets", "matplotlib"}
 # what each part may import of the package; a name stands for itself and all below it
 LAYERS = {
@@ -45,6 +46,7 @@ LAYERS = {
     "backends": ["_errors", "_columns", "_plan", "backends"],
     "_batch": ["_errors", "_plan", "backends"],
     "_mix": ["_errors", "_plan", "_batch", "backends"],
+    "_energy": ["_errors", "_plan", "_batch", "_mix", "backends"],
     "_stack": ["_errors", "_plan", "_batch", "_mix", "backends"],
     "_detection": ["_errors", "_plan", "_batch", "_weights", "_detection", "backends"],
     "_pairs": ["_errors", "_plan", "_batch", "backends"],
@@ -53,8 +55,8 @@ LAYERS = {
     "_targets": ["_errors", "_plan", "_batch", "_pairs", "backends"],
     "_soft_masks": ["_errors", "_plan", "_batch", "_mix", "_labels", "backends"],
     "fields": [
-        "_errors", "_plan", "_mix", "_label_rules", "_labels", "_targets", "_detection",
-        "_soft_masks", "fields",
+        "_errors", "_plan", "_mix", "_energy", "_label_rules", "_labels", "_targets",
+        "_detection", "_soft_masks", "fields",
     ],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],

@@ -33,13 +33,15 @@ def executed(columns: Columns, size: tuple[int, ...], own: bool) -> dict[str, ND
     area = np.ones(rows)
     for axis in range(len(size)):
         area *= sides[:, axis]
-    opacity[(area == 0) | (own and partner == np.arange(rows))] = 0
+    alone = np.logical_and(own, partner == np.arange(rows))
+    opacity[(area == 0) | alone] = 0
     share = area / math.prod(size) if "mask" not in columns else _masked(box, columns["mask"], size)
     lam = (1 - opacity * share).astype(np.float32)
     if "label_lam" not in columns:
         return {"opacity": opacity, "lam": lam}
     given = columns["label_lam"]
-    return {"opacity": opacity, "lam": lam, "label_lam": np.where(np.isnan(given), lam, given)}
+    label = np.where(np.isnan(given) | alone, lam, given)
+    return {"opacity": opacity, "lam": lam, "label_lam": label}
 
 
 def seen(

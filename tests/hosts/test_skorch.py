@@ -86,9 +86,9 @@ def assert_trained_on(fitted, batches):
 
 
 def test_what_was_done_is_in_the_history_and_the_table(capsys):
-    one = net(log=True, verbose=1, train_split=ValidSplit(5)).fit(X, Y)
+    one = net(log_mix=True, verbose=1, train_split=ValidSplit(5)).fit(X, Y)
     names = [f"mix/{name}" for name in ("lam", "hardness", "unmixed", "mixup", "cutmix")]
-    assert one.get_params()["log"]
+    assert one.get_params()["log_mix"]
     again, (table, _) = mixer(), capsys.readouterr()
     train, _ = one.get_split_datasets(X, Y)
     for epoch, row in enumerate(one.history):
@@ -217,3 +217,45 @@ def test_example():
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout.split("held-out accuracy:")[1].split()[0]) > 0.8
+
+
+def test_braindecode_trains_on_soft_targets():
+    """Its EEGClassifier, with a network of its own and a loader that makes integers of targets."""
+    braindecode = pytest.importorskip("braindecode")
+    from braindecode.models import ShallowFBCSPNet
+
+    class EEG(MixNet, braindecode.EEGClassifier):
+        pass
+
+    loss = Loss()
+    signals = np.random.default_rng(1).normal(size=(40, 4, 200)).astype(np.float32)
+    net = EEG(
+        ShallowFBCSPNet(4, CLASSES, n_times=200, final_conv_length="auto"), criterion=loss,
+        mixer=bm.Mixer(POLICY, FIELDS, seed=5), batch_size=BATCH, max_epochs=2, verbose=0,
+        train_split=None, classes=list(range(CLASSES)),
+        iterator_train__shuffle=False,
+    )  # fmt: skip
+    net.fit(signals, Y)
+    assert net.predict(signals).shape == (40,)
+    loss = net.criterion_
+    assert len(loss.seen) == 2 * 40 // BATCH
+    for number, targets in enumerate(loss.seen):
+        epoch, step = divmod(number, 40 // BATCH)
+        batch = signals[step * BATCH :][:BATCH], Y[step * BATCH :][:BATCH]
+        want = bm.Mixer(POLICY, FIELDS, seed=5)(batch, step=step, epoch=epoch)[1]
+        np.testing.assert_allclose(targets, want, atol=1e-6)
+
+
+def test_the_mixup_of_braindecode():
+    """The same rows and weights; its three targets are `bm.pairs`."""
+    functional = pytest.importorskip("braindecode.augmentation.functional")
+    x, partner = torch.tensor(X[:6]), torch.tensor([3, 1, 0, 5, 4, 2])
+    y, lam = torch.arange(6), torch.tensor([0.25, 0.5, 1, 0.75, 0.125, 0])
+    theirs, targets = functional.mixup(x, y, lam, partner)
+    plan = bm.Plan(partner.numpy(), [[[0, 16]]] * 6, 1 - lam.numpy(), "T", (16,))
+    torch.testing.assert_close(bm.mix(x, plan, "NCT"), theirs, rtol=0, atol=1e-6)
+    own, other, weights = bm.pairs(y, plan)
+    torch.testing.assert_close(own, targets[0])
+    torch.testing.assert_close(other, targets[1])
+    mixed = partner != torch.arange(6)
+    torch.testing.assert_close(weights[mixed], targets[2].float().flatten()[mixed])

@@ -22,6 +22,7 @@ from batchmix.policies import (
     ResizeMix,
     SmoothMix,
     Sometimes,
+    SpecMix,
     Switch,
 )
 
@@ -36,6 +37,7 @@ ANY_AXES = {
     "smoothmix": SmoothMix(),
     "smoothmix coarse": SmoothMix((0.1, 0.2), cells=5),
     "columns": Columns(0.3),
+    "specmix": SpecMix(),
 }
 TWO_AXES = {"mosaic": Mosaic(), "ricap": Mosaic("crop", 0.3, "nearest")}
 NEW = ANY_AXES | TWO_AXES
@@ -136,7 +138,7 @@ def test_all_of_them_in_one_batch():
     """Masks of several grids and dtypes, sources and layers, row by row."""
     policies = [one for name, one in NEW.items() if name not in ("resizemix nearest", "ricap")]
     policy = Switch([*policies, MixUp(1.0)])
-    plan = bm.draw(policy, bm.Key(4), 60, {"H": 18, "W": 10})
+    plan = bm.draw(policy, bm.Key(4), 120, {"H": 18, "W": 10})
     assert set(plan.kind.tolist()) == set(range(len(policy.policies)))
     assert_counted(plan)
 

@@ -17,7 +17,7 @@ SIZES = {
     "tables": {}, "columns": {"C": 16},
 }  # fmt: skip
 SPANS = (0, 0.7), (0.1, 0.5)  # of bounding boxes: where they start, their sides
-LARGE = {"images": {"H": 224, "W": 224}, "columns": {"C": 224}}
+LARGE = {"images": {"H": 224, "W": 224}, "columns": {"C": 224}, "sound": {"T": 16000}}
 
 
 def table(heading):
@@ -52,6 +52,7 @@ def hints(batch, size):
         "label": rng.integers(0, 10, batch),
         "instances": coarse,
         "mask": coarse,
+        "audio": rng.normal(size=(batch, *shape)) * rng.random((batch, *[1] * len(shape))),
     }
 
 
@@ -101,7 +102,11 @@ def test_the_label_rule(name):
             plan = draw(policy, SIZES[kind], 12, step)
             want = counted(plan)
             np.testing.assert_allclose(plan.weights, want, atol=2e-6)
-            if rule != "classes, then area":
+            if rule == "the drawn ratio":
+                labels = np.stack([plan.label_lam, 1 - plan.label_lam], 1)
+                assert np.isin(plan.label_lam[plan.lam < 1] * 4096, np.arange(4097)).all()
+                assert not np.allclose(labels, want, atol=0.05)
+            elif rule != "classes, then area":
                 labels = want
             else:
                 alone = np.isclose(plan.label_lam, plan.lam)
@@ -125,7 +130,7 @@ def test_the_label_rule(name):
             elif rule == "cells of each part":
                 assert len(plan.layers) > 1
             else:
-                assert rule in ("what was drawn", "classes, then area")
+                assert rule in ("what was drawn", "classes, then area", "the drawn ratio")
 
 
 @pytest.mark.parametrize("name", ROWS)

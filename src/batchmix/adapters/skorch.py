@@ -24,8 +24,8 @@ class MixNet(NeuralNet):  # type: ignore[misc]
       *args, **options: those of the net. Its `criterion` has to take soft targets.
       mixer: a `batchmix.Mixer`; of its fields 0 is X and 1 is y. A part of a dict X is at a path,
         such as ``(0, "image")``.
-      log: record what was done to each batch, `Mixer.summary`, in the history, and its mean over
-        the epoch, which the table of a verbose net and other callbacks show.
+      log_mix: record what was done to each batch, `Mixer.summary`, in the history, and its mean
+        over the epoch, which the table of a verbose net and other callbacks show.
 
     Raises:
       MixError: no mixer; at the first batch, a field that is missing or does not fit.
@@ -46,17 +46,17 @@ class MixNet(NeuralNet):  # type: ignore[misc]
     `Mixup` draw alike, and in each epoch again what they drew in the first.
     """
 
-    def __init__(self, *args: Any, mixer: bm.Mixer, log: bool = False, **options: Any) -> None:
+    def __init__(self, *args: Any, mixer: bm.Mixer, log_mix: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
         self.mixer, _ = mixer_of("MixNet", mixer)
-        self.log = log
+        self.log_mix = log_mix
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
         """One step of the optimizer, with one plan however often it evaluates the loss."""
         epoch = self.history[-1]
         step = len(epoch["batches"]) - 1
         mixed = self.mixer(batch, step=step, epoch=epoch["epoch"] - 1)
-        if self.log:
+        if self.log_mix:
             for name, value in self.mixer.summary().items():
                 self.history.record_batch(name, value)
         return super().train_step(mixed, **fit_params)
@@ -64,7 +64,7 @@ class MixNet(NeuralNet):  # type: ignore[misc]
     def on_epoch_end(self, net: Any, **options: Any) -> None:
         """Record means over the training batches, before callbacks look at the history."""
         super().on_epoch_end(net, **options)
-        if self.log:
+        if self.log_mix:
             logged = Logged()
             for batch in self.history[-1]["batches"]:
                 if "mix/lam" in batch:  # not one of validation

@@ -2,10 +2,11 @@
 
 from batchmix.fields._field import Field, Keep
 from batchmix.fields.detection import BoundingBoxes, Instances, Keypoints
-from batchmix.fields.grids import Audio, Features, Grid, Ids, Image, Mask, Video
+from batchmix.fields.grids import Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
 from batchmix.fields.padding import PaddingMask
 from batchmix.fields.segmentation import SoftMask
+from batchmix.fields.sound import Audio
 
 __all__ = [
     "Audio",

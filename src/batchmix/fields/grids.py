@@ -80,10 +80,6 @@ class Video(Grid):
     """A `Grid` that holds videos, such as "NCTHW"."""
 
 
-class Audio(Grid):
-    """A `Grid` that holds waveforms or spectrograms, such as "NCT"."""
-
-
 class Features(Grid):
     """A `Grid` that holds rows of a table, "NC"."""
 

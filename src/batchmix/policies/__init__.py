@@ -4,6 +4,7 @@ A new policy is one file here: a frozen dataclass with `sample(request) -> Paste
 """
 
 from batchmix.policies._paste import Paste, Policy, Request
+from batchmix.policies.betweenclass import BetweenClass
 from batchmix.policies.blend import Blend
 from batchmix.policies.classmix import ClassMix
 from batchmix.policies.columns import Columns
@@ -21,8 +22,12 @@ from batchmix.policies.resizemix import ResizeMix
 from batchmix.policies.saliencymix import SaliencyMix
 from batchmix.policies.schedule import Ramp, Schedule
 from batchmix.policies.smoothmix import SmoothMix
+from batchmix.policies.snr import SNR
+from batchmix.policies.specmix import SpecMix
+from batchmix.policies.unpadded import Unpadded
 
-__all__ = [
+__all__ = [  # noqa: RUF022  SNR is a policy like the others, and no constant
+    "BetweenClass",
     "Blend",
     "ClassMix",
     "Columns",
@@ -42,9 +47,12 @@ __all__ = [
     "ReMix",
     "Request",
     "ResizeMix",
+    "SNR",
     "SaliencyMix",
     "Schedule",
     "SmoothMix",
     "Sometimes",
+    "SpecMix",
     "Switch",
+    "Unpadded",
 ]

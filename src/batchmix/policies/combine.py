@@ -235,11 +235,13 @@ class PerPair:
 
 
 def _sharable(where: str, reads: tuple[str, ...], paste: Paste) -> Paste:
-    """One draw for several rows; labels that follow from their classes cannot be shared."""
-    if "label" in reads and any(layer.label_lam is not None for layer in (paste, *paste.above)):
+    """One draw for several rows; what follows from each row itself cannot be shared."""
+    ruled = any(layer.label_lam is not None for layer in (paste, *paste.above))
+    if "audio" in reads or (ruled and {"label", "padding"} & {*reads}):
         raise mix_error(
-            where, "the policy in it has a label rule of its own, by the classes of each row.",
-            "Rows that share a draw have other classes than each other.",
-            f"Put it outside: ReMix({where}(policy), counts).",
+            where, "the policy in it has a rule of its own for each row, by its class, its length "
+            "or its loudness.", "Rows that share a draw have others than each other.",
+            f"Put it outside: ReMix({where}(policy), counts), or Unpadded({where}(policy)); "
+            f"leave {where} out of what reads sounds.",
         )  # fmt: skip
     return paste
