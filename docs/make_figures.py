@@ -19,6 +19,8 @@ from audit_matrix import matrices
 from detection_pictures import FIGURES as DETECTION
 from gallery import gallery
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from segmentation_figure import segmentation
+from table_figure import table
 
 import batchmix as bm
 from batchmix.cli._mixing import Mixing
@@ -113,6 +115,7 @@ def figures() -> dict[str, Draw]:
         ),
         "smoothmix": policies("SmoothMix()", SmoothMix=SmoothMix()),
         "columns": rows("Columns(0.3)", shown("Columns", Columns(0.3), batch=digits)),
+        "table": lambda theme: small(table(theme), colours=32),
         "layers": policies(
             "Layers([MixUp(0.8), CutMix(1.0)]), and three times CutMix",
             **{"MixUp, then\nCutMix": Layers([MixUp(0.8), cut]), "three boxes": Layers([cut] * 3)},
@@ -124,6 +127,7 @@ def figures() -> dict[str, Draw]:
         **_read(),
         **_spread(),
         **DETECTION,
+        "segmentation": segmentation,
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **worst_call(),

@@ -48,7 +48,7 @@ SPECIAL = {("torch", "pinned"), ("types", "checked")}
 CHECKERS = ("mypy", "pyright")
 TOOLS = ("pytest", "hypothesis", "scipy", "ml-dtypes", "setuptools")
 SHOWN = ("numpy", "torch", "jax", "tensorflow", "tensorflow-cpu", "keras", *CHECKERS)
-CONTRACT = "mix labels losses_metrics stack mixer inplace boxes"
+CONTRACT = "mix labels label_rules targets padding losses_metrics stack mixer inplace boxes"
 TESTS = {
     "numpy": f"plan policies kernel equality {CONTRACT}",
     "torch": f"plan policies kernel equality torch {CONTRACT}",

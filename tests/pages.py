@@ -31,6 +31,7 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 PEERS = ["fastai.md", "keras.md"]  # pages of docs/peers whose Python needs the host
+KINDS = ["text.md"]  # and of docs/kinds
 OWN = {"datarax.md", "composer.md"}  # hosts with an environment of their own
 
 
@@ -61,7 +62,8 @@ def _pages(entries):
 def host_pages():
     """The pages that need a host; the first of the section Hosts compares all of them."""
     peers = [DOCS / "peers" / page for page in PEERS]
-    return [*section("Hosts")[1:], DOCS / "quickstart-tensorflow.md", *peers]
+    kinds = [DOCS / "kinds" / page for page in KINDS]
+    return [*section("Hosts")[1:], DOCS / "quickstart-tensorflow.md", *peers, *kinds]
 
 
 def blocks(page, language="python"):

@@ -67,6 +67,46 @@ def test_pairwise_equals_soft_cross_entropy(torch):
     assert abs(float(averaged - want)) > 1e-3
 
 
+@pytest.mark.parametrize("kind", ["list", "numpy", "own"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_of_classes_are_those_of_torch(xp, kind, dtype, torch):
+    """Of soft labels; and of pairs of ids, each with its own weight."""
+    weight = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
+    given = {"list": weight.tolist(), "numpy": weight, "own": on(xp, weight, dtype)}[kind]
+    logits, soft = torch.tensor(LOGITS), torch.tensor(SOFT).double()
+    cross_entropy = torch.nn.functional.cross_entropy
+    theirs = {"weight": torch.tensor(weight)}
+    want = cross_entropy(logits, soft, **theirs)
+    got = losses.soft_cross_entropy(on(xp, LOGITS, dtype), on(xp, SOFT, dtype), weight=given)
+    assert xp.dtype(got) == dtype
+    assert float(got) == pytest.approx(float(want), rel=1e-5)
+
+    def each(z, y):
+        return cross_entropy(z, y, reduction="none", **theirs)
+
+    pairs = bm.pairs(torch.tensor(Y), PLAN)
+    assert float(losses.pairwise(each, logits, pairs)) == pytest.approx(float(want), rel=1e-5)
+    # what torch divides by, where it is given ids
+    hard = torch.tensor(np.eye(C)[Y])
+    rows = losses.soft_cross_entropy(logits, hard, "none", weight=weight)
+    by_weight = rows.sum() / (hard @ theirs["weight"]).sum()
+    torch.testing.assert_close(by_weight, cross_entropy(logits, torch.tensor(Y), **theirs))
+    binary = losses.soft_binary_cross_entropy(
+        on(xp, LOGITS, dtype), on(xp, SOFT, dtype), weight=given
+    )
+    want = torch.nn.functional.binary_cross_entropy_with_logits(logits, soft, **theirs)
+    assert float(binary) == pytest.approx(float(want), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "weight", [[1.0, 2.0], np.ones((C, 1)), [-1.0] * C, ["a"] * C, [np.nan] * C]
+)
+def test_weights_that_are_none(xp, weight):
+    for loss in (losses.soft_cross_entropy, losses.soft_binary_cross_entropy):
+        with pytest.raises(bm.MixError, match="a number >= 0 for each of the 5 classes"):
+            loss(on(xp, LOGITS), on(xp, SOFT), weight=weight)
+
+
 def test_pairwise_takes_any_loss_and_shape(xp):
     pairs = bm.pairs(on(xp, RNG.standard_normal((B, 3))), PLAN)
     z = on(xp, RNG.standard_normal((B, 3)))

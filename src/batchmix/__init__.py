@@ -13,9 +13,10 @@ from batchmix._audit import audit
 from batchmix._draw import draw
 from batchmix._errors import MixError
 from batchmix._key import Key
-from batchmix._labels import mix_labels, pairs, parts
+from batchmix._labels import mix_labels
 from batchmix._mix import mix
 from batchmix._mixer import Mixer
+from batchmix._pairs import pairs, parts
 from batchmix._plan import Plan
 from batchmix._stack import mix_normalize, mix_stack
 from batchmix._stats import stats

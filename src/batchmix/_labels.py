@@ -1,4 +1,4 @@
-"""Applying a plan to labels: dense soft targets, or pairs of hard ones."""
+"""Applying a plan to labels: dense soft targets."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import numpy as np
 
 from batchmix._batch import check_batch, shape_of
 from batchmix._errors import MixError, mix_error
+from batchmix._label_rules import Rule, check_options
+from batchmix._pairs import own_share, shares_of
 from batchmix._plan import Plan
 from batchmix.backends import Backend, _formula, backend_of, called_as_is
+
+_NEAR = 1e-6  # what weights that are added up may miss a threshold by
 
 
 @called_as_is
 def mix_labels(
-    y: Any, plan: Plan, classes: int | None = None, *, smoothing: float = 0.0, other: Any = None
-) -> Any:
+    y: Any, plan: Plan, classes: int | None = None, *, smoothing: float = 0.0,
+    ignore: int | None = None, rule: Rule = "blend", threshold: float = 0.5, other: Any = None,
+) -> Any:  # fmt: skip
     r"""Soft labels that match what `mix` did to the pixels.
 
     .. math:: \tilde y_i = \lambda_i y_i + (1 - \lambda_i) y_{p(i)}
@@ -30,6 +35,13 @@ def mix_labels(
       classes: C; needed for ids.
       smoothing: share s of the label that is spread over all C classes, 0 <= s < 1: the own class
         starts from 1 - s + s / C.
+      ignore: an id that is no class, such as -100, of rows whose label nobody knows. They count
+        nothing: a soft label sums to the share of the row that is known, and a cross-entropy
+        weights it by that. Smoothing spreads the known share alone.
+      rule: "blend" as above; "union": of each class the largest label of all that has a weight
+        above 0, so that every sound in a mix of sounds is there in full; "threshold": 1 where the
+        blend is `threshold` or more (to 1e-6, a rounding), else 0.
+      threshold: of that rule, 0 < t <= 1.
       other: labels that partners are taken from, as in `mix`.
 
     Returns:
@@ -37,7 +49,8 @@ def mix_labels(
 
     Raises:
       MixError: ids without `classes` or outside 0..C-1 (seen on the host; on a device the scatter
-        itself fails), shapes that do not fit.
+        itself fails), shapes that do not fit, `ignore` for labels that are no ids, smoothing or a
+        threshold with a rule that has none.
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -45,140 +58,96 @@ def mix_labels(
       >>> bm.mix_labels(np.array([0, 1]), plan, classes=2)
       array([[0.75, 0.25],
              [0.  , 1.  ]], dtype=float32)
+      >>> bm.mix_labels(np.array([0, -100]), plan, classes=2, ignore=-100).tolist()
+      [[0.75, 0.0], [0.0, 0.0]]
+      >>> bm.mix_labels(np.array([0, 1]), plan, classes=2, rule="union").tolist()
+      [[1.0, 1.0], [0.0, 1.0]]
 
     Differs from: smoothing is timm's, off = s / C; torchvision has none. In FFCV a row sums to
-    1 - lam when both labels are equal.
+    1 - lam when both labels are equal. None of them takes rows without a label.
 
     Source: Zhang et al., mixup, 2018, eq. 1, https://arxiv.org/abs/1710.09412
     """
     b = backend_of(y, "mix_labels()")
     check_batch(b, "mix_labels()", "y", y, plan, other)
-    check_options("mix_labels()", classes, smoothing)
+    check_options("mix_labels()", classes, smoothing, ignore, rule, threshold)
     others = y if other is None else other
     if b.is_integer(y) and tuple(y.shape)[1:] == (1,) and classes not in (None, 1):
         y, others = y[:, 0], others[:, 0]  # a column of ids, as in the data sets of Keras
     if len(y.shape) == 1 and b.is_integer(y):
         if classes is None:
             raise _no_classes(y)
-        if not plan.above:
-            off, on = smoothing / classes, 1 - smoothing
-            soft = b.soft(y, others, plan.partner, _own_share(plan), classes, off, on)
-            if soft is None:
-                raise _no_class(b, y, others, classes)
-            return soft
-        y, others = (_one_hot(b, ids, plan, classes) for ids in (y, others))
-    count = _checked_probabilities(b, y, classes)
-    soft, shares = b.cast(y, "float32"), shares_of(plan, "mix_labels()")
-    if not plan.above:
-        partners = b.cast(b.take(others, b.array(plan.partner, y)), "float32")
-        soft = _formula.blend(b, soft, partners, b.array(shares[1], y)[:, None])
+        soft = _of_ids(b, y, others, plan, classes, smoothing, ignore, rule)
     else:
-        soft = soft * b.array(shares[0], y)[:, None]
-        for layer, share in zip((plan, *plan.above), shares[1:]):
-            partners = b.cast(b.take(others, b.array(layer.partner, y)), "float32")
-            soft = soft + partners * b.array(share, y)[:, None]
-    return soft * (1 - smoothing) + smoothing / count if smoothing else soft
+        count = _checked_probabilities(b, y, classes)
+        if ignore is not None:
+            raise _no_ids(y, ignore)
+        rows, partners = (b.cast(labels, "float32") for labels in (y, others))
+        soft = _smoothed(_of_rows(b, rows, partners, plan, rule), smoothing, count)
+    if rule == "threshold":  # NaN stays: in a compiled step it tells of an id that is no class
+        soft = b.where(soft != soft, soft, b.cast(soft > threshold - _NEAR, "float32"))
+    return soft
 
 
-@called_as_is
-def pairs(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any, Any]:
-    """Both targets of each row and the weight of the first, for losses that take hard labels.
-
-    Use with `losses.pairwise`; no [B, C] array is made, whatever C is.
-
-    Args:
-      y: labels [B, ...] of any dtype.
-      plan: as given to `mix`.
-      other: labels that partners are taken from, as in `mix`.
-
-    Returns:
-      (y, y[partner], lam): two arrays like `y`, and float32 [B], the weight of the row's OWN label.
-
-    Raises:
-      MixError: B does not fit, or the plan has layers and so several partners a row.
-
-    Example:
-      >>> import numpy as np, batchmix as bm
-      >>> plan = bm.Plan([1, 0], box=[], opacity=[0.25, 0], axes="", size=())
-      >>> bm.pairs(np.array([7, 9]), plan)
-      (array([7, 9]), array([9, 7]), array([0.75, 1.  ], dtype=float32))
-
-    Differs from: Composer's MixUp returns the partner's weight, its CutMix the own one; kornia
-    returns ids as floats.
-    """
-    b = backend_of(y, "pairs()")
-    check_batch(b, "pairs()", "y", y, plan, other)
-    if plan.above:
-        raise mix_error(
-            "pairs()", f"the plan has {1 + len(plan.above)} layers.",
-            "A row has a partner in each.", "Use parts(y, plan), which has a label for each.",
-        )  # fmt: skip
-    partners = b.take(y if other is None else other, b.array(plan.partner, y))
-    lam = _own_share(plan)
-    # a copy: what is handed out may be written to, the plan may not
-    return y, partners, b.array(lam.copy() if isinstance(lam, np.ndarray) else lam, y)
+def _of_ids(
+    b: Backend, y: Any, others: Any, plan: Plan, classes: int, smoothing: float,
+    ignore: int | None, rule: Rule,
+) -> Any:  # fmt: skip
+    """Of class ids; what is to be ignored is a class more, and then left out."""
+    own, theirs, count, spread = y, others, classes, smoothing
+    if ignore is not None:
+        own = _one_more(b, y, classes, ignore)
+        theirs = own if others is y else _one_more(b, others, classes, ignore)
+        count, spread = classes + 1, 0.0
+    if plan.above or rule == "union":
+        hot = _one_hot(b, own, plan, count)
+        soft = hot if hot is None or theirs is own else _one_hot(b, theirs, plan, count)
+        if soft is not None:
+            soft = _smoothed(_of_rows(b, hot, soft, plan, rule), spread, count)
+    else:
+        off, on = spread / count, 1 - spread
+        soft = b.soft(own, theirs, plan.partner, own_share(plan), count, off, on)
+    if soft is None:
+        raise _no_class(b, y, others, classes, ignore)
+    if ignore is None:
+        return soft
+    known, soft = 1 - soft[:, classes:], soft[:, :classes] * (1 - smoothing)
+    return soft + known * (smoothing / classes) if smoothing else soft
 
 
-@called_as_is
-def parts(y: Any, plan: Plan, *, other: Any = None) -> tuple[Any, Any]:
-    """All targets of each row and their weights: `pairs` for any number of layers.
-
-    Use with `losses.pairwise`.
-
-    Args:
-      y: labels [B, ...] of any dtype.
-      plan: as given to `mix`.
-      other: labels that partners are taken from, as in `mix`.
-
-    Returns:
-      (labels [B, K + 1, ...] like `y`, weights float32 [B, K + 1]): the row's own first, then the
-      partner's of each layer. Weights of a row sum to 1.
-
-    Raises:
-      MixError: B does not fit.
-
-    Example:
-      >>> import numpy as np, batchmix as bm
-      >>> plan = bm.Plan([1, 0], box=[], opacity=[0.25, 0], axes="", size=())
-      >>> labels, weights = bm.parts(np.array([7, 9]), plan.then(plan))
-      >>> labels.tolist(), weights.tolist()
-      ([[7, 9, 9], [9, 7, 7]], [[0.5625, 0.1875, 0.25], [1.0, 0.0, 0.0]])
-
-    Differs from: no other library mixes more than two rows with weights that follow the pixels.
-    """
-    b = backend_of(y, "parts()")
-    check_batch(b, "parts()", "y", y, plan, other)
-    others = y if other is None else other
-    layers = (plan, *plan.above)
-    labels = b.stack([y, *(b.take(others, b.array(layer.partner, y)) for layer in layers)])
-    weights = b.stack([b.array(share, y) for share in shares_of(plan, "parts()")])
-    axes = (1, 0, *range(2, len(y.shape) + 1))
-    return b.transpose(labels, axes), b.transpose(weights, (1, 0))
+def _one_more(b: Backend, ids: Any, classes: int, ignore: int) -> Any:
+    """int64: `classes` for what is to be ignored; what has that id by itself is no class."""
+    ids = b.cast(ids, "int64")
+    none, more = 0 * ids - 1, 0 * ids + classes
+    return b.where(ids == ignore, more, b.where(ids == classes, none, ids))
 
 
-def shares_of(plan: Plan, where: str) -> list[Any]:
-    """[B] each: the weight of a row's own label, then of the partner's in each layer."""
-    layers = (plan, *plan.above)
+def _of_rows(b: Backend, y: Any, others: Any, plan: Plan, rule: Rule) -> Any:
+    """float32 [B, C] of such labels."""
+    shares, layers = shares_of(plan, "mix_labels()"), (plan, *plan.above)
+    own, *theirs = (b.array(share, y)[:, None] for share in shares)
+    partners = [b.take(others, b.array(layer.partner, y)) for layer in layers]
+    if rule == "union":
+        found = b.where(own > 0, y, 0.0)
+        for labels, share in zip(partners, theirs):
+            more = (share > 0) & ((labels > found) | (labels != labels))
+            found = b.where(more, labels, found)
+        return found
     if not plan.above:
-        own = _own_share(plan)
-        return [own, 1 - own]
-    if all(layer.label_lam is None for layer in layers):
-        return [plan.lam, *(layer.seen for layer in layers)]
-    if not isinstance(plan.lam, np.ndarray):
-        raise mix_error(
-            where, "a plan with layers and labels of its own has no values yet.",
-            "Such labels are counted on the host.", "Mix them outside of the compiled function.",
-        )  # fmt: skip
-    return [np.ascontiguousarray(share) for share in plan.label_weights.T]
+        return _formula.blend(b, y, partners[0], theirs[0])
+    # chosen before they are weighted: NaN times 0 is NaN
+    soft = b.where(own > 0, y, 0.0) * own
+    for labels, share in zip(partners, theirs):
+        soft = soft + b.where(share > 0, labels, 0.0) * share
+    return soft
 
 
-def _own_share(plan: Plan) -> Any:
-    """[B]: the weight of a row's own label, of a plan of one layer."""
-    return plan.lam if plan.label_lam is None else plan.label_lam
+def _smoothed(soft: Any, smoothing: float, classes: int) -> Any:
+    return soft * (1 - smoothing) + smoothing / classes if smoothing else soft
 
 
 def _one_hot(b: Backend, ids: Any, plan: Plan, classes: int) -> Any:
-    """float32 [rows, classes] of ids that were checked."""
+    """float32 [rows, classes]; None where the host can see an id that is no class."""
     rows = ids.shape[0]
     # in a graph that does not know, or in one of CUDA, which has no place for numbers of the host
     if rows is None or type(plan.partner) is not np.ndarray:
@@ -186,26 +155,7 @@ def _one_hot(b: Backend, ids: Any, plan: Plan, classes: int) -> Any:
         alone = b.cast(first + 1, "float32")
     else:
         first, alone = np.zeros(rows, np.int32), np.ones(rows, np.float32)
-    soft = b.soft(ids, ids, first, alone, classes, 0.0, 1.0)
-    if soft is None:
-        raise _no_class(b, ids, ids, classes)
-    return soft
-
-
-def check_options(where: str, classes: int | None, smoothing: float) -> None:
-    """A number of classes, or None, and a share to smooth by."""
-    # tuples of types: torch.compile of PyTorch 2.4 to 2.6 traces no unions
-    counts = isinstance(classes, (int, np.integer)) and not isinstance(classes, bool)
-    if classes is not None and not (counts and 0 < classes < 2**31):
-        raise mix_error(
-            where, f"got classes={classes!r}.", "It counts classes, from 1.",
-            "Pass an integer such as 10.",
-        )  # fmt: skip
-    if not (isinstance(smoothing, (int, float, np.floating)) and 0 <= smoothing < 1):
-        raise mix_error(
-            where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
-            "0.1 is the usual value.",
-        )  # fmt: skip
+    return b.soft(ids, ids, first, alone, classes, 0.0, 1.0)
 
 
 def _no_classes(y: Any) -> MixError:
@@ -216,13 +166,22 @@ def _no_classes(y: Any) -> MixError:
     )  # fmt: skip
 
 
-def _no_class(b: Backend, y: Any, other: Any, classes: int) -> MixError:
+def _no_ids(y: Any, ignore: int) -> MixError:
+    return mix_error(
+        "mix_labels()", f"got ignore={ignore} and labels of shape {tuple(y.shape)}, "
+        f"dtype {y.dtype}.",
+        "What is ignored is an id, and these labels are none.",
+        "Leave `ignore` out: a row of zeros has no label.",
+    )  # fmt: skip
+
+
+def _no_class(b: Backend, y: Any, other: Any, classes: int, ignore: int | None) -> MixError:
     seen = [ids for ids in map(b.on_host, (y, other)) if ids is not None]
-    bad = [ids[(ids < 0) | (ids >= classes)] for ids in seen]
+    bad = [ids[((ids < 0) | (ids >= classes)) & (ids != ignore)] for ids in seen]
     return mix_error(
         "mix_labels()", f"got label {int(np.concatenate(bad)[0])} with classes={classes}.",
         f"Ids are 0..{classes - 1}.",
-        "Raise `classes`, or drop or remap rows to ignore before mixing.",
+        "Raise `classes`; for rows without a label pass ignore=<their id>, such as -100.",
     )  # fmt: skip
 
 

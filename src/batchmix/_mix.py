@@ -64,6 +64,37 @@ def mix_ids(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any = No
     return b.paste(x, x if other is None else other, _chosen(b, plan), layout, out)
 
 
+@called_as_is
+def mix_padding(x: Any, plan: Plan, layout: str, rule: str, *, other: Any = None) -> Any:
+    """The verb of `fields.PaddingMask`, where it is described."""
+    where = "PaddingMask()"
+    b = checked(where, x, plan, layout, other, None)
+    others = x if other is None else other
+    content = _content(b, where, x)
+    theirs = content if others is x else _content(b, where, others)
+    if rule == "own":
+        return x
+    if rule == "heavier":
+        return b.paste(x, others, _chosen(b, plan), layout, None)
+    # a blend is above 0 where any row that is seen there has content
+    seen = b.paste(content, theirs, plan, layout, None) > 0
+    return b.rounded(b.cast(seen, "float32"), x)
+
+
+def _content(b: Backend, where: str, mask: Any) -> Any:
+    """float32, of zeros and ones; they are looked at where that costs nothing."""
+    number = b.is_integer(mask) or b.blendable(mask)
+    content = b.cast(mask, "float32") if number else mask
+    values = b.on_host(content) if number else None
+    if not number or (values is not None and not ((values == 0) | (values == 1)).all()):
+        raise mix_error(
+            where, f"the mask has dtype {mask.dtype}, or values that are not 0 or 1.",
+            "It is 1 (True) where a row has content, and 0 (False) where it is padded.",
+            "Pass the tokenizer's attention_mask; of an additive mask (mask == 0).",
+        )  # fmt: skip
+    return content
+
+
 @dataclass(eq=False)
 class _Chosen:
     """What a backend reads of a plan. Not a `Plan`: older torch.compile cannot make one."""

@@ -90,7 +90,7 @@ def sizes_of(parts: list[Part], axes: str | None) -> tuple[int | None, dict[str,
 
 
 def with_own_memory(parts: list[Part], batch: Any, other: Any) -> list[Part]:
-    """The parts that may be written to: grids, in memory that nothing else of the batch is in."""
+    """The parts that may be written to: by their field, in memory of which nothing else is part."""
     arrays = [x for x in leaves((batch, other)) if hasattr(x, "dtype")]
     found = []
     for part in parts:

@@ -6,7 +6,7 @@ from typing import Any
 
 from batchmix._batch import check_batch
 from batchmix._errors import mix_error
-from batchmix._labels import shares_of
+from batchmix._pairs import shares_of
 from batchmix._plan import Plan
 from batchmix.backends import backend_of, called_as_is
 
@@ -27,8 +27,9 @@ def mix_targets(y: Any, plan: Plan, *, other: Any = None) -> Any:
     own, *theirs = (
         b.promoted(wide, b.array(share, y)[rest])[1] for share in shares_of(plan, where)
     )
-    mixed = wide * own
+    # chosen before they are weighted: NaN times 0 is NaN
+    mixed = b.where(own > 0, wide, 0 * own) * own
     for layer, share in zip((plan, *plan.above), theirs):
         partners = b.promoted(b.take(others, b.array(layer.partner, y)), wide)[0]
-        mixed = b.where(share > 0, mixed + partners * share, mixed)
+        mixed = mixed + b.where(share > 0, partners, 0 * share) * share
     return b.rounded(b.where(own == 1, wide, mixed), y)

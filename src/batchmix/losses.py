@@ -14,31 +14,38 @@ Reduction = Literal["mean", "none"]
 
 
 @called_as_is
-def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") -> Any:
+def soft_cross_entropy(
+    logits: Any, target: Any, reduction: Reduction = "mean", *, weight: Any = None
+) -> Any:
     r"""Cross-entropy with a distribution as target.
 
-    .. math:: \ell_i = -\sum_c \tilde y_{ic} \log \mathrm{softmax}(z_i)_c
+    .. math:: \ell_i = -\sum_c w_c\, \tilde y_{ic} \log \mathrm{softmax}(z_i)_c
 
     It is linear in the target, so it equals ``lam * CE(y) + (1 - lam) * CE(y_partner)``.
 
     Args:
       logits: [B, C], unnormalised.
-      target: [B, C], rows sum to 1, as `mix_labels` returns.
+      target: [B, C], rows sum to 1, as `mix_labels` returns; rows that sum to less, where labels
+        are not known, count less.
       reduction: "mean" over rows, or "none".
+      weight: [C], of each class, >= 0; numbers, or an array beside the logits. The mean is over
+        rows, whatever they weigh.
 
     Returns:
       A scalar, or [B].
 
     Raises:
-      MixError: shapes differ, or are not [B, C].
+      MixError: shapes differ, or are not [B, C]; another number of weights.
 
     Example:
       >>> import numpy as np
       >>> float(soft_cross_entropy(np.zeros((1, 4)), np.full((1, 4), 0.25)).round(4))
       1.3863
 
-    Differs from: torch.nn.CrossEntropyLoss with probabilities gives the same; with its own
-    `label_smoothing` on top, labels would be smoothed twice.
+    Differs from: torch.nn.CrossEntropyLoss with probabilities gives the same, also with `weight`;
+    with its own `label_smoothing` on top, labels would be smoothed twice. Of class ids it divides
+    by the sum of their weights and not by the rows: ``loss.sum() / (target @ weight).sum()`` of
+    what ``reduction="none"`` returns.
     """
     b = _checked("soft_cross_entropy()", logits, target, reduction)
     if len(logits.shape) != 2:
@@ -48,16 +55,19 @@ def soft_cross_entropy(logits: Any, target: Any, reduction: Reduction = "mean") 
             "Bring the classes to the last axis, and the others into the first by reshape.",
         )  # fmt: skip
     log, target = b.promoted(b.log_softmax(logits), target)
+    target = _weighted(b, "soft_cross_entropy()", target, weight)
     return _reduced(b, -b.sum(target * log), reduction)
 
 
 @called_as_is
 def soft_binary_cross_entropy(
-    logits: Any, target: Any, *, threshold: float | None = None, reduction: Reduction = "mean"
-) -> Any:
+    logits: Any, target: Any, *, threshold: float | None = None, reduction: Reduction = "mean",
+    weight: Any = None,
+) -> Any:  # fmt: skip
     r"""Binary cross-entropy on every class, with soft or two-hot targets.
 
-    .. math:: \ell_{ic} = -t_{ic} \log \sigma(z_{ic}) - (1 - t_{ic}) \log \sigma(-z_{ic})
+    .. math:: \ell_{ic} = -w_c \big(t_{ic} \log \sigma(z_{ic})
+              + (1 - t_{ic}) \log \sigma(-z_{ic})\big)
 
     With `threshold`, t is 1 where the soft label is above it and else 0: both classes of a mix
     become full positives, and lam matters only through the threshold.
@@ -67,12 +77,14 @@ def soft_binary_cross_entropy(
       target: [B, C] in 0..1.
       threshold: 0 <= threshold < 1, or None for soft targets.
       reduction: "mean" over rows and classes, or "none".
+      weight: [C], of each class, >= 0, as torch's `weight`. The mean is over rows and classes,
+        whatever they weigh.
 
     Returns:
       A scalar, or [B, C].
 
     Raises:
-      MixError: shapes differ, or the threshold is out of range.
+      MixError: shapes differ, the threshold is out of range, or another number of weights.
 
     Example:
       >>> import numpy as np
@@ -95,7 +107,7 @@ def soft_binary_cross_entropy(
     logits, _ = b.promoted(logits, logits)
     yes, target = b.promoted(b.log_sigmoid(logits), target)
     loss = -(target * yes + (1 - target) * b.log_sigmoid(-logits))
-    return _reduced(b, loss, reduction)
+    return _reduced(b, _weighted(b, "soft_binary_cross_entropy()", loss, weight), reduction)
 
 
 def pairwise(
@@ -112,7 +124,8 @@ def pairwise(
       loss: callable (logits, y) -> one value per row, [B] or [B, ...]: no reduction.
       logits: what the model returned for the mixed rows.
       pairs: (y, y_partner, lam), as `batchmix.pairs` returns, or (labels, weights) of
-        `batchmix.parts`: then the sum over all of a row's labels, each by its weight.
+        `batchmix.parts`: then the sum over all of a row's labels, each by its weight. For losses of
+        masks lam may have a value for each cell, [B, H, W].
       reduction: "mean" over all values, or "none".
 
     Returns:
@@ -148,15 +161,15 @@ def pairwise(
     total = None
     for y, weight in zip(labels, weights):
         part = loss(logits, y)
-        shape, rows = tuple(getattr(part, "shape", ())), weight.shape[0]
-        if not shape or shape[0] != rows or backend_of(part, "pairwise()") is not b:
+        shape, known = tuple(getattr(part, "shape", ())), tuple(weight.shape)
+        if not shape or shape[: len(known)] != known or backend_of(part, "pairwise()") is not b:
             raise mix_error(
                 "pairwise()", f"`loss` returned a {type(part).__name__} of shape {shape} for "
-                f"{rows} rows.",
+                f"{' x '.join(map(str, known))} {'rows' if len(known) == 1 else 'cells'}.",
                 "Each row has a weight of its own, so the loss must not average over rows.",
                 "Pass reduction='none' to the loss.",
             )  # fmt: skip
-        weight, part = b.promoted(weight[(slice(None), *[None] * (len(shape) - 1))], part)
+        weight, part = b.promoted(weight[(..., *[None] * (len(shape) - len(known)))], part)
         total = weight * part if total is None else total + weight * part
     return _reduced(b, total, reduction)
 
@@ -178,6 +191,26 @@ def _checked(where: str, logits: Any, target: Any, reduction: Reduction) -> Back
             "Each logit has a target.", "Make dense targets with mix_labels, or use pairwise.",
         )  # fmt: skip
     return b
+
+
+def _weighted(b: Backend, where: str, x: Any, weight: Any) -> Any:
+    """[..., C] by a weight of each class; as it is without."""
+    if weight is None:
+        return x
+    host = isinstance(weight, (list, tuple, np.ndarray))  # on no device, whatever x is
+    given = np.asarray(weight) if host else weight
+    fit = tuple(given.shape) == (x.shape[-1],)
+    if host:
+        fit = fit and given.dtype.kind in "iuf" and bool((given >= 0).all())
+        given = b.array(given.astype(np.float64), x) if fit else given
+    if not (fit and backend_of(given, where) is b and b.together(given, x)):
+        raise mix_error(
+            where, f"`weight` is a {type(weight).__name__}, {weight!r}.",
+            f"It has a number >= 0 for each of the {x.shape[-1]} classes, and lies beside the "
+            "logits.",
+            "Pass for example 1 / np.bincount(labels).",
+        )  # fmt: skip
+    return x * b.rounded(given, x)
 
 
 def _check_reduction(reduction: Reduction) -> None:

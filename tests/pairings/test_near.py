@@ -53,6 +53,19 @@ def test_partners_follow_the_papers_probabilities(y, other, bandwidth):
         assert stats.chisquare(counts[kept], expected[kept]).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("y", [Y[:, None], MANY])
+def test_the_authors_code_draws_by_the_same_density(y):
+    """There a kernel density around each row, which may draw the row itself; here it does not."""
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    rates = np.zeros((len(y), len(y)))
+    for i in range(len(y)):
+        density = neighbors.KernelDensity(kernel="gaussian", bandwidth=0.6).fit(y[i : i + 1])
+        rates[i] = np.exp(density.score_samples(y))
+    np.fill_diagonal(rates, 0)
+    rates /= rates.sum(1, keepdims=True)
+    np.testing.assert_allclose(rates, published(y, y, 0.6, leave_out=True), rtol=1e-9)
+
+
 @pytest.mark.parametrize("bandwidth", [1e-140, 1e-9, 1e-3])
 def test_where_all_weights_vanish_the_nearest_is_taken(bandwidth):
     assert drawn(Near(bandwidth), Y).tolist() == [1, 2, 1, 2, 3]

@@ -4,6 +4,8 @@ from batchmix.fields._field import Field, Keep
 from batchmix.fields.detection import BoundingBoxes, Instances, Keypoints
 from batchmix.fields.grids import Audio, Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
+from batchmix.fields.padding import PaddingMask
+from batchmix.fields.segmentation import SoftMask
 
 __all__ = [
     "Audio",
@@ -18,6 +20,8 @@ __all__ = [
     "Keypoints",
     "Labels",
     "Mask",
+    "PaddingMask",
+    "SoftMask",
     "Targets",
     "Video",
 ]

@@ -13,7 +13,7 @@ class Field(Protocol):
 
     What policies and pairings may read has a `hint`, the name that they read it by, and may say
     with ``read(value, size, name, rows)`` what they are handed. One that lies on a grid also has
-    a `layout`; to be written in place, an argument `out` to write to, and
+    a `layout`. One that can write into the batch has an argument `out`, and
     ``check(value, plan, other)``, which raises what the call with ``out=value`` would raise.
     """
 

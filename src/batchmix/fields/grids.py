@@ -27,7 +27,7 @@ class Grid:
     layout: str = ""  # is refused, with the reason
 
     def __post_init__(self) -> None:
-        _check_layout(type(self).__name__, self.layout)
+        check_layout(type(self).__name__, self.layout)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None, out: Any = None) -> Any:
         return mix(value, plan, self.layout, other=other, out=out)
@@ -60,7 +60,7 @@ class Ids:
     hint: ClassVar[str] = "mask"
 
     def __post_init__(self) -> None:
-        _check_layout(type(self).__name__, self.layout)
+        check_layout(type(self).__name__, self.layout)
 
     def __call__(self, value: Any, plan: Plan, other: Any = None, out: Any = None) -> Any:
         return mix_ids(value, plan, self.layout, other=other, out=out)
@@ -92,7 +92,7 @@ class Mask(Ids):
     """`Ids` of a segmentation, such as "NHW"."""
 
 
-def _check_layout(field: str, layout: str) -> None:
+def check_layout(field: str, layout: str) -> None:
     """A layout names each axis once, and the batch first."""
     if not (
         isinstance(layout, str)
