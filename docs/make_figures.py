@@ -89,7 +89,7 @@ def figures() -> dict[str, Draw]:
         "mixup": policies("MixUp(1.0)", seed=404, MixUp=MixUp(1.0)),
         "cutmix": policies("CutMix(1.0)", seed=7, CutMix=cut),
         "blend": rows(
-            "Blend(0.45, 0.55)", shown("Blend", Blend(), bm.Key(5)), scale=0.6, colours=64
+            "Blend(0.45, 0.55)", shown("Blend", Blend(), bm.Key(5)), scale=0.55, colours=40
         ),
         "switch-rows": policies("Switch([MixUp(0.8), CutMix(1.0)])", seed=18, Switch=BOTH),
         "sometimes": policies("Sometimes(CutMix(1.0), prob=0.5)", Sometimes=Sometimes(cut, 0.5)),
