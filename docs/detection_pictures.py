@@ -93,7 +93,7 @@ def _panels(lines: int, theme: Theme) -> tuple[Figure, Any]:
 def _png(canvas: Figure) -> bytes:
     content = io.BytesIO()
     canvas.savefig(content, format="png", dpi=110)
-    return small(content.getvalue(), 0.95, 64)
+    return small(content.getvalue(), 0.9, 48)
 
 
 def mixed(axes: Any, one: Shown, row: int, theme: Theme) -> None:

@@ -222,6 +222,9 @@ def test_partners_of_another_batch():
     plan = bm.Plan([2, 0], pasted, [0.5, 0.5], "HW", SIZE, others=3)
     mixed = BoundingBoxes()(rows, plan, others)
     assert mixed[0]["labels"].tolist() == [0, 0, 12, 12]
+    for wrong, message in ((None, "there is no `other`"), (others[:2], "`other` has 2 rows")):
+        with pytest.raises(bm.MixError, match=message):
+            BoundingBoxes()(rows, plan, wrong)
     mixer = bm.Mixer(MixUp(1.0), {0: Image("NCHW"), 1: BoundingBoxes()})
     pool = np.zeros((3, 1, *SIZE), np.float32)
     _, mixed = mixer((IMAGES, rows), other=(pool, others))

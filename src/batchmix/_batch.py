@@ -37,7 +37,7 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
             "Partners are rows of `other`, so the rows of both must be alike.",
             "Resize and convert them to one form.",
         )  # fmt: skip
-    _check_pool(where, plan, shape[0] if other is None else other.shape[0], other is None)
+    check_pool(where, plan, shape[0] if other is None else other.shape[0], other is None)
     if other is not None and not b.together(x, other):
         raise elsewhere(where, "other", other, name, x)
 
@@ -56,7 +56,7 @@ def check_place(b: Backend, where: str, name: str, x: Any, plan: Plan) -> None:
         raise elsewhere(where, "plan.partner", plan.partner, name, x)
 
 
-def _check_pool(where: str, plan: Plan, rows: int | None, own: bool) -> None:
+def check_pool(where: str, plan: Plan, rows: int | None, own: bool) -> None:
     """Partners are rows of the batch that they are taken from."""
     told = plan.others
     if told is not None and (own or rows not in (told, None)):

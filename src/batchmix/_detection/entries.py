@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from batchmix._batch import dtype_of
+from batchmix._batch import check_pool, dtype_of
 from batchmix._detection.formats import check_dtype, check_format
 from batchmix._detection.rule import Rule, check_tv, joined, on_host
 from batchmix._errors import MixError, mix_error
@@ -35,12 +35,12 @@ def checked_rows(x: Any, plan: Plan, other: Any) -> tuple[Sequence[Any], Sequenc
     for rows in (x,) if other is None else (x, other):
         check_dicts(rows)
     pool = x if other is None else other
-    told = len(plan) if plan.others is None or other is None else plan.others
-    if len(x) != len(plan) or (other is not None and len(pool) < _rows_needed(plan, told)):
+    if len(x) != len(plan):
         raise mix_error(
-            WHERE, f"there are {len(x)} targets, and {len(pool)} to take partners from; the plan "
-            f"was drawn for {len(plan)} rows.", "Each row has one dict.", "Draw with batch=len(x).",
+            WHERE, f"there are {len(x)} targets; the plan was drawn for {len(plan)} rows.",
+            "Each row has one dict.", "Draw with batch=len(x).",
         )  # fmt: skip
+    check_pool(WHERE, plan, len(pool), other is None)
     return x, pool
 
 
@@ -56,13 +56,6 @@ def check_dicts(rows: Any) -> None:
             "Boxes are an array [B, N, 4 + K], or a list with a dict for each row.",
             "Pass for example [{'boxes': boxes, 'labels': labels}, ...].",
         )  # fmt: skip
-
-
-def _rows_needed(plan: Plan, told: int) -> int:
-    """How many rows partners are taken from."""
-    if plan.others is not None:
-        return told
-    return max(int(one.partner.max(initial=-1)) for one in (plan, *plan.above)) + 1
 
 
 def with_boxes(rows: Sequence[Any], rule: Rule) -> list[str]:
