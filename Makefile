@@ -31,7 +31,7 @@ quick: $(VENV)/test
 	OMP_NUM_THREADS=1 BATCHMIX_TEST_BACKENDS=numpy $(BIN)/python -m pytest -x $(QUICK)
 
 # what is true of every framework; each framework has a process of its own
-CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py losses_metrics.py stack.py mixer.py inplace.py boxes.py masks.py layers.py hints.py)
+CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py label_rules.py targets.py padding.py segmentation.py losses_metrics.py stack.py mixer.py inplace.py boxes.py masks.py layers.py hints.py)
 test: check types
 	$(BIN)/python -m pytest -n auto
 	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto \

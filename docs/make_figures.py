@@ -19,6 +19,7 @@ from audit_matrix import matrices
 from gallery import gallery
 from make_sounds import figures as sounds
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from segmentation_figure import segmentation
 from table_figure import table
 
 import batchmix as bm
@@ -121,6 +122,7 @@ def figures() -> dict[str, Draw]:
         ),
         **_read(),
         **_spread(),
+        "segmentation": segmentation,
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **sounds(),

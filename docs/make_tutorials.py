@@ -158,11 +158,12 @@ def _named_in(path: Path) -> str:
     """Links to the pages of a program: those that name it, and that of its library."""
     used = re.findall(r"batchmix\.adapters\.(\w+)", path.read_text(encoding="utf-8"))
     own, found = {path.stem.partition("_")[0], *used}, []
-    for there in sorted((ROOT / "docs").glob("*.md")):
+    docs = ROOT / "docs"
+    for there in [*sorted(docs.glob("*.md")), *sorted((docs / "kinds").glob("*.md"))]:
         text = there.read_text(encoding="utf-8")
         if there != EXAMPLES and (there.stem in own or f"examples/{path.name}" in text):
             title = text.partition("\n")[0].removeprefix("# ")
-            found.append(f"[{title}]({there.name})")
+            found.append(f"[{title}]({there.relative_to(docs).as_posix()})")
     return ", ".join(found)
 
 

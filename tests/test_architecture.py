@@ -54,9 +54,10 @@ LAYERS = {
     "_label_rules": ["_errors"],
     "_labels": ["_errors", "_plan", "_batch", "_label_rules", "_pairs", "backends"],
     "_targets": ["_errors", "_plan", "_batch", "_pairs", "backends"],
+    "_soft_masks": ["_errors", "_plan", "_batch", "_mix", "_labels", "backends"],
     "fields": [
         "_errors", "_plan", "_mix", "_energy", "_label_rules", "_labels", "_targets",
-        "_bounding_boxes", "fields",
+        "_bounding_boxes", "_soft_masks", "fields",
     ],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],

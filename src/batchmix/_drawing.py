@@ -138,4 +138,6 @@ def _in_order(x: Any, layout: str | None, axes: str, name: str) -> Any:
     order = [0, *rest, *grid] if name == "instances" else [0, *grid, *rest]
     if order != sorted(order):
         x = backend_of(x, "Mixer").transpose(x, order)
+    if name == "mask" and layout.find("C") >= 0 and x.shape[-1] == 1 and "C" not in axes:
+        x = x[..., 0]  # [B, 1, H, W], as MONAI has masks
     return x

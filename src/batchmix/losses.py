@@ -124,7 +124,8 @@ def pairwise(
       loss: callable (logits, y) -> one value per row, [B] or [B, ...]: no reduction.
       logits: what the model returned for the mixed rows.
       pairs: (y, y_partner, lam), as `batchmix.pairs` returns, or (labels, weights) of
-        `batchmix.parts`: then the sum over all of a row's labels, each by its weight.
+        `batchmix.parts`: then the sum over all of a row's labels, each by its weight. For losses of
+        masks lam may have a value for each cell, [B, H, W].
       reduction: "mean" over all values, or "none".
 
     Returns:
@@ -160,15 +161,15 @@ def pairwise(
     total = None
     for y, weight in zip(labels, weights):
         part = loss(logits, y)
-        shape, rows = tuple(getattr(part, "shape", ())), weight.shape[0]
-        if not shape or shape[0] != rows or backend_of(part, "pairwise()") is not b:
+        shape, known = tuple(getattr(part, "shape", ())), tuple(weight.shape)
+        if not shape or shape[: len(known)] != known or backend_of(part, "pairwise()") is not b:
             raise mix_error(
                 "pairwise()", f"`loss` returned a {type(part).__name__} of shape {shape} for "
-                f"{rows} rows.",
+                f"{' x '.join(map(str, known))} {'rows' if len(known) == 1 else 'cells'}.",
                 "Each row has a weight of its own, so the loss must not average over rows.",
                 "Pass reduction='none' to the loss.",
             )  # fmt: skip
-        weight, part = b.promoted(weight[(slice(None), *[None] * (len(shape) - 1))], part)
+        weight, part = b.promoted(weight[(..., *[None] * (len(shape) - len(known)))], part)
         total = weight * part if total is None else total + weight * part
     return _reduced(b, total, reduction)
 

@@ -325,6 +325,23 @@ def test_a_misspelt_field_is_an_error():
         trainer(MixCallback(bm.Mixer(POLICY, {2: Labels(3)}))).fit(Net(), loader())
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+def test_what_a_loader_has_mixed_is_not_mixed_again():
+    callback = MixCallback(bm.Mixer(POLICY, FIELDS))
+    collated = DataLoader(DATA, BATCH, collate_fn=MixCollate(bm.Mixer(POLICY, FIELDS)))
+    for rows in (mix_loader(), collated):
+        with pytest.raises(bm.MixError, match=r"mixes \[\(0,\), \(1,\)\] already"):
+            trainer(callback).fit(Net(), rows)
+    fields = {("b", 0): FIELDS[0], ("b", 1): FIELDS[1]}
+    of_b = MixCallback(bm.Mixer(POLICY, fields, seed=3))
+    net = Net(lambda batch: batch["b"])
+    run = trainer(of_b)
+    run.fit(net, CombinedLoader({"a": mix_loader(), "b": loader()}, "min_size"))
+    assert_same(net.seen, expected())
+    with pytest.raises(bm.MixError, match="already"):
+        trainer(of_b).fit(net, CombinedLoader({"a": loader(), "b": mix_loader()}, "min_size"))
+
+
 def test_loss_and_weights_are_those_of_a_loop_by_hand():
     """Two epochs with validation: the same weights to the last bit."""
     net, losses = Net(), []

@@ -12,13 +12,13 @@ from ignite.engine import Events
 from monai.data import DataLoader, MetaTensor, decollate_batch
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import StatsHandler
-from monai.transforms import CutMixd, MixUpd
+from monai.transforms import Compose, CutMixd, Invertd, MixUpd, Rotate90d
 
 import batchmix as bm
 from batchmix.adapters.monai import MixHandler
 from batchmix.backends import _native
-from batchmix.fields import Ids, Image, Labels
-from batchmix.policies import CutMix, MixUp, Schedule, Switch
+from batchmix.fields import Ids, Image, Labels, SoftMask
+from batchmix.policies import ClassMix, CutMix, MixUp, Schedule, Switch
 
 ROOT = Path(__file__).parents[2]
 ROWS, BATCH = 10, 4  # 3 batches, the last of 2 rows
@@ -68,6 +68,43 @@ def test_meta_tensors_and_plain_ones_get_the_same():
     for name in FIELDS:
         assert torch.equal(torch.as_tensor(one[name]), two[name])
     assert mixer().draw(plain, step=0).axes == "HWD"  # boxes are cuboids
+
+
+def test_what_was_done_to_a_row_before_is_still_known_of_it():
+    """Affine, operations and names are those of its own file, and MONAI can undo the operations."""
+    turned = Rotate90d(("image", "seg"), k=1, spatial_axes=(0, 1))
+    data = [turned({"image": volume(k), "seg": volume(k, torch.int64)}) for k in range(BATCH)]
+    (batch,) = DataLoader(data, batch_size=BATCH)
+    fields = {name: FIELDS[name] for name in ("image", "seg")}
+    mixed = bm.Mixer(CutMix(1.0), fields, seed=0)(dict(batch))
+    rows = decollate_batch(mixed)
+    for row, own in zip(rows, data, strict=True):
+        for name in fields:
+            assert torch.equal(row[name].affine, own[name].affine)
+            assert row[name].meta["name"] == own[name].meta["name"]
+            told = [one["class"] for one in row[name].applied_operations]
+            assert told == [one["class"] for one in own[name].applied_operations] != []
+        back = Invertd("image", turned, orig_keys="image", meta_keys=None)(row)["image"]
+        assert back.shape == (1, 6, 5, 7)
+        assert torch.equal(back.rot90(1, (1, 2)).as_tensor(), row["image"].as_tensor())
+
+
+@pytest.mark.parametrize("policy", [MixUp(1.0), CutMix(1.0), ClassMix()], ids=str)
+def test_a_mixer_is_a_transform_of_batches_and_masks_become_soft(policy):
+    """In a Compose, as MixUpd would be; masks of one channel, as MONAI has them."""
+    (batch, *_) = loader()
+    batch["seg"][..., :3] = 7
+    fields = {"image": Image("NCHWD"), "seg": SoftMask("NCHWD", ROWS)}
+    mixed = Compose([bm.Mixer(policy, fields, seed=0)])(dict(batch))
+    assert type(mixed["image"]) is MetaTensor
+    assert mixed["seg"].shape == (BATCH, ROWS, 6, 5, 7)
+    assert mixed["label"] is batch["label"]
+    plan = bm.Mixer(policy, fields, seed=0).draw(batch)
+    hot = torch.nn.functional.one_hot(batch["seg"].as_tensor()[:, 0], ROWS).movedim(-1, 1)
+    torch.testing.assert_close(
+        torch.as_tensor(mixed["seg"]).as_subclass(torch.Tensor), bm.mix(hot.float(), plan, "NCHWD")
+    )
+    assert len(decollate_batch(mixed)) == BATCH
 
 
 def test_meta_tensors_reach_the_kernel(monkeypatch):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -28,8 +28,9 @@ class MixCallback(Callback):  # type: ignore[misc]
         bar has "mix/lam" of it. Of several of these callbacks let one log: the names are the same.
 
     Raises:
-      MixError: no mixer; at the first batch, a field that is missing or does not fit; a
-        `training_step` that takes the iterator of the loader, so that batches cannot be mixed.
+      MixError: no mixer; a training loader that mixes the same fields itself; at the first batch,
+        a field that is missing or does not fit; a `training_step` that takes the iterator of the
+        loader, so that batches cannot be mixed.
 
     Example:
       >>> from batchmix.fields import Image, Labels
@@ -75,6 +76,16 @@ class MixCallback(Callback):  # type: ignore[misc]
 
         self._transfer = _Transfer(trainer.strategy, mixed)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse what a loader has mixed: labels of a second mix would not match."""
+        twice = {path_of(at) for at in self.mixer.fields} & set(_mixed(trainer.train_dataloader))
+        if twice:
+            raise mix_error(
+                "MixCallback", f"the training loader mixes {sorted(twice, key=str)} already.",
+                "A batch is mixed once: a second mix cannot know what the first one covered.",
+                "Take this callback out, or pass a plain DataLoader.",
+            )  # fmt: skip
+
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
@@ -118,6 +129,21 @@ class MixCallback(Callback):  # type: ignore[misc]
 def _is_there(batch: Any, path: tuple[Any, ...]) -> bool:
     """Whether none of the parts that a field is in is None, as a loader is that has ended."""
     return all(get_at(batch, path[:depth]) is not None for depth in range(len(path)))
+
+
+def _mixed(loaders: Any) -> Iterator[tuple[Any, ...]]:
+    """The paths of what is mixed before it gets here, by a loader or its collate function."""
+    named: Any = [((), loaders)]
+    if isinstance(loaders, Mapping):
+        named = [((name,), loader) for name, loader in loaders.items()]
+    elif isinstance(loaders, list | tuple):
+        named = [((k,), loader) for k, loader in enumerate(loaders)]
+    for prefix, loader in named:
+        collate = getattr(loader, "collate_fn", None)
+        for mixes in (loader, collate, getattr(collate, "mixed", None)):
+            mixer = getattr(mixes, "mixer", None)
+            if isinstance(mixer, bm.Mixer):
+                yield from (prefix + path_of(at) for at in mixer.fields)
 
 
 class _Transfer:

@@ -5,6 +5,7 @@ from batchmix.fields.detection import BoundingBoxes
 from batchmix.fields.grids import Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
 from batchmix.fields.padding import PaddingMask
+from batchmix.fields.segmentation import SoftMask
 from batchmix.fields.sound import Audio
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Labels",
     "Mask",
     "PaddingMask",
+    "SoftMask",
     "Targets",
     "Video",
 ]
