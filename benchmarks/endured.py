@@ -173,7 +173,7 @@ def steps() -> Iterator[Callable[[], object]]:
 def explorer() -> Iterator[Callable[[], object]]:
     """One move on the page of `explore`, without its server."""
     from batchmix.cli.explore._render import render
-    from batchmix.cli.show.shown import open_source
+    from batchmix.cli.show.opened import open_source
 
     chance = np.random.default_rng(0)
     source = open_source("digits")

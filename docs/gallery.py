@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from detection_pictures import things
 from matplotlib.figure import Figure
 from photographs import FIVE, Draw, instances, photographs, shades, shown, small
 
@@ -15,8 +16,10 @@ from batchmix.cli.show import panels
 from batchmix.cli.show.shown import Shown
 from batchmix.cli.show.theme import Theme, drawn
 from batchmix.policies import (
+    Blend,
     ClassMix,
     Columns,
+    CopyBlend,
     CopyPaste,
     CutMix,
     FMix,
@@ -41,6 +44,7 @@ _Panel = Callable[[Any, Theme], None]  # draws into axes
 def gallery() -> dict[str, Draw]:
     """A strip per page of docs/policies, by the name of the page."""
     cut, pair = CutMix(1.0), photographs("flower-0", "astronaut-0")
+    cup, cup_boxes = things("coffee-0", "astronaut-0")
     both = Switch([MixUp(0.8), cut])
     ramp = Ramp(MixUp(dominant=True), "alpha", 0.1, 8, last=90)
     rare = ReMix(MixUp(1.0), counts=[900, 100] * 4)
@@ -48,6 +52,7 @@ def gallery() -> dict[str, Draw]:
     one = {
         "mixup": shown("", MixUp(1.0), bm.Key(404)),
         "cutmix": shown("", cut, bm.Key(7)),
+        "blend": shown("", Blend(), bm.Key(5)),
         "resizemix": shown("", ResizeMix(), bm.Key(5)),
         "fmix": shown("", FMix(), bm.Key(18)),
         "gridmix": shown("", GridMix(), bm.Key(7)),
@@ -60,6 +65,9 @@ def gallery() -> dict[str, Draw]:
         "copypaste": shown(
             "", CopyPaste(1.0, min_area=300), bm.Key(5), batch=pair,
             hints={"instances": instances(pair.x)},
+        ),
+        "copyblend": shown(
+            "", CopyBlend(1, low=0, high=0.4), bm.Key(5), batch=cup, hints={"boxes": cup_boxes},
         ),
         "remix": shown("", rare, bm.Key(404), hints={"label": FIVE.y}),
     }  # fmt: skip

@@ -16,9 +16,11 @@ from typing import Any
 
 from audit_figure import worst_call
 from audit_matrix import matrices
+from detection_pictures import FIGURES as DETECTION
 from gallery import gallery
 from make_sounds import figures as sounds
 from photographs import FIVE, THEMES, Draw, instances, photographs, shades, shown, small
+from preview_pictures import previews
 from segmentation_figure import segmentation
 from table_figure import table
 
@@ -27,10 +29,12 @@ from batchmix.cli._mixing import Mixing
 from batchmix.cli._output import write
 from batchmix.cli._words import parse
 from batchmix.cli.show import figure, pictures
+from batchmix.cli.show.opened import choose, open_source
 from batchmix.cli.show.record import of_json
 from batchmix.cli.show.report import Report
-from batchmix.cli.show.shown import Shown, choose, open_source
+from batchmix.cli.show.shown import Shown
 from batchmix.policies import (
+    Blend,
     ClassMix,
     Columns,
     CopyPaste,
@@ -87,6 +91,9 @@ def figures() -> dict[str, Draw]:
         ),
         "mixup": policies("MixUp(1.0)", seed=404, MixUp=MixUp(1.0)),
         "cutmix": policies("CutMix(1.0)", seed=7, CutMix=cut),
+        "blend": rows(
+            "Blend(0.45, 0.55)", shown("Blend", Blend(), bm.Key(5)), scale=0.6, colours=64
+        ),
         "switch-rows": policies("Switch([MixUp(0.8), CutMix(1.0)])", seed=18, Switch=BOTH),
         "sometimes": policies("Sometimes(CutMix(1.0), prob=0.5)", Sometimes=Sometimes(cut, 0.5)),
         "sharing": rows(
@@ -123,11 +130,13 @@ def figures() -> dict[str, Draw]:
         **_read(),
         **_spread(),
         "segmentation": segmentation,
+        **DETECTION,
         "compare": lambda theme: small(figure.figure(_compared(), theme), 0.8, 64),
         **{f"gallery-{name}": draw for name, draw in gallery().items()},
         **sounds(),
         **worst_call(),
         **matrices(),
+        **previews(),
     }  # fmt: skip
 
 

@@ -20,7 +20,8 @@ from PIL import Image
 import batchmix as bm
 from batchmix import policies
 from batchmix.cli._mixing import Mixing
-from batchmix.cli.show.shown import Batch, choose, open_source
+from batchmix.cli.show.opened import choose, open_source
+from batchmix.cli.show.shown import Batch
 
 SIDE, GAP, ROWS, STEPS = 128, 8, 5, 5  # px of a row as it is shown, and between rows
 ALPHAS = (0.1, 0.2, 0.4, 1, 2, 8)

@@ -29,7 +29,7 @@ OURS = [
     "yes; a single row stays as it is",
     "soft, or both labels and the weight; from ids, one-hot, multi-label",
     "yes; ids are chosen, never averaged",
-    "yes, [B, N, 4 + K]",
+    "yes, [B, N, 4 + K] or a dict for each row",
     "yes, any layout",
     "yes, and they stay 8-bit",
     "if you ask for it",

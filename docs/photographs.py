@@ -13,7 +13,8 @@ from scipy.ndimage import label, median_filter
 
 import batchmix as bm
 from batchmix.cli._mixing import Mixing
-from batchmix.cli.show.shown import Batch, Shown, open_source
+from batchmix.cli.show.opened import open_source
+from batchmix.cli.show.shown import Batch, Shown
 from batchmix.cli.show.theme import DARK, LIGHT, Theme
 from batchmix.policies import Policy
 

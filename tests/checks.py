@@ -13,6 +13,7 @@ import oracle
 from batchmix.backends import _loop, _native
 from batchmix.pairing import Derangement, Permutation, Reverse, Roll, Within
 from batchmix.policies import (
+    Blend,
     Columns,
     CutMix,
     FMix,
@@ -45,6 +46,7 @@ POLICIES = {
     "none": None,
     "mixup": MixUp(1.0),
     "mixup dominant": MixUp(0.5, dominant=True),
+    "blend": Blend(0.45, 0.55),
     "cutmix": CutMix(1.0),
     "cutmix inside": CutMix(0.5, placement="inside"),
     "cutmix minmax": CutMix(minmax=(0.2, 0.8)),

@@ -48,8 +48,7 @@ LAYERS = {
     "_mix": ["_errors", "_plan", "_batch", "backends"],
     "_energy": ["_errors", "_plan", "_batch", "_mix", "backends"],
     "_stack": ["_errors", "_plan", "_batch", "_mix", "backends"],
-    "_visible": ["_plan", "_weights"],
-    "_bounding_boxes": ["_errors", "_plan", "_batch", "_visible", "backends"],
+    "_detection": ["_errors", "_plan", "_batch", "_weights", "_detection", "backends"],
     "_pairs": ["_errors", "_plan", "_batch", "backends"],
     "_label_rules": ["_errors"],
     "_labels": ["_errors", "_plan", "_batch", "_label_rules", "_pairs", "backends"],
@@ -57,7 +56,7 @@ LAYERS = {
     "_soft_masks": ["_errors", "_plan", "_batch", "_mix", "_labels", "backends"],
     "fields": [
         "_errors", "_plan", "_mix", "_energy", "_label_rules", "_labels", "_targets",
-        "_bounding_boxes", "_soft_masks", "fields",
+        "_detection", "_soft_masks", "fields",
     ],
     "losses": ["_errors", "backends"],
     "metrics": ["_errors", "backends"],
@@ -75,7 +74,8 @@ LAYERS = {
         "fields", "pairing", "policies",
     ],
     "_show": [
-        "_errors", "_plan", "_drawing", "_labels", "_layers", "_mix", "_parts", "fields", "cli",
+        "_errors", "_plan", "_detection", "_drawing", "_labels", "_layers", "_mix", "_mixer",
+        "_parts", "_show", "fields", "cli",
     ],
     "extend": [
         "_errors", "_columns", "_key", "_address", "_tree", "_mixer", "backends", "policies",

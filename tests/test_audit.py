@@ -456,6 +456,55 @@ def test_boxes_as_labels_are_a_list_of_dicts():
     assert "boxes" in bm.audit(writes, **how)["writes to inputs"].where
 
 
+FORMATS = ["xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_boxes_are_in_the_format_that_is_said(form, tmp_path):
+    """As dicts of rows and padded; code that takes them for another format is found out."""
+    ragged = bm.Mixer(CutMix(), {0: Image("NCHW"), 1: BoundingBoxes(form)})
+    how = {"call": "pair", "labels": "boxes", "box_format": form, "calls": 2}
+    found = bm.audit(ragged, **how, array=torch.as_tensor)
+    assert found["wrong boxes"].verdict == "ok"
+    assert not found.found
+    padded = bm.Mixer(CutMix(), {"x": Image("NCHW"), "b": BoundingBoxes(form)})
+    keys = {"image": "x", "boxes": "b"}
+    found = bm.audit(padded, call="dict", keys=keys, box_format=form, calls=2)
+    assert found["wrong boxes"].verdict == "ok"
+
+    def stays(batch):
+        """The partner's boxes are lost, the row's own are those of the next place."""
+        images, targets = batch
+        return images.flip(0), targets
+
+    lost = bm.audit(stays, **how, array=torch.as_tensor)
+    assert lost["wrong boxes"].verdict == "found"
+    again = bm.audit(stays, array=torch.as_tensor, replay=lost.save(tmp_path)["wrong boxes"])
+    assert again.options["box_format"] == form
+    assert again["wrong boxes"].where == lost["wrong boxes"].where
+
+
+def test_a_box_format_that_is_none_is_refused():
+    with pytest.raises(bm.MixError, match="box_format='xywhr'"):
+        bm.audit(lambda x, y: (x, y), labels="boxes", box_format="xywhr")
+
+
+def test_columns_that_are_swapped_are_a_series():
+    """Of a table whose columns are an axis; a label that was drawn instead of counted is found."""
+
+    def swap(x, y, counted=True):
+        chosen = np.random.rand(x.shape[1]) < 0.4
+        theirs, mixed = np.roll(np.arange(len(x)), 1), x.copy()
+        mixed[:, chosen] = x[theirs][:, chosen]
+        share = chosen.mean() if counted else 0.4
+        return mixed, (1 - share) * np.eye(10)[y] + share * np.eye(10)[y[theirs]]
+
+    how = {"layout": "NTC", "size": {"T": 11}, "calls": 4}
+    assert bm.audit(swap, **how)["label error, even batch"].verdict == "ok"
+    drawn = bm.audit(lambda x, y: swap(x, y, counted=False), **how)
+    assert drawn["label error, even batch"].verdict == "found"
+
+
 def test_boxes_of_weak_blends_and_of_rows_that_are_dropped_when_small_are_no_finding():
     """1 - 1e-9 of a row hides the other in float32; code may drop boxes of which little is left."""
     plans = np.random.default_rng(0)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import batchmix as bm
 import oracle
-from batchmix._bounding_boxes import mix_bounding_boxes
 from batchmix.fields import BoundingBoxes, Image
 from batchmix.policies import CutMix, FMix, Layers, MixUp, Mosaic
 from checks import plans
@@ -45,6 +44,11 @@ def boxes(draw, rows):
     return made
 
 
+def mix_bounding_boxes(x, plan, format="xyxy"):
+    """All of them, however little is seen of one."""
+    return BoundingBoxes(format, min_visible=0, min_size=0)(x, plan)
+
+
 @given(st.data())
 def test_boxes_are_around_the_pixels_that_show(data):
     plan = data.draw(plans(size=SIZE).filter(lambda p: p.mask is None and p.source is None))
@@ -77,7 +81,7 @@ PLAN = bm.Plan([1, 0], [[[0, 5], [0, 2]], [[2, 5], [0, 6]]], [1, 0.5], "HW", SIZ
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_formats_say_the_same(format, xp):
-    got = xp.numpy(BoundingBoxes(format)(xp.array(FORMATS[format], "float32"), PLAN))
+    got = xp.numpy(BoundingBoxes(format, min_size=0)(xp.array(FORMATS[format], "float32"), PLAN))
     corners = mix_bounding_boxes(CORNERS, PLAN)
     there = (corners != -1).all(-1)
     left, top, right, bottom = np.moveaxis(corners, -1, 0)
@@ -118,7 +122,7 @@ def test_in_a_mixer_and_with_other_rows():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: BoundingBoxes("xyxyn"), "'xyxyn'.*xyxy, yxyx, xywh, cxcywh.*not shares"),
+        (lambda: BoundingBoxes("xyxyr"), "'xyxyr'.*xyxy, yxyx, xywh, cxcywh, in cells.*cxcywhn"),
         (lambda: mix_bounding_boxes(CORNERS, PLAN, "xx"), "format='xx'"),
         (lambda: mix_bounding_boxes(CORNERS[..., :3], PLAN), r"\(2, 1, 3\).*\[B, N, 4 \+ K\]"),
         (lambda: mix_bounding_boxes(CORNERS[:1], PLAN), "drawn for 2 rows"),
@@ -146,7 +150,7 @@ def test_boxes_are_as_small_as_what_is_seen(policy, size):
     plan = bm.draw(policy, bm.Key(3), 5, size)
     low = rng.integers(0, 7, (5, 3, 2))
     boxes = np.concatenate([low, low + rng.integers(1, 6, (5, 3, 2)).clip(max=[3, 5])], 2)
-    mixed = BoundingBoxes("xyxy")(boxes, plan)
+    mixed = mix_bounding_boxes(boxes, plan)
     for row in range(5):
         for k, rows in enumerate([np.arange(5), *(layer.partner for layer in plan.layers)]):
             for n in range(3):

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import batchmix as bm
 from batchmix import losses, metrics
-from batchmix._bounding_boxes import mix_bounding_boxes
 from batchmix._mix import mix_ids
+from batchmix.fields import BoundingBoxes
 from checks import ROUTES, taken
 
 B, C = 4, 5
@@ -44,7 +44,7 @@ VERBS = {
     "pairs": (lambda y: bm.pairs(y, PLAN)[1], IDS),
     "stack": (lambda x: bm.mix_stack(x, PLAN, "NCHW"), PIXELS),
     "normalize": (lambda x: bm.mix_normalize(x, PLAN, [9] * 3, [2] * 3), BYTES),
-    "boxes": (lambda x: mix_bounding_boxes(x, PLAN), BOXES),
+    "boxes": (lambda x: BoundingBoxes()(x, PLAN), BOXES),
     "soft loss": (losses.soft_cross_entropy, SOFT, SOFT),
     "binary loss": (losses.soft_binary_cross_entropy, SOFT, SOFT),
     "accuracy": (metrics.accuracy, SOFT, IDS),

@@ -218,7 +218,7 @@ def test_ids_and_bounding_boxes_follow_every_layer():
     boxes = np.array([[[0, 0, 8, 8, 1]], [[1, 1, 7, 7, 2]]])
     # own: rows 4.. and columns 2.. are left; of the first paste columns 2..; of the second 1..2
     want = [[2, 4, 8, 8, 1], [2, 1, 7, 4, 2], [1, 1, 2, 7, 2]]
-    assert BoundingBoxes("xyxy")(boxes, plan)[0].tolist() == want
+    assert BoundingBoxes(min_size=0)(boxes, plan)[0].tolist() == want
 
 
 def test_rows_that_lie_apart(xp):

@@ -47,6 +47,7 @@ def draw(
       pairing: who is whose partner.
       hints: host arrays [batch, ...] by name, for what `reads` them: "label" (ids or [B, C]),
         "target", "image" ([B, *size] or [B, *size, C]), "mask", "instances" ([B, *size]),
+        "boxes" ([B, N, 4 + K], left, top, right, bottom in cells; -1 where there is none),
         "audio" ([B, T] or [B, T, C]), "padding" ([B, T] or [B, *size]).
       other: the batch that partners are taken from, where it is another one: its number of rows, or
         ``pairing.Other(rows, hints)``. No row is its own partner then.

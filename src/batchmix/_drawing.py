@@ -23,13 +23,13 @@ from batchmix.pairing import Other
 def drawing_of(mixer: Any, batch: Any, parts: list[Part], other: Any) -> tuple[Any, Any]:
     """What draws the plan of a step and an epoch, and an array of the batch."""
     rows, size, x = sizes_of(parts, mixer.axes)
-    axes, reads = "".join(size), mixer.reads
-    own = hints_of(parts, batch, reads, mixer.hints, axes) if reads else {}
+    reads = mixer.reads
+    own = hints_of(parts, batch, reads, mixer.hints, size, rows) if reads else {}
     pool, theirs, counted = None, dict[str, Any](), list[Any]()
     if other is not None:
         pooled = parts_of(other, mixer.fields)
         pool, counted = rows_of(pooled)
-        theirs = hints_of(pooled, other, reads, mixer.hints, axes) if reads else {}
+        theirs = hints_of(pooled, other, reads, mixer.hints, size, pool) if reads else {}
 
     def make(epoch: int, step: int, *given: Any) -> Plan:
         rank = process_rank() if mixer.rank is None else mixer.rank
@@ -88,15 +88,22 @@ def rows_of(parts: list[Part]) -> tuple[int | None, list[Any]]:
 
 
 def hints_of(
-    parts: list[Part], batch: Any, reads: tuple[str, ...], told: Mapping[str, Any], axes: str
+    parts: list[Part],
+    batch: Any,
+    reads: tuple[str, ...],
+    told: Mapping[str, Any],
+    size: Mapping[str, Any],
+    rows: int | None,
 ) -> dict[str, Any]:
     """What policies and pairings read, by name: on the host, as `draw` describes it.
 
-    The one part whose field has this hint, or the one at the place that is told.
+    The one part whose field has this hint, or the one at the place that is told. A field may say
+    with ``read(value, size, name, rows)`` what is read of it.
     """
     found = {}
     for name in reads:
         named = [part for part in parts if getattr(part.field, "hint", None) == name]
+        named = named or [p for p in parts if name in getattr(p.field, "also", ())]
         if name in told:
             path = path_of(told[name])
             named = [part for part in parts if part.path == path]
@@ -106,13 +113,18 @@ def hints_of(
                 "Mixer", f"the policy or the pairing reads {name!r}; of the fields "
                 f"{len(named) or 'none'} {'are' if named else 'is'} such a part.",
                 "It is handed what it looks at: the one Labels is 'label', the one Image 'image', "
-                "the one Mask or Ids 'mask', the one Targets 'target', the one PaddingMask "
-                "'padding', and the one Audio of N, C and T alone 'audio': a waveform, no "
-                "spectrogram.",
+                "the one Mask or Ids 'mask', the one Targets 'target', the one BoundingBoxes "
+                "'boxes', the one PaddingMask 'padding', and the one Audio of N, C and T alone "
+                "'audio': a waveform, no spectrogram.",
                 f"Pass hints={{{name!r}: place in the batch}}.",
             )  # fmt: skip
-        layout = getattr(named[0].field, "layout", None)
-        found[name] = _in_order(on_host(named[0].value), layout, axes, name)
+        part = named[0]
+        if hasattr(part.field, "read"):
+            cells = {axis: number_of(n) for axis, n in size.items()}
+            found[name] = part.field.read(part.value, cells, name, rows)
+            continue
+        layout = getattr(part.field, "layout", None)
+        found[name] = _in_order(on_host(part.value), layout, "".join(size), name)
     return found
 
 

@@ -61,6 +61,8 @@ def sizes_of(parts: list[Part], axes: str | None) -> tuple[int | None, dict[str,
         shape = shape_of(value, "Mixer") if hasattr(value, "shape") else ()
         if first is None and shape:
             first = value
+        if layout is not None and isinstance(value, list | tuple):
+            raise _unstacked(place, value)
         if layout is None or len(layout) != len(shape):
             continue  # the field itself says what does not fit
         for axis, n in zip(layout, shape):
@@ -113,6 +115,19 @@ def _share(x: Any, y: Any) -> bool:
         return b.overlap(x, y) != "none"
     mine, theirs = b.on_host(x), c.on_host(y)
     return mine is not None and theirs is not None and np.may_share_memory(mine, theirs)
+
+
+def _unstacked(place: Any, rows: Any) -> MixError:
+    """Images in a list, as collate functions of detection leave them."""
+    shapes = sorted({tuple(getattr(row, "shape", ())) for row in rows})
+    return mix_error(
+        "Mixer", f"field {place!r} is a {type(rows).__name__} of {len(rows)}, of the shapes "
+        f"{', '.join(map(str, shapes[:4]))}.",
+        "Rows are mixed cell by cell, in one array.",
+        "Stack them in the collate function, for example with torch.stack; pad or resize images "
+        "of different sizes, and their boxes, before." if len(shapes) > 1 else
+        "Stack them in the collate function, for example with torch.stack.",
+    )  # fmt: skip
 
 
 def _sizes_differ(axis: str, place: Any, n: int, first: int, at: Any) -> MixError:

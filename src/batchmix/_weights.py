@@ -71,6 +71,33 @@ def seen(
     return found if scores is None else found / found.sum(1, keepdims=True)
 
 
+def painted(
+    layers: Sequence[Layer], size: tuple[int, ...]
+) -> Iterator[tuple[slice, list[NDArray[np.int64]], list[NDArray[np.float64]]]]:
+    """Some rows; the edges [b, n + 1] of stretches on each axis; K + 1 maps [b, *n] of weights.
+
+    Of a row's own content, then of each layer's; a cell shows each with its weight.
+    """
+    grids = [layer.mask for layer in layers if layer.mask is not None]
+    rows = len(layers[0].box)
+    stretches = math.prod(_stretches(len(layers), grids, k, n) for k, n in enumerate(size))
+    for part in _slices(rows, stretches * (len(layers) + 1)):
+        some = [_of(layer, part) for layer in layers]
+        count = len(some[0].box)
+        starts = [_starts(some, grids, axis, n) for axis, n in enumerate(size)]
+        shape = (count, *(at.shape[1] for at in starts))
+        left, maps = np.ones(shape), list[NDArray[np.float64]]()
+        for layer in reversed(some):
+            opacity = _opacity(layer, starts, size)
+            maps.append(np.broadcast_to(left * opacity, shape))
+            left = left * (1 - opacity)
+        edges = [
+            np.concatenate([np.broadcast_to(at, (count, at.shape[1])), np.full((count, 1), n)], 1)
+            for at, n in zip(starts, size)
+        ]
+        yield part, edges, [left, *reversed(maps)]
+
+
 def _of(layer: Layer, rows: slice) -> Layer:
     mask = None if layer.mask is None else layer.mask[rows]
     return Layer(layer.box[rows], layer.opacity[rows], mask)

@@ -38,6 +38,12 @@ def pair(batch, flip=False):
 mixer = bm.Mixer(bm.policies.MixUp(0.2), {"x": Image("NCHW"), "y": Labels(10)})
 number = 5
 
+shares = bm.fields.BoundingBoxes("cxcywhn")
+detection = bm.Mixer(bm.policies.CutMix(), {0: Image("NCHW"), 1: shares})
+
+def flipped(batch):
+    return batch[0][::-1], batch[1]
+
 class Ends:
     def __call__(self, x, y):
         raise SystemExit(0)
@@ -104,6 +110,15 @@ def test_nothing_found_is_exit_code_0(run, code, tmp_path):
     assert run("audit", f"{code}:mixer", *words)[0] == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["report.html"]
     assert "Nothing was found." in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_boxes_of_a_detector_in_shares_of_the_image(run, code, tmp_path):
+    words = ["--call", "pair", "--labels", "boxes", "--box-format", "cxcywhn", "--calls", 2]
+    out = tmp_path / "out"
+    assert run("audit", f"{code}:detection", *words, "--out", out)[0] == 0
+    assert run("audit", f"{code}:flipped", *words, "--out", out)[0] == 1
+    assert "--box-format cxcywhn" in (out / "report.html").read_text()
+    assert (out / "wrong-boxes.png").exists()
 
 
 def test_a_finding_is_exit_code_1_and_can_be_replayed(run, code, tmp_path):

@@ -13,7 +13,7 @@ from PIL import Image
 import batchmix as bm
 from batchmix.cli.lab.data import open_data, sounds
 from batchmix.cli.lab.split import checked
-from batchmix.cli.show.shown import open_source
+from batchmix.cli.show.opened import open_source
 from made_files import png, tiff, wav
 
 GREY = np.arange(64).reshape(8, 8) * 1000

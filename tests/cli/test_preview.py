@@ -24,7 +24,8 @@ from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
 from batchmix.cli.lab.data import open_data
 from batchmix.cli.show import panels, pictures
-from batchmix.cli.show.shown import Batch, Shown, choose, open_source
+from batchmix.cli.show.opened import choose, open_source
+from batchmix.cli.show.shown import Batch, Shown
 from batchmix.cli.show.theme import DARK, LIGHT
 from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
 

@@ -1,17 +1,20 @@
 """`batchmix.show`: what it draws of a batch, and what it refuses."""
 
+import base64
 import io
+import re
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from scipy.io import wavfile
 
 import batchmix as bm
-from batchmix.cli.show import one_batch, pictures
+from batchmix.cli.show import marks, one_batch, pictures, strips, theme
 from batchmix.cli.show.shown import Shown
-from batchmix.fields import Audio, BoundingBoxes, Image, Labels, Video
-from batchmix.policies import CutMix, Layers, MixUp, Switch
+from batchmix.fields import Audio, BoundingBoxes, Features, Image, Labels, Mask, Targets, Video
+from batchmix.policies import Columns, CopyPaste, CutMix, Layers, MixUp, Switch
 
 BOTH = Switch([MixUp(0.8), CutMix(1.0)])
 
@@ -57,6 +60,19 @@ def test_what_is_drawn_is_what_is_mixed(seen):
     assert shown.batch.name(1) == "bee"
     assert shown.opacity.shape == (6, 10, 14)
     np.testing.assert_allclose(1 - shown.opacity.mean((1, 2)), plan.lam, atol=1e-3)
+
+
+def test_a_mixer_shows_its_first_plan_and_counts_nothing(seen):
+    x, y = batch()
+    mixer = bm.Mixer(BOTH, {0: Image("NCHW"), 1: Labels(4)}, seed=3)
+    mixer((x, y))
+    before = mixer.state_dict()
+    bm.show((x, y), mixer)
+    bm.show(x, mixer.draw((x, y), step=0, epoch=0), "NCHW")
+    assert mixer.state_dict() == before
+    by_mixer, by_plan = (shown for shown, _ in seen[1:])
+    np.testing.assert_array_equal(by_mixer.mixed, by_plan.mixed)
+    np.testing.assert_array_equal(by_mixer.soft, mixer.apply((x, y), by_plan.plan)[1])
 
 
 def test_without_labels_a_row_is_its_own_class(seen):
@@ -112,6 +128,141 @@ def test_sounds_are_waves(seen):
     assert seen[0]("title", [seen[1][0]])[:4] == b"\x89PNG"
 
 
+def test_a_table_is_a_strip_of_its_columns(seen):
+    x, y = np.arange(24, dtype=np.float32).reshape(6, 4), np.arange(6.0)
+    fields = {0: Features("NC"), 1: Targets()}
+    for policy, size in ((Columns(0.5), {"C": 4}), (MixUp(1.0), {})):
+        plan = plan_of(policy, size=size)
+        bm.show((x, y), plan, fields)
+        shown = seen[-1][0]
+        mixed, told = bm.Mixer(policy, fields, axes="".join(size)).apply((x, y), plan)
+        np.testing.assert_array_equal(shown.mixed[..., 0], mixed)
+        np.testing.assert_allclose(shown.soft @ shown.batch.numbers, told, rtol=1e-6)
+        np.testing.assert_allclose(1 - shown.opacity.mean(1), plan.lam, atol=1e-6)
+        row, partner, made = strips.of_table([shown], 2)
+        assert row.cells == ["8", "9", "10", "11"]
+        assert partner.cells == strips.of_table([shown], int(plan.partner[2]))[0].cells
+        assert made.value == f"{strips.number(told[2])} = "
+        assert made.shares.tolist() == shown.opacity[2].tolist()
+        assert seen[0]("title", [shown])[:4] == b"\x89PNG"
+
+
+def test_a_wide_table_shows_its_first_columns(seen):
+    bm.show(np.zeros((6, 40)), plan_of(MixUp(), size={}), "NC")
+    with theme.drawn(theme.LIGHT):
+        canvas = strips.figure("", [str(k) for k in range(40)], [strips.of_table([seen[1][0]], 0)])
+    words = [text.get_text() for text in canvas.axes[0].texts]
+    assert "28 more" in words
+    assert "11" in words
+    assert "12" not in words
+
+
+def test_of_a_volume_the_middle_slice_across_each_axis(seen):
+    x = np.random.default_rng(0).integers(0, 256, (6, 1, 4, 6, 8), np.uint8)
+    plan = plan_of(CutMix(), size={"D": 4, "H": 6, "W": 8})
+    bm.show(x, plan, "NCDHW")
+    shown, mixed = seen[1][0], bm.mix(x, plan, "NCDHW")
+    assert shown.mixed.shape == (6, 6, 8 + 1 + 8 + 1 + 6, 1)
+    for cells, volume in ((shown.batch.x, x), (shown.mixed, mixed)):
+        np.testing.assert_array_equal(cells[:, :, :8, 0], volume[:, 0, 2])
+        np.testing.assert_array_equal(cells[:, :4, 9:17, 0], volume[:, 0, :, 3])
+        np.testing.assert_array_equal(cells[:, :4, 18:, 0], volume[:, 0, :, :, 4])
+    assert shown.cuts(0) == []
+    assert seen[0]("title", [shown])[:4] == b"\x89PNG"
+
+
+def test_sounds_are_played_where_their_rate_is_known(seen):
+    x = np.random.default_rng(0).normal(size=(6, 1, 200))
+    plan = plan_of(CutMix(), size={"T": 200})
+    assert bm.show(x, plan, "NCT")._repr_html_() is None
+    page = bm.show(x, plan, "NCT", rows=2, rate=8000)._repr_html_()
+    found = re.findall(r'data:audio/wav;base64,([^"]+)"', page)
+    clips = [wavfile.read(io.BytesIO(base64.b64decode(one))) for one in found]
+    assert [rate for rate, _ in clips] == [8000] * 4
+    mixed = bm.mix(x, plan, "NCT").astype(np.float32)
+    for row in (0, 1):
+        np.testing.assert_array_equal(clips[2 * row][1], x[row, 0].astype(np.float32))
+        np.testing.assert_array_equal(clips[2 * row + 1][1], mixed[row, 0])
+
+
+def test_a_mask_is_drawn_over_its_image(seen):
+    x, _ = batch()
+    y = np.random.default_rng(0).integers(0, 3, (6, 10, 14))
+    fields = {0: Image("NCHW"), 1: Mask("NHW")}
+    bm.show((x, y), plan_of(), fields)
+    shown = seen[1][0]
+    np.testing.assert_array_equal(shown.batch.beside.mask, y)
+    np.testing.assert_array_equal(shown.beside.mask, Mask("NHW")(y, plan_of()))
+    axes = pictures.Figure().subplots()
+    marks.draw(axes, shown.beside, 0, theme.LIGHT)
+    colours = axes.images[-1].get_array()
+    ids = shown.beside.mask[0]
+    assert (colours[ids == 0][:, 3] == 0).all()
+    assert len({tuple(c) for c in colours[ids == 1]}) == len({tuple(c) for c in colours[ids == 2]})
+    assert tuple(colours[ids == 1][0]) != tuple(colours[ids == 2][0])
+
+
+CORNERS = np.array([[1.0, 1, 6, 8], [7, 2, 13, 9]])
+CENTRES = np.array([[3.5, 4.5, 5, 7], [10, 5.5, 6, 7]]) / [14, 10, 14, 10]
+
+
+def targets_of(kind):
+    """Boxes of six rows, classes 0 and 1, and their field."""
+    ids = np.array([0, 1])
+    if kind == "padded":
+        padded = np.full((6, 3, 5), -1.0)
+        padded[:, :2] = np.column_stack([CORNERS, ids])
+        return padded, BoundingBoxes("xyxy", weights=True)
+    if kind == "flat":
+        flat = {"bboxes": np.tile(CENTRES, (6, 1)), "cls": np.tile(ids, 6)}
+        return flat | {"batch_idx": np.repeat(np.arange(6), 2)}, BoundingBoxes("cxcywhn")
+    if kind == "normalised":
+        rows = [{"boxes": CENTRES.copy(), "class_labels": ids} for _ in range(6)]
+        return rows, BoundingBoxes("cxcywhn")
+    return [{"boxes": CORNERS.copy(), "labels": ids} for _ in range(6)], BoundingBoxes("xyxy")
+
+
+@pytest.mark.parametrize("kind", ["padded", "ragged", "normalised", "flat"])
+def test_boxes_are_those_of_the_field_in_the_colour_of_their_rows(kind, seen):
+    value, field = targets_of(kind)
+    plan = plan_of(CutMix())
+    fields = {0: Image("NCHW"), 1: field}
+    bm.show((batch()[0], value), plan, fields, classes=["ant", "bee"])
+    shown = seen[1][0]
+    still = list(shown.batch.beside.seen(3))
+    np.testing.assert_allclose([one.corners for one in still], CORNERS)
+    assert [(one.name, one.row) for one in still] == [("ant", 3), ("bee", 3)]
+    plain, rule = targets_of("ragged")
+    for row, expected in enumerate(rule(plain, plan)):
+        found = list(shown.beside.seen(row))
+        np.testing.assert_allclose([one.corners for one in found], expected["boxes"], atol=1e-9)
+        assert {one.row for one in found} <= {row, int(plan.partner[row])}
+        own = [one.row == row for one in found]
+        assert own == sorted(own, reverse=True)  # first a row's own, then its partner's
+    assert seen[0]("title", [shown])[:4] == b"\x89PNG"
+
+
+def test_boxes_bring_their_masks_and_key_points(seen):
+    masks = np.zeros((2, 10, 14), np.uint8)
+    masks[0, 1:8, 1:6] = masks[1, 2:9, 7:13] = 1
+    points = np.array([[[2.0, 3.0, 2], [5, 7, 1], [0, 0, 0]], [[8, 3, 2], [12, 8, 2], [9, 9, 2]]])
+    rows = [{"boxes": CORNERS, "labels": np.array([0, 1]), "masks": masks, "keypoints": points}] * 6
+    fields = {0: Image("NCHW"), 1: BoundingBoxes("xyxy")}
+    mixer = bm.Mixer(CopyPaste(0.5), fields)
+    both = batch()[0], rows
+    plan = mixer.draw(both)
+    bm.show(both, plan, fields)
+    shown, mixed = seen[1][0], mixer.apply(both, plan)[1]
+    for row, expected in enumerate(mixed):
+        found = list(shown.beside.seen(row))
+        np.testing.assert_array_equal([one.mask for one in found], expected["masks"])
+        np.testing.assert_array_equal([one.points for one in found], expected["keypoints"])
+    axes = pictures.Figure().subplots()
+    marks.draw(axes, shown.batch.beside, 0, theme.LIGHT)
+    assert [len(line.get_xdata()) for line in axes.lines] == [2, 3]
+    assert [text.get_text() for text in axes.texts] == ["0", "1"]
+
+
 def test_tensors_and_probabilities():
     torch = pytest.importorskip("torch")
     x, y = map(torch.as_tensor, batch())
@@ -121,8 +272,9 @@ def test_tensors_and_probabilities():
 
 
 WRONG = {
-    "table": (lambda: bm.show(np.zeros((6, 3)), plan_of(MixUp(), size={}), "NC"), "axes H and W"),
-    "volume": (lambda: bm.show(np.zeros((6, 1, 4, 4, 4)), plan_of(), "NCDHW"), "axes H and W"),
+    "series of frames": (lambda: bm.show(np.zeros((6, 4, 4)), plan_of(), "NWT"), "axes H and W"),
+    "volume": (lambda: bm.show(np.zeros((6, 1, 4, 4, 4)), plan_of(), "NCDHW"), "drawn for size"),
+    "rate of images": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rate=8000), "no sounds"),
     "no rows": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=0), "1..32 rows"),
     "size": (lambda: bm.show(batch()[0][..., :9], plan_of(), "NCHW"), "drawn for size"),
     "half a row": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=2.5), "1..32 rows"),

@@ -16,6 +16,7 @@ SIZES = {
     "images": {"H": 32, "W": 32}, "volumes": {"D": 8, "H": 16, "W": 16}, "sound": {"T": 256},
     "tables": {}, "columns": {"C": 16},
 }  # fmt: skip
+SPANS = (0, 0.7), (0.1, 0.5)  # of bounding boxes: where they start, their sides
 LARGE = {"images": {"H": 224, "W": 224}, "columns": {"C": 224}, "sound": {"T": 16000}}
 
 
@@ -44,7 +45,9 @@ def hints(batch, size):
     coarse = rng.integers(0, 4, (batch, *(-(-n // 4) for n in shape)))
     for axis, n in enumerate(shape):
         coarse = coarse.repeat(4, axis + 1).take(np.arange(n), axis + 1)
+    low, side = (rng.uniform(a, b, (batch, 6, 2)) * max(size.values(), default=1) for a, b in SPANS)
     return {
+        "boxes": np.concatenate([low, low + side], 2),
         "image": rng.integers(0, 256, (batch, *shape, 3), np.uint8),
         "label": rng.integers(0, 10, batch),
         "instances": coarse,

@@ -21,6 +21,7 @@ def audit(
     call: Literal["xy", "pair", "dict", "rows"] = "xy",
     keys: Mapping[str, str] | None = None,
     labels: Literal["ids", "onehot", "boxes"] = "ids",
+    box_format: Literal["xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn"] = "xyxy",
     weight: Literal["own", "partner"] = "own",
     classes: int = 10,
     layout: str = "NCHW",
@@ -49,10 +50,12 @@ def audit(
         [B, 3].
       keys: for "dict": the keys under which fn has "image", "label", and what else it mixes:
         "mask" (ids [B, cells]), "onehot_mask" (float32, `classes` channels in `layout`), "boxes"
-        (float32 [B, N, 5] left, top, right, bottom, class, in cells, padded with -1; "label" may
-        then be left out), "id" (integers [B], no business of mixing).
+        (float32 [B, N, 5] in `box_format`, then class, padded with -1; "label" may then be left
+        out), "id" (integers [B], no business of mixing).
       labels: what fn takes: "ids" [B]; "onehot" float32 [B, classes]; "boxes", a list with a dict
-        a row as in torchvision: "boxes" [n, 4] xyxy in cells, "labels" [n] and what goes with them.
+        a row as in torchvision: "boxes" [n, 4], "labels" [n] and what goes with them.
+      box_format: left, top, right, bottom ("xyxy"); left, top, width, height ("xywh"); or centre,
+        width, height ("cxcywh"), in cells; with "n" at the end in shares of the image's sides.
       weight: whose weight is returned with a partner's label.
       classes: C, more than `batch`: the spare classes show label smoothing.
       layout: one letter per axis, N first and with C: images "NCHW", volumes "NCDHW", sound "NCT",
@@ -91,7 +94,8 @@ def audit(
 
     options = {
         "call": call, "keys": dict(keys or {"image": "image", "label": "label"}),
-        "labels": labels, "weight": weight, "classes": classes, "layout": layout,
-        "size": dict(size or {}), "batch": batch, "calls": calls, "max_unmixed": max_unmixed,
+        "labels": labels, "box_format": box_format, "weight": weight, "classes": classes,
+        "layout": layout, "size": dict(size or {}), "batch": batch, "calls": calls,
+        "max_unmixed": max_unmixed,
     }  # fmt: skip
     return judge(fn, array, options, tuple(accept), replay)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from batchmix._audit._kinds import BatchKind
 
+FORMATS = ("xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn")
 _ALONE = 1 - 1e-6  # the share of a row, in all cells, beside which no other is seen
 _STRONG, _MUCH = 0.25, 0.5  # of a cell; of the cells
 
@@ -32,14 +33,41 @@ def tiles(kind: BatchKind) -> NDArray[np.float32]:
     return made
 
 
-def targets(padded: NDArray[Any], array: Any) -> list[dict[str, Any]]:
-    """As detection data sets of torchvision have them: a dict per row, xyxy in cells."""
+def written(boxes: NDArray[Any], box_format: str, kind: BatchKind) -> NDArray[Any]:
+    """Boxes [..., 4 + K], left, top, right, bottom in cells, in a format; -1 stays -1."""
+    a, b, c, d = np.moveaxis(boxes[..., :4] / _unit(box_format, kind), -1, 0)
+    if box_format.startswith("xywh"):
+        c, d = c - a, d - b
+    elif box_format.startswith("cxcywh"):
+        a, b, c, d = (a + c) / 2, (b + d) / 2, c - a, d - b
+    made = np.concatenate([np.stack([a, b, c, d], -1), boxes[..., 4:]], -1)
+    return np.where(boxes[..., 4:5] < 0, boxes, made).astype(boxes.dtype)
+
+
+def read(boxes: NDArray[Any], box_format: str, kind: BatchKind) -> NDArray[np.float64]:
+    """Left, top, right, bottom in cells again; what is padding has no area."""
+    a, b, c, d = np.moveaxis(boxes[..., :4] * _unit(box_format, kind), -1, 0)
+    if box_format.startswith("xywh"):
+        c, d = a + c, b + d
+    elif box_format.startswith("cxcywh"):
+        a, b, c, d = a - c / 2, b - d / 2, a + c / 2, b + d / 2
+    return np.concatenate([np.stack([a, b, c, d], -1), boxes[..., 4:]], -1)
+
+
+def _unit(box_format: str, kind: BatchKind) -> NDArray[np.float64]:
+    """Cells per 1."""
+    sizes = dict(zip(kind.layout, kind.shape(1)))
+    return np.array([sizes["W"], sizes["H"]] * 2 if box_format.endswith("n") else [1.0] * 4)
+
+
+def targets(kind: BatchKind, box_format: str, array: Any) -> list[dict[str, Any]]:
+    """As detection data sets have them: a dict per row."""
     made = []
-    for row, boxes in enumerate(padded):
+    for row, boxes in enumerate(tiles(kind)):
         boxes = boxes[boxes[:, 4] >= 0]
         sides = boxes[:, 2:4] - boxes[:, :2]
         made.append({
-            "boxes": array(boxes[:, :4].copy()),
+            "boxes": array(written(boxes, box_format, kind)[:, :4]),
             "labels": array(boxes[:, 4].astype(np.int64)),
             "area": array(sides.prod(1)),
             "iscrowd": array(np.zeros(len(boxes), np.int64)),

@@ -99,9 +99,9 @@ def _check_values(options: Mapping[str, Any]) -> None:
     share = options.get("max_unmixed")
     if type(share) not in (int, float) or not 0 <= share <= 1:  # type: ignore[operator]
         raise ValueError(f"'max_unmixed' is {share!r}")
-    words = [options.get(name) for name in ("call", "labels", "weight", "layout")]
+    words = [options.get(name) for name in ("call", "labels", "weight", "layout", "box_format")]
     if not all(isinstance(word, str) for word in (*words, *keys.values())):
-        raise ValueError("call, labels, weight, layout or keys are no words")
+        raise ValueError("call, labels, weight, layout, box_format or keys are no words")
 
 
 def _mapping(name: str, found: Any) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def judge(
     return Audit(findings, options, accept)
 
 
-_PROBE = ("call", "keys", "labels", "classes", "weight")
+_PROBE = ("call", "keys", "labels", "classes", "weight", "box_format")
 
 
 def _judged(session: Session, check: Check) -> Finding:

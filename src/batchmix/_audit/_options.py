@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from batchmix._audit._boxes import FORMATS
 from batchmix._audit._checks import CHECKS
 from batchmix._audit._probe import CALLS
 from batchmix._errors import mix_error
@@ -16,6 +17,7 @@ KEYS = {"image", "label", "mask", "onehot_mask", "boxes", "id"}
 def check_options(options: Mapping[str, Any], accept: Iterable[str]) -> None:
     """Refuse what cannot be run, before the code that is audited is even imported."""
     choices = {"call": list(CALLS), "labels": LABELS, "weight": ["own", "partner"]}
+    choices["box_format"] = list(FORMATS)
     wrong = [name for name, values in choices.items() if options[name] not in values]
     if wrong:
         raise _refused(f"{wrong[0]}={options[wrong[0]]!r}", f"It is one of {choices[wrong[0]]}.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._audit._boxes import targets, tiles
+from batchmix._audit._boxes import read, targets, tiles, written
 from batchmix._audit._kinds import BatchKind
 from batchmix._audit._seen import Seen, check_size, dtype_of, host, stacked, values
 from batchmix._errors import mix_error
@@ -37,6 +37,7 @@ class Probe:
     classes: int
     weight: str
     array: Callable[[Any], Any] | None
+    box_format: str = "xyxy"
 
     def fields(self, kind: BatchKind) -> dict[str, Any]:
         """The parts of the batch as arrays of the framework."""
@@ -53,11 +54,12 @@ class Probe:
         ids = np.arange(kind.batch)
         hot = np.eye(kind.batch, self.classes, dtype=np.float32)
         if self.labels == "boxes":
-            label = targets(tiles(kind), self._array)
+            label = targets(kind, self.box_format, self._array)
         else:
             label = self._array(hot if self.labels == "onehot" else ids)
         makers: dict[str, Callable[[], NDArray[Any]]] = {
-            "mask": kind.mask, "id": kind.ids, "boxes": lambda: tiles(kind),
+            "mask": kind.mask, "id": kind.ids,
+            "boxes": lambda: written(tiles(kind), self.box_format, kind),
             "onehot_mask": lambda: kind.onehot_mask(self.classes),
         }  # fmt: skip
         named = {name: make for name, make in makers.items() if name in self.keys}
@@ -84,13 +86,18 @@ class Probe:
         pixels = stacked(images) if isinstance(images, list | tuple) else host(images)
         return Seen(
             kind, before, pixels, raw, partner, written,
-            {name: values(part) for name, part in others.items()},
+            {name: self._in_cells(name, values(part), kind) for name, part in others.items()},
             (dtype_of(parts["image"]), dtype_of(images)),
         )  # fmt: skip
 
     def _named(self, part: str) -> str:
         """Labels that are boxes are judged as boxes."""
         return "boxes" if part == "label" and self.labels == "boxes" else part
+
+    def _in_cells(self, name: str, value: NDArray[Any], kind: BatchKind) -> NDArray[Any]:
+        """What is judged: of boxes left, top, right, bottom."""
+        boxes = name == "boxes" and value.ndim == 3 and value.shape[-1] >= 4
+        return read(value, self.box_format, kind) if boxes else value
 
     def _arguments(self, parts: dict[str, Any]) -> tuple[Any, ...]:
         if self.call == "dict":

@@ -48,7 +48,7 @@ def first_mixed(prepared: Prepared, arms: list[str]) -> bytes | None:
 
     data, training, limit_train = prepared
     entry = next((one for arm in arms for one in parse(arm) if one.kind == "mix"), None)
-    if entry is None:
+    if entry is None or data.form == "table":
         return None
     here = replace(training, seed=0, mix_on="workers", workers=0)
     train = split(data, 0, limit_train).train

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from batchmix.policies import (
+    ClassMix,
     Columns,
+    CopyPaste,
     CutMix,
     FMix,
     GridMix,
@@ -48,5 +50,11 @@ FORMS: Mapping[str, Form] = {
     "columns": Form(Columns, {"probability": (0.05, 1.0)}, "columns:0.3"),
 }
 
-# policies that look at what no data set here has
-UNSEEN = {"classmix": "segmentation masks", "copypaste": "maps of instances"}
+# policies that look at what few data sets have, and what that is called: its hint, and in words
+LOOKING: Mapping[str, tuple[Form, str, str]] = {
+    "classmix": (Form(ClassMix, {}, "classmix"), "mask", "segmentation masks"),
+    "copypaste": (
+        Form(CopyPaste, {"probability": (0.05, 1.0)}, "copypaste:0.5"), "instances",
+        "maps of instances",
+    ),
+}  # fmt: skip

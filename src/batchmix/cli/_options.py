@@ -21,6 +21,10 @@ Targets = Annotated[
     Path | None,
     Option(help="CSV of targets: a column 'file', then labels or numbers.", rich_help_panel=_DATA),
 ]
+Target = Annotated[
+    str | None,
+    Option(metavar="COLUMN", help="Of a CSV, the column that is learnt.", rich_help_panel=_DATA),
+]
 Sound = Annotated[
     Literal["mel", "wave"] | None,
     Option(help="WAV files as 'mel' (log-mel, default) or 'wave'.", rich_help_panel=_DATA),

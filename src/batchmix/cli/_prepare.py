@@ -41,7 +41,13 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
         targets=options["targets"],
         sound=options["sound"],
         seconds=options["seconds"],
+        target=options.get("target"),
     )
+    if data.form == "table" and options.get("keep_best"):
+        raise mix_error(
+            "--keep-best", "got it with a table.", "Models of tables are compared, not kept.",
+            "Leave it out.",
+        )  # fmt: skip
     if data.name == "photos":
         raise mix_error(
             "DATA",
@@ -50,10 +56,10 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
             "of the photographs that it has learnt says nothing.",
             "Pass 'digits', or a folder that holds train/CLASS/* or CLASS/*, such as ./photos.",
         )
-    if options["sound"] and data.form == "image":
+    if options["sound"] and data.form in ("image", "table"):
         raise mix_error(
             "--sound",
-            f"got {options['sound']!r}; {options['data']} holds images.",
+            f"got {options['sound']!r}; {options['data']} holds no sounds.",
             "It says how WAV files are read.",
             "Leave it out.",
         )

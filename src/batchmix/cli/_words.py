@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from batchmix import recipes
 from batchmix._errors import MixError, mix_error
-from batchmix.cli._forms import FORMS, UNSEEN
+from batchmix.cli._forms import FORMS, LOOKING
 from batchmix.cli.lab.rows import Kind
 from batchmix.losses import soft_cross_entropy
 from batchmix.pairing import Derangement, Pairing
@@ -54,15 +54,17 @@ class Entry:
         return "smooth" if self.smoothing else "none"
 
 
-def parse(text: str, where: str = "--policies") -> list[Entry]:
+def parse(text: str, where: str = "--policies", seen: Collection[str] | None = ()) -> list[Entry]:
     """The entries in the order given; `where` is what the command calls them.
+
+    `seen`: hints that rows have beside images and labels; None: not known yet.
 
     An entry is a name, a colon, its numbers, and options: ``mixup:0.8,prob=0.5,off=90,smooth=0.1``
     mixes half of the rows, none from epoch 90 on, with label smoothing. Its `name` is its text.
     """
     entries: list[Entry] = []
     for word in text.split():
-        entry = _entry(word, where)
+        entry = _entry(word, where, seen)
         if entry in entries:
             raise mix_error(
                 where,
@@ -120,15 +122,16 @@ def check_mix_on(entries: Sequence[Entry], mix_on: str | None) -> None:
             )
 
 
-def _entry(text: str, where: str) -> Entry:
+def _entry(text: str, where: str, seen: Collection[str] | None) -> Entry:
     name, colon, rest = text.partition(":")
-    if name in UNSEEN:
+    form, hint, what = LOOKING.get(name, (None, "", ""))
+    if form is not None and seen is not None and hint not in seen:
         raise mix_error(
-            where, f"got {_short(text)}.",
-            f"It looks at {UNSEEN[name]}, which no data set here has.",
-            "Use it in Python, with a Mixer that is told where they are.",
+            where, f"got {_short(text)}.", f"It looks at {what}, which these rows have not.",
+            "Give preview such data (--masks, --boxes), or use it in Python with a Mixer.",
         )  # fmt: skip
-    if name not in _EXAMPLES:
+    example = form.example if form is not None else _EXAMPLES.get(name)
+    if example is None:
         near = difflib.get_close_matches(name, _EXAMPLES, n=1, cutoff=0.4)
         raise mix_error(
             where,
@@ -140,19 +143,17 @@ def _entry(text: str, where: str) -> Entry:
         )
     words = rest.split(",") if colon else []
     numbers = [word for word in words if "=" not in word]
-    if name in _RECIPES or (name == "regmixup" and not numbers):
-        values = _numbers(where, text, numbers, like=name)
-    else:
-        values = _numbers(where, text, numbers, like=_EXAMPLES[name])
+    bare = name in _RECIPES or (name == "regmixup" and not numbers)
+    values = _numbers(where, text, numbers, like=name if bare else example)
     if words[: len(numbers)] != numbers:
-        raise _wrong_form(where, text, _EXAMPLES[name])
+        raise _wrong_form(where, text, example)
     return _with_options(where, _plain(where, text, name, values), words[len(numbers) :])
 
 
 def _plain(where: str, text: str, name: str, values: list[float]) -> Entry:
     """An entry without its options."""
-    if name in FORMS:
-        return Entry(text, FORMS[name].make(*values))
+    if form := FORMS.get(name) or LOOKING.get(name, (None,))[0]:
+        return Entry(text, form.make(*values))
     if name == "regmixup":
         return Entry(text, MixUp(values[0] if values else 10.0), clean=True)
     if name in _RECIPES:

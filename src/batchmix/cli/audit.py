@@ -44,6 +44,10 @@ def audit(
         Literal["ids", "onehot", "boxes"],
         Option(help="Labels that it takes; boxes: a list of dicts, as for detection."),
     ] = "ids",
+    box_format: Annotated[
+        Literal["xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn"],
+        Option(help="Of boxes; in cells, or with n at the end in shares of the image."),
+    ] = "xyxy",
     weight: Annotated[
         Literal["own", "partner"], Option(help="Whose weight is returned with two labels.")
     ] = "own",
@@ -92,7 +96,7 @@ def audit(
     notes: dict[str, Any] = {"target": target, "args": args, "framework": framework}
     options: dict[str, Any] = {
         "call": call, "keys": _json("--keys", keys) if keys else None, "labels": labels,
-        "weight": weight, "classes": classes, "layout": layout,
+        "box_format": box_format, "weight": weight, "classes": classes, "layout": layout,
         "size": _json("--size", size) if size else None, "batch": batch_size, "calls": calls,
         "max_unmixed": max_unmixed,
     }  # fmt: skip
@@ -164,14 +168,14 @@ def _words(options: Mapping[str, Any], framework: str) -> list[str]:
 
     usual = {
         "framework": "numpy", "call": "xy", "keys": {"image": "image", "label": "label"},
-        "labels": "ids", "weight": "own", "classes": 10, "layout": "NCHW",
+        "labels": "ids", "box_format": "xyxy", "weight": "own", "classes": 10, "layout": "NCHW",
         "size": default_size(options["layout"]), "batch": 8, "calls": 16, "max_unmixed": 0.5,
     }  # fmt: skip
     words = []
     for name, value in {"framework": framework, **options}.items():
         if value != usual[name]:
             said = json.dumps(value) if isinstance(value, dict) else str(value)
-            option = {"batch": "batch-size", "max_unmixed": "max-unmixed"}.get(name, name)
+            option = {"batch": "batch-size"}.get(name, name.replace("_", "-"))
             words += [f"--{option}", said]
     return words
 

@@ -53,6 +53,7 @@ def compare(
         bool, Option("--keep-best", help="Train the best policy's model again, into OUT/model.")
     ] = False,
     targets: given.Targets = None,
+    target: given.Target = None,
     sound: given.Sound = None,
     seconds: given.Seconds = None,
     skip_bad: given.SkipBad = False,

@@ -27,7 +27,7 @@ from batchmix.cli._words import KNOWN, Entry, parse
 if TYPE_CHECKING:
     from batchmix.cli.show.shown import Batch, Shown
 
-_DEFAULT = "switch:0.8,1.0"
+_DEFAULT, _TABLE = "switch:0.8,1.0", "mixup:1 columns:0.3"
 _MOST_POLICIES = 32  # lines of a figure
 
 
@@ -35,7 +35,8 @@ def preview(
     data: Annotated[
         str,
         Argument(
-            help="'photos', 'digits', a folder of images or WAV files, or a Hugging Face data set."
+            help="'photos', 'digits', a folder of images or WAV files, a CSV, or a Hugging Face "
+            "data set."
         ),
     ] = "photos",
     policies: Annotated[
@@ -72,6 +73,16 @@ def preview(
     seconds: Annotated[
         float | None, Option(help="Length of a WAV file; silence follows shorter ones.")
     ] = None,
+    boxes: Annotated[
+        Path | None,
+        Option(help="Bounding boxes: a COCO file, or a folder of YOLO text files."),
+    ] = None,
+    masks: Annotated[
+        Path | None, Option(help="Segmentation masks: a folder of PNGs of the images' names.")
+    ] = None,
+    target: Annotated[
+        str | None, Option(metavar="COLUMN", help="Of a CSV: the column that is learnt.")
+    ] = None,
     out: Annotated[Path, Option(help="Folder for the figures.")] = Path("batchmix-preview"),
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -81,19 +92,19 @@ def preview(
     Nothing is trained. Writes rows.png, labels.png, alpha.png (if a policy has an alpha), and
     preview.html with all of them inside. Those of an earlier call are replaced.
     """
-    words = " ".join(policies or [_DEFAULT])
+    words = " ".join(policies or [_TABLE if target else _DEFAULT])
     if len(words.split()) > _MOST_POLICIES:
         raise mix_error(
             "--policies", f"got {len(words.split())} policies.",
             f"A figure has room for {_MOST_POLICIES}.", "Look at fewer at a time.",
         )  # fmt: skip
-    entries = parse(words)
+    entries = parse(words, seen=None)
     mixing = Mixing(prob, per, pairing, seed, step)
     check_folder(out)
 
-    from batchmix.cli.show.shown import choose, open_source
+    from batchmix.cli.show.opened import choose, open_source
 
-    source = open_source(data, image_size, seconds)
+    source = open_source(data, image_size, seconds, boxes, masks, target)
     if first >= len(source.y):
         raise mix_error(
             "--first", f"got {first}.", f"{data} has {len(source.y)} training rows, from 0.",
@@ -102,19 +113,20 @@ def preview(
     for note in () if quiet else source.data.notes:
         print(f"{shown(data)}: {note}", file=sys.stderr)
     batch = choose(source, rows, mixing, first)
+    parse(words, seen=batch.beside.hints)
     done = [batch.show(entry) for entry in entries]
     options = {
         "policies": " ".join(e.name for e in entries), "rows": rows, "first": first, "prob": prob,
         "per": per, "pairing": pairing, "seed": seed, "step": step, "image-size": image_size,
-        "seconds": seconds,
+        "seconds": seconds, "boxes": boxes, "masks": masks, "target": target,
     }  # fmt: skip
     again = command(data, options)
     title = f"{shown(data)}, seed {seed}" + (f", step {step}" if step else "")
     files = _drawn(title, again, batch, entries, done)
     for name, content in files.items():
         write(out / name, content)
-    if "alpha.png" not in files:  # an earlier call's would be taken for this one's
-        (out / "alpha.png").unlink(missing_ok=True)
+    for name in {"alpha.png", "labels.png"} - set(files):  # an earlier call's
+        (out / name).unlink(missing_ok=True)
     if as_json:
         names = [source.data.train.names[i] for i in source.choose(rows, first)]
         found = {"command": again, "policies": [_document(one, names) for one in done]}
@@ -131,9 +143,10 @@ def _drawn(
     from batchmix.cli.show.page import page
 
     figures = {"rows.png": pictures.rows(title, done)}
-    if pictures.varied(entries):
+    if pictures.varied(entries) and batch.source.form != "table":
         figures["alpha.png"] = pictures.alphas(title, batch, entries)
-    figures["labels.png"] = pictures.labels(title, batch, entries)
+    if batch.labelled:
+        figures["labels.png"] = pictures.labels(title, batch, entries)
     sounds = done if batch.source.form == "wave" else ()
     return figures | {"preview.html": page(title, again, figures, sounds)}
 
@@ -151,9 +164,18 @@ def _document(one: Shown, names: Sequence[str]) -> dict[str, Any]:
             "weights": one.plan.weights[i].tolist(),
             "label": {classes[k]: float(soft[k]) for k in soft.nonzero()[0]},
         }
+        | _boxes(one, i)
         for i, soft in enumerate(one.soft)
     ]
     return {"policy": one.name, "rows": rows}
+
+
+def _boxes(one: Shown, row: int) -> dict[str, Any]:
+    """The boxes that are left in a mixed row, if there may be any."""
+    if one.beside.marks is None:
+        return {}
+    seen = one.beside.seen(row)
+    return {"boxes": [{"xyxy": s.corners, "class": s.name, "row": s.row} for s in seen]}
 
 
 def command(data: str, options: dict[str, object]) -> str:

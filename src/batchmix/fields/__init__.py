@@ -1,7 +1,7 @@
 """Fields say what a part of the batch is, and so what a plan does to it."""
 
 from batchmix.fields._field import Field, Keep
-from batchmix.fields.detection import BoundingBoxes
+from batchmix.fields.detection import BoundingBoxes, Instances, Keypoints
 from batchmix.fields.grids import Features, Grid, Ids, Image, Mask, Video
 from batchmix.fields.labels import Labels, Targets
 from batchmix.fields.padding import PaddingMask
@@ -16,7 +16,9 @@ __all__ = [
     "Grid",
     "Ids",
     "Image",
+    "Instances",
     "Keep",
+    "Keypoints",
     "Labels",
     "Mask",
     "PaddingMask",

@@ -11,8 +11,9 @@ from batchmix._plan import Plan
 class Field(Protocol):
     """Anything with this method is a field.
 
-    What policies and pairings may read has a `hint`, the name that they read it by. One that lies
-    on a grid also has a `layout`. One that can write into the batch has an argument `out`, and
+    What policies and pairings may read has a `hint`, the name that they read it by, and may say
+    with ``read(value, size, name, rows)`` what they are handed. One that lies on a grid also has
+    a `layout`. One that can write into the batch has an argument `out`, and
     ``check(value, plan, other)``, which raises what the call with ``out=value`` would raise.
     """
 

@@ -5,9 +5,11 @@ A new policy is one file here: a frozen dataclass with `sample(request) -> Paste
 
 from batchmix.policies._paste import Paste, Policy, Request
 from batchmix.policies.betweenclass import BetweenClass
+from batchmix.policies.blend import Blend
 from batchmix.policies.classmix import ClassMix
 from batchmix.policies.columns import Columns
 from batchmix.policies.combine import PerBatch, PerPair, Sometimes, Switch
+from batchmix.policies.copyblend import CopyBlend
 from batchmix.policies.copypaste import CopyPaste
 from batchmix.policies.cutmix import CutMix
 from batchmix.policies.fmix import FMix
@@ -26,8 +28,10 @@ from batchmix.policies.unpadded import Unpadded
 
 __all__ = [  # noqa: RUF022  SNR is a policy like the others, and no constant
     "BetweenClass",
+    "Blend",
     "ClassMix",
     "Columns",
+    "CopyBlend",
     "CopyPaste",
     "CutMix",
     "FMix",

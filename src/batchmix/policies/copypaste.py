@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
 from batchmix.policies._paste import Paste, Request
-from batchmix.policies._regions import pasted, regions
+from batchmix.policies._regions import Regions, pasted, regions
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,17 @@ class CopyPaste:
 
     def sample(self, request: Request) -> Paste:
         """A coin for each instance of each row."""
-        maps = np.asarray(request.theirs["instances"])
-        if maps.ndim == 2 + len(request.size):
-            request = request._replace(theirs={"instances": _numbered(maps)})
-        found = regions("CopyPaste", "instances", request)
-        there = (found.cells >= max(1, self.min_area)) & (found.ids != 0)
+        found, there = instances(request, self.min_area)
         return pasted(found, there & (request.rng.random_sample(there.shape) < self.prob), request)
+
+
+def instances(request: Request, least: int) -> tuple[Regions, NDArray[np.bool_]]:
+    """The partners' instances, and [B, K] which of them a row has, of some cells at least."""
+    maps = np.asarray(request.theirs["instances"])
+    if maps.ndim == 2 + len(request.size):
+        request = request._replace(theirs={"instances": _numbered(maps)})
+    found = regions("CopyPaste", "instances", request)
+    return found, (found.cells >= max(1, least)) & (found.ids != 0)
 
 
 def _numbered(masks: NDArray[Any]) -> NDArray[np.int32]:

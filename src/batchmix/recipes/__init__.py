@@ -1,7 +1,7 @@
 """Mixing as published recipes set it: which policy, who is paired, what smoothing, which loss.
 
 Each recipe is a value, such as `recipes.deit`. Model, optimizer, epochs and other augmentation are
-left to the training script.
+left to the training script. For detection a function makes the policy: ``yolo_policy(epochs=100)``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 from batchmix.losses import soft_binary_cross_entropy, soft_cross_entropy
 from batchmix.pairing import Pairing, Permutation, Reverse, Roll
 from batchmix.policies import CutMix, MixUp, PerBatch, Policy, Sometimes, Switch
+from batchmix.recipes._detection import copy_paste_policy, deim_policy, yolo_policy
 from batchmix.recipes._timm import timm_policy
 
 __all__ = [
-    "Recipe", "convnext", "cutmix_cifar", "cutmix_imagenet", "deit", "deit3", "mae_finetune",
-    "mixup_cifar10", "mixup_imagenet", "rsb_a1", "rsb_a2", "rsb_a3", "timm_policy",
-    "torchvision_resnet",
+    "Recipe", "convnext", "copy_paste_policy", "cutmix_cifar", "cutmix_imagenet", "deim_policy",
+    "deit", "deit3", "mae_finetune", "mixup_cifar10", "mixup_imagenet", "rsb_a1", "rsb_a2",
+    "rsb_a3", "timm_policy", "torchvision_resnet", "yolo_policy",
 ]  # fmt: skip
 
 

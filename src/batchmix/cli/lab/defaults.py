@@ -90,7 +90,7 @@ def _word(value: Any) -> str:
 
 def _model(data: Data) -> str:
     """A small one, that learns without a GPU."""
-    if data.name == "digits":
+    if data.name == "digits" or data.form == "table":
         return "mlp"
     return "m5" if data.form == "wave" else "resnet20"
 
@@ -131,7 +131,9 @@ def _schedule(data: Data, model: str, rows: int, pretrained: bool) -> dict[str, 
     if pretrained or attention:
         decay = {"optimizer": "adamw", "weight_decay": 0.05, "warmup": 5.0}
         return found | decay | {"lr": 1e-4 if pretrained else 5e-4}
-    if data.form == "wave" or data.task.kind == "numbers":  # squared errors blow up at 0.1
+    if (
+        data.form in ("wave", "table") or data.task.kind == "numbers"
+    ):  # squared errors blow up at 0.1
         return found | {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-4}
     if model == "mlp" or model == "convnet":
         return found | {"lr": 0.1}
@@ -168,10 +170,14 @@ def _check(training: Training, data: Data) -> None:
         )  # fmt: skip
     if training.augment == "timm" and data.form != "image":
         raise _for_images("--augment", "timm")
+    if training.augment != "none" and data.form == "table":
+        raise _for_images("--augment", training.augment)
 
 
 def _for_images(option: str, value: Any) -> MixError:
-    return mix_error(option, f"got {value} with sounds.", "It is for images.", "Leave it out.")
+    return mix_error(
+        option, f"got {value} with rows that are no images.", "It is for images.", "Leave it out."
+    )
 
 
 def _whole(low: int, high: int) -> Callable[[Any], bool]:

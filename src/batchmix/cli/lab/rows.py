@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["classes", "labels", "numbers"]
-Form = Literal["image", "mel", "wave"]
+Form = Literal["image", "mel", "wave", "table"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,21 @@ class Task:
 UNLABELLED = Task("classes", ("unlabelled",))  # of a folder of files without class folders
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: of numbers, or of words."""
+
+    name: str
+    words: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Some rows of a data set. Nothing is decoded before `read`, which works in any process.
 
     `read(i)` is row i: uint8 [H, W, C] of an image, float32 [mel, T, 1] of a log-mel spectrogram,
-    int16 or float32 [T, C] of a wave. A row that cannot be read is a MixError that names it.
+    int16 or float32 [T, C] of a wave, float32 [columns, 1 + words] of a table. A row that cannot
+    be read is a MixError that names it.
     A reader that has all its rows in one array shows it as `read.x`: a batch is then one index.
     """
 
@@ -82,4 +91,5 @@ class Data:
     skipped: tuple[tuple[str, str], ...] = ()  # names of rows that cannot be read, and why
     fingerprint: str = ""  # of names, targets, sizes in bytes, and how rows are read
     seconds: float | None = None  # of every clip of sound
+    columns: tuple[Column, ...] = ()  # of a table
     notes: tuple[str, ...] = ()  # what is worth saying once: files left out, lengths, frames

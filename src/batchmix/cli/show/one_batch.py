@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
+from batchmix._show._look import Look
 from batchmix.cli._mixing import Mixing
-from batchmix.cli.lab.rows import Data, Form, Rows, Task
+from batchmix.cli.lab.rows import Column, Data, Rows, Task
 from batchmix.cli.show import pictures
+from batchmix.cli.show.beside import Beside
+from batchmix.cli.show.page import players
 from batchmix.cli.show.shown import Batch, Shown, Source
 
 
-def drawn(
-    x: NDArray[Any], mixed: NDArray[Any], opacity: NDArray[Any], *, plan: bm.Plan,
-    ids: NDArray[Any], soft: NDArray[np.float32], names: Sequence[str], rows: int,
-) -> bytes:  # fmt: skip
-    """A PNG. `x` and `mixed` are [B, H, W, C] or [B, T, C], `opacity` has one channel."""
-    form: Form = "image" if x.ndim == 4 else "wave"
-    if form == "image":
+def drawn(look: Look, plan: bm.Plan, rows: int, rate: int | None) -> tuple[bytes, str]:
+    """A PNG, and players of sounds in HTML."""
+    x, mixed = look.x, look.mixed
+    columns: tuple[Column, ...] = ()
+    if look.form == "image":
         x, mixed = _as_pixels(x, x), _as_pixels(mixed, x)
-    task = Task("classes", tuple(names))
-    data = Data("batch", "", form, task, Rows([""] * len(ids), ids, x.__getitem__))
-    batch = Batch(Source(data), x, ids, Mixing())
-    shown = Shown("plan:", batch, plan, opacity[..., 0], mixed, soft)
-    return pictures.rows(repr(plan), [shown], first=rows)
+    elif look.form == "table":
+        columns = tuple(Column(str(k)) for k in range(x.shape[1]))
+        x, mixed = x[..., None], mixed[..., None]
+    task, told = Task("classes", tuple(look.names)), Rows([""] * len(x), look.ids, x.__getitem__)
+    data = Data("batch", "", look.form, task, told, rate=rate or 0, columns=columns)
+    masks, marks = look.masks or (None, None), look.marks or (None, None)
+    before, after = (Beside(m, look.box_names, mask) for m, mask in zip(marks, masks))
+    batch = Batch(Source(data), x, look.ids, Mixing(), before, True, look.numbers)
+    shown = Shown("plan:", batch, plan, look.opacity, mixed, look.soft, after)
+    heard = players([shown], rows) if rate else ""
+    return pictures.rows(repr(plan), [shown], first=rows), heard
 
 
 def _as_pixels(x: NDArray[Any], like: NDArray[Any]) -> NDArray[np.uint8]:

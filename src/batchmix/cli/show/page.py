@@ -59,7 +59,8 @@ def page(
     ]
     head = f"<h1>{escape(title)}</h1>\n<p>Made by batchmix preview; nothing was trained.</p>"
     again = f"<p>The same figures again:</p>\n<pre>{escape(shown(command))}</pre>"
-    body = [head, parts[0], _players(sounds), *parts[1:], again]
+    heard = f"<h2>Listen</h2>\n{players(sounds)}" if sounds else ""
+    body = [head, parts[0], heard, *parts[1:], again]
     return document(escape(title), _PLAYERS, body)
 
 
@@ -75,10 +76,8 @@ def document(title: str, style: str, parts: Iterable[str]) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _players(sounds: Sequence[Shown]) -> str:
-    """A line per row: itself, and what each policy makes of it."""
-    if not sounds:
-        return ""
+def players(sounds: Sequence[Shown], rows: int | None = None) -> str:
+    """A line for each of the first `rows`: itself, and what each policy makes of it."""
     batch, rate = sounds[0].batch, sounds[0].batch.source.data.rate
     end = int(_SECONDS * rate)
     heads = "".join(f"<th>{escape(name)}</th>" for name in ("", "row", *(s.name for s in sounds)))
@@ -88,10 +87,10 @@ def _players(sounds: Sequence[Shown]) -> str:
             f"<td>{player(x[i, :end], rate)}</td>" for x in [batch.x] + [s.mixed for s in sounds]
         )
         + "</tr>\n"
-        for i in range(len(batch))
+        for i in range(len(batch) if rows is None else min(rows, len(batch)))
     )
     short = f" The first {_SECONDS} seconds." if batch.x.shape[1] > end else ""
     return (
-        f"<h2>Listen</h2>\n<p>Each row of the batch, and the mixed rows.{short}</p>\n"
+        f"<p>Each row of the batch, and the mixed rows.{short}</p>\n"
         f"<table>\n<tr>{heads}</tr>\n{lines}</table>"
     )

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
+from batchmix.cli.show import marks
 from batchmix.cli.show.shown import Batch, Shown
 from batchmix.cli.show.theme import LIGHT, Theme
 
@@ -21,6 +22,7 @@ def original(axes: Any, batch: Batch, row: int, whose: str, theme: Theme = LIGHT
         _wave(axes, batch, batch.x[row], theme[whose])
     else:
         _image(axes, batch.x[row])
+        marks.draw(axes, batch.beside, row, theme, whose)
     axes.set_title(batch.name(row), fontsize=8, color=theme[whose], pad=2)
 
 
@@ -38,11 +40,14 @@ def mixed(axes: Any, one: Shown, row: int, theme: Theme = LIGHT) -> None:
         _span(axes, one, row, theme, fill=True)
         return
     _image(axes, one.mixed[row])
+    marks.draw(axes, one.beside, row, theme)
+    line = "-" if one.beside.marks is None else ":"  # not to be taken for one of the boxes
     for (top, bottom), (left, right) in (box.tolist() for box in one.cuts(row)):
         corner = (left - 0.5, top - 0.5)
         sides = (right - left, bottom - top)
-        colour = theme["partner"]
-        axes.add_patch(Rectangle(corner, *sides, fill=False, ec=colour, lw=1.2, clip_on=False))
+        box = Rectangle(corner, *sides, fill=False, ec=theme["partner"], lw=1.2, clip_on=False)
+        box.set_linestyle(line)
+        axes.add_patch(box)
 
 
 def spectrogram(axes: Any, one: Shown, row: int, theme: Theme = LIGHT) -> None:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from batchmix.cli._words import Entry
-from batchmix.cli.show import panels
+from batchmix.cli.show import panels, strips
 from batchmix.cli.show.shown import Batch, Shown
 from batchmix.cli.show.theme import LIGHT, Theme, drawn
 from batchmix.policies import Switch
@@ -19,6 +19,7 @@ from batchmix.policies import Switch
 _ALPHAS = (0.2, 0.5, 1.0, 2.0, 8.0)
 _EXAMPLES = 3  # soft labels drawn in full
 _SIDES = {"image": 1.05, "wave": 1.45}  # inches
+_MARKED = 1.75  # of an image with boxes, which have names, or with a mask
 # the lines that show a plan; the soft label is under the last one
 _LINES = {
     "image": [("{name}\nwhat is pasted", panels.pasted), ("mixed,\nand its label", panels.mixed)],
@@ -43,6 +44,11 @@ def rows(
     """
     batch = shown[0].batch
     count = len(batch) if first is None else min(first, len(batch))
+    if batch.source.form == "table":
+        heads = [column.name for column in batch.source.data.columns]
+        blocks = [strips.of_table(shown, i) for i in range(count)]
+        with drawn(theme):
+            return _png(strips.figure(title, heads, blocks, theme))
     partners = [p.partner for p in max((one.plan.layers for one in shown), key=len)]
     lines = [("{name}", panels.mixed)] if only_mixed else _LINES[batch.source.form]
     names = ["row", "partner", *(f"partner {k}" for k in range(2, len(partners) + 1))]
@@ -129,7 +135,10 @@ def _grid(
 
     Lines in `labelled` have room for a soft label underneath.
     """
-    side = _SIDES[batch.source.form]
+    marked = batch.beside.marks is not None or batch.beside.mask is not None
+    side = _MARKED if marked else _SIDES[batch.source.form]
+    if batch.source.form == "image" and batch.x.shape[2] > 2 * batch.x.shape[1]:
+        side *= 2  # slices side by side
     shape = 0.5 if batch.source.form == "wave" else batch.x.shape[1] / batch.x.shape[2]
     heights = [side * shape + (0.5 if k in labelled else 0) for k in range(len(names))]
     figsize = (side * columns + 1.2, sum(heights) + 0.6)

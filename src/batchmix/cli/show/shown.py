@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 import batchmix as bm
-from batchmix._errors import mix_error
 from batchmix.cli._mixing import Mixing
 from batchmix.cli._words import Entry
-from batchmix.cli.lab.data import open_data
 from batchmix.cli.lab.data.names import bad_file
 from batchmix.cli.lab.rows import Data, Form
+from batchmix.cli.show.beside import Annotated, Beside
 from batchmix.policies import Policy
 
 _BATCHES, _ROWS = 256, 16  # distributions are counted over steps 0..255 of 16 rows
-LAYOUTS = {"image": "NHWC", "wave": "NTC"}
+LAYOUTS = {"image": "NHWC", "wave": "NTC", "table": "NTC"}  # T: columns
 
 
 class Part(NamedTuple):
@@ -36,6 +35,7 @@ class Source:
 
     data: Data
     image_size: int | None = None
+    annotated: Annotated | None = None  # boxes and masks
 
     @property
     def form(self) -> Form:
@@ -77,7 +77,7 @@ class Source:
     def choose(self, count: int, first: int = 0) -> NDArray[np.int64]:
         """Numbers of rows, in a fixed random order that takes the classes in turn."""
         order = np.random.default_rng(0).permutation(len(self.y))
-        y = self.y[order]
+        y = self.y[order] if self.y.ndim == 1 else np.zeros(len(order), np.int64)
         turn = np.empty(len(y), np.int64)  # how many rows of its class come before each row
         for label in np.unique(y):
             turn[y == label] = np.arange((y == label).sum())
@@ -94,13 +94,16 @@ class Batch:
     x: NDArray[Any]  # [B, H, W, C] or [B, T, C]
     y: NDArray[np.int64]  # [B]
     mixing: Mixing
+    beside: Beside = field(default_factory=Beside)
+    labelled: bool = True  # by a class; else each row is its own
+    numbers: NDArray[Any] | None = None  # [B], what the rows of a table are told to be
 
     def __len__(self) -> int:
         return len(self.y)
 
     def draw(self, policy: Policy | None) -> bm.Plan:
         """The plan for the rows shown; partners are the same for every policy."""
-        hints = {"image": self.x, "label": self.y}
+        hints = {"image": self.x, "label": self.y} | self.beside.hints
         return self.mixing.draw(policy, len(self), self.size, hints=hints)
 
     def show(self, entry: Entry) -> Shown:
@@ -118,6 +121,7 @@ class Batch:
             bm.mix(nothing, plan, layout, other=nothing + 1)[..., 0],
             bm.mix(self.x, plan, layout),
             bm.mix_labels(self.y, plan, len(self.source.classes), smoothing=smoothing),
+            self.beside.mixed(plan),
         )
 
     def lam(self, policy: Policy | None) -> NDArray[np.float32]:
@@ -156,12 +160,16 @@ class Shown:
     opacity: NDArray[np.float32]  # [B, H, W] or [B, T], of the partner in each cell
     mixed: NDArray[Any]  # like the rows
     soft: NDArray[np.float32]  # [B, classes]
+    beside: Beside = field(default_factory=Beside)
 
     def cuts(self, row: int) -> list[Any]:
         """[A, 2] each: regions of the row that something is pasted over, but for all of it.
 
-        Of a video those that the middle frame has a part of, without the axis of frames.
+        Of a video those that the middle frame has a part of, without the axis of frames; of a
+        volume, whose slices lie side by side, none.
         """
+        if "D" in self.plan.axes:
+            return []
         boxes = [layer.box[row] for layer in self.plan.layers if layer.opacity[row]]
         cut = [box for box in boxes if tuple((box[:, 1] - box[:, 0]).tolist()) != self.plan.size]
         middle = self.plan.size[0] // 2
@@ -187,31 +195,10 @@ class Shown:
         return [own, *sorted(theirs, key=lambda part: -part.share), *others]
 
 
-def open_source(name: str, image_size: int | None = None, seconds: float | None = None) -> Source:
-    """A source by name: 'photos', 'digits', a folder, or a data set of the Hugging Face hub."""
-    if image_size and name == "digits":
-        raise mix_error(
-            "--image-size", f"got {image_size} with digits.", "They are 8 x 8.", "Leave it out."
-        )
-    data = open_data(name, sound="wave", seconds=seconds)
-    if image_size and data.form != "image":
-        raise mix_error(
-            f"--image-size {image_size}", f"{name} holds WAV files.", "They have no such size.",
-            "Leave it out.",
-        )  # fmt: skip
-    return Source(data, image_size)
-
-
 def _resized(row: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     from PIL import Image
 
     return np.asarray(Image.fromarray(row).resize((side, side)))
-
-
-def choose(source: Source, count: int, mixing: Mixing, first: int = 0) -> Batch:
-    """Rows of a source, in its fixed random order from number `first` on."""
-    rows = source.choose(count, first)
-    return Batch(source, source.read(rows), source.y[rows], mixing)
 
 
 def lam(

@@ -6,14 +6,16 @@ import base64
 import io
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 
 def player(clip: NDArray[Any], rate: int) -> str:
-    """HTML that plays a clip [T, C], with its samples unchanged."""
+    """HTML that plays a clip [T, C], its samples unchanged where they are int16 or float32."""
     from scipy.io import wavfile
 
     content = io.BytesIO()
-    wavfile.write(content, rate, clip)
+    plain = clip if clip.dtype in (np.int16, np.uint8) else clip.astype(np.float32)
+    wavfile.write(content, rate, plain)
     data = base64.b64encode(content.getvalue()).decode()
     return f'<audio controls preload="none" src="data:audio/wav;base64,{data}"></audio>'

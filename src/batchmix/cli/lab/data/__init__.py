@@ -25,8 +25,11 @@ def open_data(
     targets: Path | None = None,
     sound: Sound | None = None,
     seconds: float | None = None,
+    target: str | None = None,
 ) -> Data:
     """List a data set: 'digits' or 'photos', else a folder, else one of the Hugging Face hub.
+
+    A CSV is a table, of which `target` is the column to learn.
 
     `targets` is a CSV of what the files of the folder are. WAV files, if it holds such, are read as
     log-mel spectrograms ("mel", default) or as they are ("wave"), each `seconds` long, else as long
@@ -37,6 +40,11 @@ def open_data(
         is_folder = name != "" and folder.is_dir()
     except (OSError, ValueError, RuntimeError):  # a name that no path can have
         is_folder = False
+    if target is not None or (name.lower().endswith(".csv") and not is_folder):
+        for option, value in (("--targets", targets), ("--seconds", seconds)):
+            if value is not None:
+                raise _not_for(option, value, name)
+        return _table(name, target)
     if name not in BUILT_IN and is_folder:
         return _folder(name, folder, targets, sound, seconds)
     for option, value in (("--targets", targets), ("--seconds", seconds)):
@@ -60,6 +68,20 @@ def open_data(
     from batchmix.cli.lab.data.hub import open_hub
 
     return open_hub(name)
+
+
+def _table(name: str, target: str | None) -> Data:
+    """The lines of a CSV."""
+    if target is None or not name.lower().endswith(".csv"):
+        raise mix_error(
+            "DATA" if target is None else "--target", f"got {name[:200]!r} "
+            f"{'without --target' if target is None else f'with --target {target[:80]!r}'}.",
+            "A table is a CSV, and one of its columns is what is learnt.",
+            "Pass for example table.csv --target price, to preview or to compare.",
+        )  # fmt: skip
+    from batchmix.cli.lab.data.tables import open_table
+
+    return open_table(name, target)
 
 
 def _is_path(name: str) -> bool:

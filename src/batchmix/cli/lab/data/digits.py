@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,10 @@ from batchmix.cli.lab.rows import Data, Rows, Task
 class Memory:
     """Rows that lie in memory."""
 
-    x: NDArray[np.uint8]  # [N, H, W, C]
+    x: NDArray[Any]  # [N, ...]
 
-    def __call__(self, i: int) -> NDArray[np.uint8]:
-        """uint8 [H, W, C]."""
+    def __call__(self, i: int) -> NDArray[Any]:
+        """A row."""
         return np.asarray(self.x[i])
 
     def check(self, i: int, pixels: bool) -> Header:

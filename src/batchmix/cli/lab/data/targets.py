@@ -36,7 +36,7 @@ class Table(NamedTuple):
     parts: dict[str, Listing]
 
 
-class _Rows:
+class Cells:
     """The cells of a CSV, row by row. A long row, which may be of many lines, is not read whole."""
 
     def __init__(self, file: TextIO) -> None:
@@ -76,7 +76,7 @@ def read_targets(root: str, path: Path) -> Table:
                 str(path), "it is no file, or larger than 1 GiB.", _COLUMNS, "Pass a CSV."
             )
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            columns, lines = _lines(root, path, _Rows(file))
+            columns, lines = _lines(root, path, Cells(file))
     except (OSError, csv.Error) as error:
         raise bad_file(str(path), f"it cannot be read ({reason(error)}).", _COLUMNS) from None
     media = media_of(lines[0].file)
@@ -98,7 +98,7 @@ def read_targets(root: str, path: Path) -> Table:
     return Table(media, task, parts)
 
 
-def _lines(root: str, path: Path, cells: _Rows) -> tuple[list[str], list[_Line]]:
+def _lines(root: str, path: Path, cells: Cells) -> tuple[list[str], list[_Line]]:
     """The names of the target columns, and the lines."""
     rows = iter(cells)
     header = [name.strip() for name in next(rows, [])]
@@ -152,7 +152,7 @@ def _file(root: str, path: Path, line: _Line, name: str) -> tuple[str, int]:
 def _task(path: Path, columns: Sequence[str], lines: list[_Line]) -> tuple[Task, NDArray[Any]]:
     """What is learnt, and the targets of all lines."""
     cells = [line.targets[0] for line in lines]
-    if columns != ["label"] or _decimal(cells):
+    if columns != ["label"] or decimal(cells):
         y = np.array([_numbers(path, columns, line) for line in lines], np.float32)
         return Task("numbers", tuple(map(shown, columns))), y
     many = any("|" in cell for cell in cells)
@@ -180,7 +180,7 @@ def _task(path: Path, columns: Sequence[str], lines: list[_Line]) -> tuple[Task,
     return Task("labels", safe), y
 
 
-def _decimal(cells: Sequence[str]) -> bool:
+def decimal(cells: Sequence[str]) -> bool:
     """Whether all are numbers, not all of them whole."""
     try:
         return not all(float(cell).is_integer() and cell.lstrip("+-").isdecimal() for cell in cells)

@@ -84,9 +84,9 @@ def shape_of(rows: Rows, form: Form, training: Training) -> tuple[int, ...]:
 
 
 def mixer_of(entry: Entry, form: Form, task: Task, training: Training, rank: int) -> bm.Mixer:
-    """The mixer of an arm, for rows as they are where it mixes. Log-mels are cut along time."""
-    device = {"image": "NCHW", "mel": "NCFT", "wave": "NCT"}
-    workers = {"image": "NHWC", "mel": "NFTC", "wave": "NTC"}
+    """The mixer of an arm, for rows as they are where it mixes. T: time, or a table's columns."""
+    device = {"image": "NCHW", "mel": "NCFT", "wave": "NCT", "table": "NCT"}
+    workers = {"image": "NHWC", "mel": "NFTC", "wave": "NTC", "table": "NTC"}
     layout = (device if training.mix_on == "device" else workers)[form]
     classes = task.outputs if task.kind == "classes" else None
     return bm.Mixer(
@@ -115,7 +115,7 @@ def set_up(
     """A new model, its optimizer and the mixer. Only mixer and loss depend on the entry."""
     check_mix_on([entry], training.mix_on)
     module = build(training.model, shape, task.outputs, training.seed, training.pretrained)
-    if fabric.device.type == "cuda" and form != "wave":
+    if fabric.device.type == "cuda" and form in ("image", "mel"):
         module = module.to(memory_format=torch.channels_last)
     optimizer = optimizer_of(module, training)
     average = None

@@ -14,7 +14,7 @@ from batchmix.cli.lab.rows import Form
 
 TIMM = "timm:"
 FORMS: dict[str, tuple[Form, ...]] = {
-    "mlp": ("image", "mel", "wave"),
+    "mlp": ("image", "mel", "wave", "table"),
     "convnet": ("image", "mel"),
     "resnet20": ("image", "mel"),
     "m5": ("wave",),

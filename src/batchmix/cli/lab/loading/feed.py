@@ -154,10 +154,13 @@ class _Source:
 
 
 def prepare(x: Tensor, mean: list[float], std: list[float], form: Form) -> Tensor:
-    """Channels first, float32: (x - mean) / std per channel, images first divided by 255."""
+    """Channels first, float32: (x - mean) / std, images first divided by 255.
+
+    Mean and std are those of each channel; of a table, of each channel of each column.
+    """
     centre, spread = _columns(tuple(mean), tuple(std), 255.0 if form == "image" else 1.0, x.device)
-    shape = (1, -1) + (1,) * (x.ndim - 2)
     moved = x.movedim(-1, 1)
+    shape = moved[:1].shape if form == "table" else (1, -1) + (1,) * (x.ndim - 2)
     first = torch.empty(moved.shape, device=x.device).copy_(moved)
     return first.sub_(centre.view(shape)).div_(spread.view(shape))
 
@@ -181,6 +184,8 @@ def moments(rows: Rows, form: Form, training: Training) -> tuple[list[float], li
     if len(rows) > _SAMPLE:
         index = np.random.default_rng(0).choice(len(rows), _SAMPLE, replace=False)
         rows = rows.take(np.sort(index))
+    if form == "table":
+        return _of_columns(rows)
     count, total, squares = 0, np.zeros(1), np.zeros(1)
     for batch in Feed(rows, form, training, train=False).epoch(0):
         cells = batch.x.flatten(0, -2).double()  # of bytes the sums are exact
@@ -191,3 +196,12 @@ def moments(rows: Rows, form: Form, training: Training) -> tuple[list[float], li
     mean = total / count
     spread = np.sqrt(np.maximum(squares - count * mean**2, 0) / max(count - 1, 1))
     return (mean / top).tolist(), (np.maximum(spread, 1e-3) / top).tolist()
+
+
+def _of_columns(rows: Rows) -> tuple[list[float], list[float]]:
+    """Of the numbers of a table's columns; which word a cell is stays 0 or 1."""
+    x = np.stack([rows[i] for i in range(len(rows))]).astype(np.float64)
+    mean, spread = np.zeros(x.shape[:0:-1]), np.ones(x.shape[:0:-1])  # channels first
+    mean[0], found = x[..., 0].mean(0), x[..., 0].std(0)
+    spread[0] = np.where(found > 0, found, 1)
+    return mean.ravel().tolist(), spread.ravel().tolist()

@@ -221,6 +221,7 @@ def _reader(root: str, names: list[str], saved: Saved) -> Callable[[int], NDArra
     from batchmix.cli.lab.data.mel import cells_of
     from batchmix.cli.lab.data.sounds import Form, Sounds, form_of
 
+    assert saved.form != "table"  # which no command saves
     first, _ = form_of(root, names, 1.0)
     channels = first.channels if saved.form == "mel" else saved.shape[0]
     cells = cells_of(saved.shape[2], saved.rate) if saved.form == "mel" else saved.shape[1]

@@ -1,0 +1,194 @@
+"""Entries of targets of detection: which go with a box, and what cannot be mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from batchmix._batch import dtype_of
+from batchmix._detection.formats import check_dtype, check_format
+from batchmix._detection.rule import Rule, check_tv, joined, on_host
+from batchmix._errors import MixError, mix_error
+from batchmix._plan import Plan
+from batchmix.backends import backend_of, is_traced
+
+WHERE = "BoundingBoxes()"
+BOXES = ("boxes", "bboxes")
+OF_A_BOX = (
+    "labels", "class_labels", "cls", "category_id", "area", "iscrowd", "masks", "keypoints",
+    "scores",
+)  # fmt: skip
+OF_A_ROW = ("image_id", "orig_size", "size", "image_size", "img_size", "canvas_size")
+OUTLINES = ("segmentation", "segmentations", "segments", "polygons", "rle", "rles", "xyxyxyxy")
+INDEX = "batch_idx"
+
+
+def checked_rows(x: Any, plan: Plan, other: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Rows of the plan, and those that partners are taken from; a dict each."""
+    if is_traced(plan.partner):
+        raise mix_error(
+            WHERE, "the plan has no values yet, in a function that is traced.",
+            "Boxes are mixed on the host.", "Call it outside of the compiled function.",
+        )  # fmt: skip
+    for rows in (x,) if other is None else (x, other):
+        check_dicts(rows)
+    pool = x if other is None else other
+    told = len(plan) if plan.others is None or other is None else plan.others
+    if len(x) != len(plan) or (other is not None and len(pool) < _rows_needed(plan, told)):
+        raise mix_error(
+            WHERE, f"there are {len(x)} targets, and {len(pool)} to take partners from; the plan "
+            f"was drawn for {len(plan)} rows.", "Each row has one dict.", "Draw with batch=len(x).",
+        )  # fmt: skip
+    return x, pool
+
+
+def check_dicts(rows: Any) -> None:
+    """A list with a dict for each row."""
+    odd = [rows] if not isinstance(rows, list | tuple) else [
+        row for row in rows if not isinstance(row, Mapping)
+    ]  # fmt: skip
+    if odd:
+        raise mix_error(
+            WHERE, f"targets are a {type(rows).__name__}, in which there is a "
+            f"{type(odd[0]).__name__}.",
+            "Boxes are an array [B, N, 4 + K], or a list with a dict for each row.",
+            "Pass for example [{'boxes': boxes, 'labels': labels}, ...].",
+        )  # fmt: skip
+
+
+def _rows_needed(plan: Plan, told: int) -> int:
+    """How many rows partners are taken from."""
+    if plan.others is not None:
+        return told
+    return max(int(one.partner.max(initial=-1)) for one in (plan, *plan.above)) + 1
+
+
+def with_boxes(rows: Sequence[Any], rule: Rule) -> list[str]:
+    """Names of the entries that have one thing for each box; that of the boxes first."""
+    boxes = next((name for name in BOXES if any(name in row for row in rows)), BOXES[0])
+    found: list[str] | None = None
+    for i, row in enumerate(rows):
+        count = _count(row, boxes, i)
+        outline = next((name for name in OUTLINES if name in row), None)
+        if outline is not None:
+            raise mix_error(
+                WHERE, f"row {i} has {outline!r}, the outlines of objects.",
+                "What is pasted over an object changes its outline, which is not followed.",
+                "Draw them as 'masks' [k, H, W], and take that entry out.",
+            )  # fmt: skip
+        named = [name for name in row if name not in OF_A_ROW and name not in rule.keep]
+        for name in named:
+            if name in OF_A_BOX and _length(row[name]) != count:
+                raise mix_error(
+                    WHERE, f"row {i} has {count} boxes and {_length(row[name])} {name!r}.",
+                    f"{name!r} has one entry for each box.", "Repair what makes them.",
+                )  # fmt: skip
+        mine = [boxes] + [n for n in named if n != boxes and _length(row[n]) == count]
+        found = mine if found is None else [name for name in found if name in mine]
+    for i, row in enumerate(rows):
+        lost = [name for name in OF_A_BOX if name in row and name not in (found or ())]
+        lost = [name for name in lost if name not in rule.keep]
+        if lost:
+            raise mix_error(
+                WHERE, f"row {i} has {lost[0]!r}, and not all rows have.",
+                "Boxes come with the same entries in every row.", "Add it to each dict.",
+            )  # fmt: skip
+    return found or [boxes]
+
+
+def read_entry(
+    row: Any, name: str, i: int, rule: Rule | None = None, size: tuple[int, int] | None = None
+) -> Any:
+    """An entry as NumPy's, or a list; boxes and masks of the form that they have to have."""
+    value = row[name]
+    if isinstance(value, list | tuple):
+        return list(value)
+    b = backend_of(value, WHERE)
+    if rule is not None and name in BOXES:
+        check_dtype(WHERE, dtype_of(value), rule.format)
+        check_tv(WHERE, value, rule.format, size or (0, 0))
+    found = on_host(WHERE, b, value)
+    if name == "masks" and size is not None and found.shape != (len(found), *size):
+        raise mix_error(
+            WHERE, f"masks of row {i} have shape {found.shape}, and the grid is {size}.",
+            "Masks are [k, H, W], on the grid of the images.", "Resize or pad them alike.",
+        )  # fmt: skip
+    if name == "keypoints" and (found.ndim != 3 or found.shape[2] not in (2, 3)):
+        raise mix_error(
+            WHERE, f"key points of row {i} have shape {found.shape}.",
+            "They are [k, P, 2] or [k, P, 3]: x, y and COCO's v.", "Reshape them.",
+        )  # fmt: skip
+    return found
+
+
+def batch_of(x: Mapping[str, Any], count: int | None) -> list[dict[str, Any]]:
+    """A dict for each row of one with all boxes of a batch, as ultralytics has it."""
+    if INDEX not in x:
+        raise mix_error(
+            WHERE, f"got one {type(x).__name__} with {sorted(map(str, x))}.",
+            "One dict for the whole batch says in 'batch_idx' which row each box is of.",
+            "Pass a list with a dict for each row, or add 'batch_idx' [M].",
+        )  # fmt: skip
+    index = np.asarray(read_entry(x, INDEX, 0)).reshape(-1)
+    count = int(index.max(initial=-1)) + 1 if count is None else count
+    if len(index) and not (index.min() >= 0 and index.max() < count):
+        raise mix_error(
+            WHERE, f"'batch_idx' goes from {index.min()} to {index.max()}; there are {count} rows.",
+            "It is the row of each box.", "Draw for as many rows.",
+        )  # fmt: skip
+    names = [name for name in x if name != INDEX and _length(x[name]) == len(index)]
+    lost = [name for name in x if name in ("masks", *OUTLINES) or name in BOXES + OF_A_BOX]
+    lost = [name for name in lost if name not in names or name == "masks"]
+    if lost:
+        raise mix_error(
+            WHERE, f"{lost[0]!r} has not one entry for each of {len(index)} boxes, or is a map.",
+            "With 'batch_idx' each entry is of one box.", "Take it out of that dict.",
+        )  # fmt: skip
+    host = {name: read_entry(x, name, 0) for name in names}
+    return [{n: v[index == i] if not isinstance(v, list) else
+             [v[k] for k in np.flatnonzero(index == i)] for n, v in host.items()}
+            for i in range(count)]  # fmt: skip
+
+
+def flat(x: Mapping[str, Any], rows: Sequence[Any]) -> Any:
+    """Rows as one dict again, of the kind of `x`."""
+    import copy
+
+    new: Any = copy.copy(x)
+    boxes = next(name for name in BOXES if name in x)
+    counts = [len(row[boxes]) for row in rows]
+    for name in rows[0] if rows else ():
+        new[name] = joined([row[name] for row in rows], x.get(name, x[boxes]))
+    new[INDEX] = joined([np.repeat(np.arange(len(rows)), counts)], x[INDEX])
+    return new
+
+
+def _count(row: Any, boxes: str, i: int) -> int:
+    """How many boxes a row has; a box is four numbers."""
+    value = row.get(boxes)
+    shape = tuple(getattr(value, "shape", ()))
+    if len(shape) == 2 and shape[1] == 4:
+        return int(shape[0])
+    if len(shape) >= 2 and shape[1:] in ((5,), (8,), (4, 2)):
+        check_format(WHERE, "xywhr" if shape[1:] == (5,) else "xyxyxyxy")
+    raise _no_boxes(row, boxes, i, shape)
+
+
+def _no_boxes(row: Any, boxes: str, i: int, shape: tuple[int, ...]) -> MixError:
+    got = f"{boxes!r} of row {i} have shape {shape}" if boxes in row else (
+        f"row {i} has no {boxes!r}, but {sorted(map(str, row))}"
+    )  # fmt: skip
+    return mix_error(
+        WHERE, f"{got}.", "Each dict has 'boxes' [k, 4]; [0, 4] where there is none.",
+        "Reshape what has no boxes with reshape(-1, 4).",
+    )  # fmt: skip
+
+
+def _length(value: Any) -> int | None:
+    """Of an array or list; None of what has none."""
+    if isinstance(value, list | tuple):
+        return len(value)
+    shape = getattr(value, "shape", None)
+    return int(shape[0]) if shape is not None and len(shape) else None

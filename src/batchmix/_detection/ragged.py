@@ -1,0 +1,171 @@
+"""Applying a plan to targets of detection: a dict for each row, with as many boxes as it has."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchmix._detection.cells import masks_seen, points_seen
+from batchmix._detection.entries import (
+    batch_of,
+    check_dicts,
+    checked_rows,
+    flat,
+    read_entry,
+    with_boxes,
+)
+from batchmix._detection.formats import (
+    NORMALISED,
+    Corners,
+    area,
+    check_plan,
+    check_values,
+    coordinates,
+    corners,
+    grid,
+)
+from batchmix._detection.keypoints import check_points
+from batchmix._detection.rule import NO_BOX, Rule, joined, kept
+from batchmix._detection.visible import Shown, boxes_seen
+from batchmix._errors import mix_error
+from batchmix._plan import Plan
+
+WHERE = "BoundingBoxes()"
+CLASSES = ("labels", "class_labels", "cls", "category_id")
+
+
+class Ragged(NamedTuple):
+    """The targets of a batch, as they are read."""
+
+    counts: list[int]
+    corners: Corners  # [B, N, 4] in cells, 0 where a row has fewer
+    host: dict[str, list[Any]]  # what goes with boxes, row by row, as NumPy's
+
+
+def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
+    """The verb of `fields.BoundingBoxes` for a dict for each row, or one that has `batch_idx`."""
+    if isinstance(x, Mapping):
+        theirs = None if other is None else batch_of(other, plan.others or len(plan))
+        return flat(x, mix_ragged(batch_of(x, len(plan)), plan, rule, theirs))
+    rows, pool = checked_rows(x, plan, other)
+    check_plan(WHERE, plan)
+    size = grid(plan)
+    names = with_boxes([*rows, *([] if other is None else pool)], rule)
+    own = _read(rows, names, rule, size)
+    others = own if other is None else _read(pool, names, rule, size)
+    shown, mixed = boxes_seen(own.corners, others.corners, plan)
+    seen: dict[str, Any] = {}
+    if "masks" in names:
+        shown, seen["masks"] = masks_seen(shown, own.host["masks"], others.host["masks"], plan)
+    if "keypoints" in names:
+        unit = np.array(size[::-1], float) if rule.format in NORMALISED else 1.0
+        points = own.host["keypoints"], others.host["keypoints"]
+        seen["keypoints"] = points_seen(*points, plan, unit)
+    there = [kept(one, rule) for one in shown]
+    made = []
+    for i, row in enumerate(rows):
+        sources = [(own, i), *((others, int(one.partner[i])) for one in (plan, *plan.above))]
+        if not mixed[i]:
+            made.append(_weighted(row, names, [np.ones(own.counts[i])], rule))
+            continue
+        at = [np.flatnonzero(one[i, : s.counts[j]]) for one, (s, j) in zip(there, sources)]
+        new = copy.copy(row)
+        for name in names:
+            parts = [
+                _of(name, source.host[name][j], shown[k], seen, k, i, rule, size)
+                for k, (source, j) in enumerate(sources)
+            ]
+            new[name] = joined([[one[n] for n in some] if isinstance(one, list) else one[some]
+                                for one, some in zip(parts, at)], row[name])  # fmt: skip
+        made.append(_weighted(new, names, [s.weight[i][n] for s, n in zip(shown, at)], rule))
+    return type(x)(made)
+
+
+def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> NDArray[np.float64]:
+    """[B, N, 4 or 5] left, top, right, bottom in cells, and the class; -1 where there is none."""
+    rows = _rows(x, count)
+    names = with_boxes(rows, rule)
+    found = _read(rows, names, rule, size)
+    made = np.where(area(found.corners)[..., None] > 0, found.corners, NO_BOX)
+    told = next((name for name in CLASSES if name in names), None)
+    if told is None:
+        return made
+    ids = np.full((*made.shape[:2], 1), NO_BOX)
+    for i, one in enumerate(found.host[told]):
+        if len(one):
+            ids[i, : len(one), 0] = np.asarray(one, np.float64).reshape(len(one), -1)[:, 0]
+    return np.concatenate([made, np.where(made[..., :1] == NO_BOX, NO_BOX, ids)], -1)
+
+
+def instances_of(x: Any, rule: Rule, count: int | None) -> NDArray[np.uint8]:
+    """[B, K, H, W]: the masks of all rows, 1 inside; 0 where a row has fewer."""
+    rows = _rows(x, count)
+    if "masks" not in with_boxes(rows, rule):
+        raise mix_error(
+            "Mixer", "the policy reads 'instances'; the targets have no 'masks'.",
+            "Instances are pasted cell by cell.",
+            "Add 'masks' [k, H, W] to each dict, or read 'boxes'.",
+        )  # fmt: skip
+    masks = [read_entry(row, "masks", i) for i, row in enumerate(rows)]
+    size = next((one.shape[1:] for one in masks if one.ndim == 3), (0, 0))
+    made = np.zeros((len(rows), max(map(len, masks), default=0), *size), np.uint8)
+    for place, one in zip(made, masks):
+        place[: len(one)] = one != 0
+    return made
+
+
+def _rows(x: Any, count: int | None) -> Any:
+    if isinstance(x, Mapping):
+        return batch_of(x, count)
+    check_dicts(x)
+    return x
+
+
+def _read(rows: Sequence[Any], names: list[str], rule: Rule, size: tuple[int, int]) -> Ragged:
+    """All that goes with boxes, on the host; coordinates are looked at."""
+    host = {name: [read_entry(row, name, i, rule, size) for i, row in enumerate(rows)]
+            for name in names}  # fmt: skip
+    boxes = host[names[0]]
+    counts = [len(one) for one in boxes]
+    values = np.zeros((len(rows), max(counts, default=0), 4))
+    for place, one in zip(values, boxes):
+        place[: len(one)] = one
+    for wide in (2, 3):
+        points = [
+            one.reshape(-1, wide) for one in host.get("keypoints", ()) if one.shape[2] == wide
+        ]
+        if points:
+            check_points(WHERE, np.concatenate(points), rule.format in NORMALISED, size)
+    integers = all(np.issubdtype(one.dtype, np.integer) for one in boxes)
+    check_values(WHERE, values, rule.format, size, integers)
+    return Ragged(counts, corners(values, rule.format, size), host)
+
+
+def _of(
+    name: str, value: Any, shown: Shown, seen: dict[str, Any], k: int, row: int, rule: Rule,
+    size: tuple[int, int],
+) -> Any:  # fmt: skip
+    """An entry of all boxes of one layer, as it is after mixing."""
+    if name in seen:
+        return seen[name][k][row]
+    n = len(value)
+    if name in ("boxes", "bboxes"):
+        made = coordinates(shown.corners[row, :n], rule.format, size)
+        return np.where(shown.as_was[row, :n, None], value, made)
+    if name == "area":
+        left = np.where(shown.as_was[row, :n], 1, shown.left[row, :n])
+        return value * left.reshape(-1, *[1] * (value.ndim - 1))
+    return value
+
+
+def _weighted(row: Any, names: list[str], weights: list[Any], rule: Rule) -> Any:
+    """`row` with an entry of weights, where they are asked for."""
+    new = copy.copy(row)
+    if not rule.weights:
+        return new
+    new["weights"] = joined([np.concatenate(weights)], row[names[0]], "float32")
+    return new
