@@ -114,8 +114,8 @@ def hints_of(
                 f"{len(named) or 'none'} {'are' if named else 'is'} such a part.",
                 "It is handed what it looks at: the one Labels is 'label', the one Image 'image', "
                 "the one Mask or Ids 'mask', the one Targets 'target', the one BoundingBoxes "
-                "'boxes', the one PaddingMask 'padding', and the one Audio of N, C and T alone "
-                "'audio': a waveform, no spectrogram.",
+                "'boxes', the one Instances 'instances', the one PaddingMask 'padding', and the "
+                "one Audio of N, C and T alone 'audio': a waveform, no spectrogram.",
                 f"Pass hints={{{name!r}: place in the batch}}.",
             )  # fmt: skip
         part = named[0]

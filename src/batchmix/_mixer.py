@@ -44,7 +44,7 @@ class Mixer:
         all of its frames).
       hints: {name: place} for what the policy or the pairing reads, where the fields do not tell:
         else the one Labels is "label", the one Image "image", the one Mask or Ids "mask", the one
-        Targets "target", the one Instances "instances", the one BoundingBoxes "boxes", the one
+        Targets "target", the one BoundingBoxes "boxes", the one Instances "instances", the one
         PaddingMask "padding", the one Audio with a waveform "audio". What is read of a device is
         copied to the host, which waits for it.
       inplace: write into the arrays of the batch that lie on a grid (images, masks, ...), which
