@@ -31,7 +31,7 @@ quick: $(VENV)/test
 	OMP_NUM_THREADS=1 BATCHMIX_TEST_BACKENDS=numpy $(BIN)/python -m pytest -x $(QUICK)
 
 # what is true of every framework; each framework has a process of its own
-CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py label_rules.py targets.py padding.py segmentation.py losses_metrics.py stack.py mixer.py inplace.py boxes.py masks.py layers.py hints.py)
+CONTRACT = $(addprefix tests/test_,equality.py mix.py labels.py label_rules.py targets.py padding.py segmentation.py losses_metrics.py stack.py mixer.py inplace.py boxes.py detection.py masks.py layers.py hints.py)
 test: check types
 	$(BIN)/python -m pytest -n auto
 	BATCHMIX_TEST_BACKENDS=jax $(BIN)/python -m pytest -n auto \
@@ -167,6 +167,7 @@ figures: $(VENV)/test
 	$(BIN)/python docs/peers.py
 	$(BIN)/python docs/compare_tables.py
 	$(BIN)/python docs/evidence_tables.py
+	$(BIN)/python docs/tables_page.py
 
 # digests of what every policy and pairing draws: added to, never changed
 golden: $(VENV)/test
