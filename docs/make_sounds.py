@@ -133,7 +133,7 @@ def picture(x: Any, names: Sequence[str], theme: Theme) -> bytes:
             one.set(xlim=(0, CELLS), ylim=(-1, 1))
         content = io.BytesIO()
         canvas.savefig(content, format="png", dpi=115)
-    return small(content.getvalue(), colours=48)
+    return small(content.getvalue(), colours=20)
 
 
 def _parts(name: str, x: Any) -> tuple[Any, Any]:
