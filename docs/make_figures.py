@@ -74,8 +74,8 @@ def policies(
     title: str, hints: Mapping[str, Any] | None = None, seed: int = 5, **lines: Policy
 ) -> Draw:
     """Policies on the five photographs, each by its name."""
-    key = bm.Key(seed)
-    return rows(title, *(shown(name, p, key, hints=hints) for name, p in lines.items()))
+    made = (shown(name, p, bm.Key(seed), hints=hints) for name, p in lines.items())
+    return rows(title, *made, colours=128 if len(lines) == 1 else 64)
 
 
 def figures() -> dict[str, Draw]:
@@ -148,7 +148,7 @@ def _compared() -> Report:
 def _epochs(title: str, policy: Policy, epochs: Sequence[int]) -> Draw:
     """One policy in some epochs."""
     lines = [shown(f"epoch {n}", policy, bm.Key(0, epoch=n)) for n in epochs]
-    return rows(title, *lines)
+    return rows(title, *lines, colours=64)
 
 
 def _read() -> dict[str, Draw]:
