@@ -13,7 +13,18 @@ from scipy.io import wavfile
 import batchmix as bm
 from batchmix.cli.show import marks, one_batch, pictures, strips, theme
 from batchmix.cli.show.shown import Shown
-from batchmix.fields import Audio, BoundingBoxes, Features, Image, Labels, Mask, Targets, Video
+from batchmix.fields import (
+    Audio,
+    BoundingBoxes,
+    Features,
+    Image,
+    Instances,
+    Keypoints,
+    Labels,
+    Mask,
+    Targets,
+    Video,
+)
 from batchmix.policies import Columns, CopyPaste, CutMix, Layers, MixUp, Switch
 
 BOTH = Switch([MixUp(0.8), CutMix(1.0)])
@@ -261,6 +272,29 @@ def test_boxes_bring_their_masks_and_key_points(seen):
     marks.draw(axes, shown.batch.beside, 0, theme.LIGHT)
     assert [len(line.get_xdata()) for line in axes.lines] == [2, 3]
     assert [text.get_text() for text in axes.texts] == ["0", "1"]
+
+
+def test_instances_and_key_points_without_boxes(seen):
+    rng = np.random.default_rng(0)
+    masks = np.zeros((6, 2, 10, 14), np.uint8)
+    masks[:, 0, 1:8, 1:6] = masks[:, 1, 2:9, 7:13] = 1
+    points = rng.uniform(0.1, 0.9, (6, 2, 3, 2))
+    fields = {0: Image("NCHW"), 1: Instances("NKHW"), 2: Keypoints("xyn")}
+    plan, both = plan_of(CutMix()), (batch()[0], masks, points)
+    bm.show(both, plan, fields)
+    shown = seen[1][0]
+    _, cut, moved = bm.Mixer(CutMix(), fields).apply(both, plan)
+    for row in range(6):
+        found = list(shown.beside.seen(row))
+        assert not any(one.corners for one in found)
+        there = cut[row][cut[row].any((1, 2))]
+        np.testing.assert_array_equal([one.mask for one in found if one.mask is not None], there)
+        told = np.stack([one.points for one in found if one.points is not None])
+        np.testing.assert_allclose(told, (moved[row] * [14, 10])[moved[row].any((1, 2))])
+        own = [one.row == row for one in found if one.points is not None]
+        assert own == sorted(own, reverse=True)
+        assert {one.row for one in found} <= {row, int(plan.partner[row])}
+    assert seen[0]("title", [shown])[:4] == b"\x89PNG"
 
 
 def test_tensors_and_probabilities():

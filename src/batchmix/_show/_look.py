@@ -16,8 +16,8 @@ from batchmix._layers import check_known
 from batchmix._mix import mix
 from batchmix._parts import Part, parts_of
 from batchmix._plan import Plan
-from batchmix._show._marks import Marks, marks
-from batchmix.fields import BoundingBoxes, Field, Grid, Ids, Labels, Targets
+from batchmix._show._marks import Marks, loose, marks
+from batchmix.fields import BoundingBoxes, Field, Grid, Ids, Instances, Keypoints, Labels, Targets
 
 _MOST = 32  # rows
 _AXES: Mapping[frozenset[str], Literal["image", "wave", "table"]] = {
@@ -38,7 +38,7 @@ class Look(NamedTuple):
     names: list[str]  # of the classes
     numbers: NDArray[Any] | None  # [B], of a regression
     masks: tuple[NDArray[Any], NDArray[Any]] | None = None  # [B, H, W] before and after
-    marks: tuple[list[Marks], list[Marks]] | None = None  # boxes before and after
+    marks: Sequence[tuple[list[Marks], list[Marks]]] = ()  # of each field, before and after
     box_names: Sequence[str] = ()
 
 
@@ -67,7 +67,7 @@ def look_of(
         return Look(form, x, after, opacity, *labels, named)
     x, after, opacity = (plane(each, layout) for each in (x, after, opacity))
     masks = _masks(_first(parts, Ids), plan, x.shape)
-    boxes = _boxes(_first(parts, BoundingBoxes), plan, x.shape)
+    boxes = _marks(parts, plan, x.shape)
     names = () if _first(parts, Labels) else classes or ()
     return Look(form, x, after, opacity[..., 0], *labels, named, masks, boxes, names)
 
@@ -155,13 +155,20 @@ def _masks(
     return before[..., 0].astype(np.int64), after[..., 0].astype(np.int64)
 
 
-def _boxes(
-    part: Part | None, plan: Plan, shape: tuple[int, ...]
-) -> tuple[list[Marks], list[Marks]] | None:
-    """Bounding boxes before and after, where they lie in the images that are drawn."""
-    if part is None or len(shape) != 4 or sorted(plan.axes) != ["H", "W"]:
-        return None
-    return marks(part.field, part.value, plan, {"H": shape[1], "W": shape[2]})
+def _marks(
+    parts: list[Part], plan: Plan, shape: tuple[int, ...]
+) -> list[tuple[list[Marks], list[Marks]]]:
+    """Boxes, instances and key points, where they lie in the images that are drawn."""
+    if len(shape) != 4 or sorted(plan.axes) != ["H", "W"]:
+        return []
+    size = {"H": shape[1], "W": shape[2]}
+    found = []
+    for _, _, field, value in parts:
+        if isinstance(field, BoundingBoxes):
+            found.append(marks(field, value, plan, size))
+        elif isinstance(field, Instances | Keypoints):
+            found.append(loose(field, value, plan, size))
+    return found
 
 
 def _columns(x: NDArray[Any], layout: str) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Bounding boxes of a batch before and after, in cells, and which row each comes from."""
+"""Boxes, instances and key points before and after, in cells, and which row each comes from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from batchmix._detection.entries import batch_of
 from batchmix._drawing import on_host
 from batchmix._plan import Plan
-from batchmix.fields import BoundingBoxes
+from batchmix.fields import BoundingBoxes, Instances, Keypoints
 
 _ROW = "row that a box comes from"  # an entry of each box, which goes along with it
 
@@ -20,7 +20,7 @@ _ROW = "row that a box comes from"  # an entry of each box, which goes along wit
 class Marks(NamedTuple):
     """What is marked in a row."""
 
-    boxes: NDArray[Any]  # [n, 4] left, top, right, bottom in cells
+    boxes: NDArray[Any]  # [n, 4] left, top, right, bottom in cells; NaN where there is no box
     rows: NDArray[Any]  # [n] that they come from
     labels: NDArray[Any] | None  # [n] ids
     masks: NDArray[Any] | None = None  # [n, H, W]
@@ -34,6 +34,30 @@ def marks(
     field = replace(field, weights=False)
     before = _numbered(value, len(plan))
     return _read(field, before, size), _read(field, field(before, plan), size)
+
+
+def loose(
+    field: Instances | Keypoints, value: Any, plan: Plan, size: Mapping[str, int]
+) -> tuple[list[Marks], list[Marks]]:
+    """Those of each row before and after, of things without boxes: masks, or key points."""
+    both = [np.asarray(on_host(each)) for each in (value, field(value, plan))]
+    if isinstance(field, Instances):
+        both = [each.transpose([field.layout.index(a) for a in "NKHW"]) for each in both]
+    elif field.format.endswith("n"):
+        unit = np.array([size["W"], size["H"], 1])
+        both = [each * unit[: each.shape[-1]] for each in both]
+    count = both[0].shape[1]  # of a row's own; then come those of its partner, layer by layer
+    found = []
+    for each in both:
+        made = []
+        for row, things in enumerate(each):
+            there = (things != 0).any((1, 2))
+            whose = [row, *(int(layer.partner[row]) for layer in plan.layers)]
+            rows = np.repeat(whose, count)[: len(things)][there]
+            kinds = (things[there], None) if isinstance(field, Instances) else (None, things[there])
+            made.append(Marks(np.full((len(rows), 4), np.nan), rows, None, *kinds))
+        found.append(made)
+    return found[0], found[1]
 
 
 def given(field: BoundingBoxes, value: Any, rows: int, size: Mapping[str, int]) -> list[Marks]:

@@ -172,7 +172,7 @@ def _document(one: Shown, names: Sequence[str]) -> dict[str, Any]:
 
 def _boxes(one: Shown, row: int) -> dict[str, Any]:
     """The boxes that are left in a mixed row, if there may be any."""
-    if one.beside.marks is None:
+    if not one.beside.marks:
         return {}
     seen = one.beside.seen(row)
     return {"boxes": [{"xyxy": s.corners, "class": s.name, "row": s.row} for s in seen]}

@@ -20,13 +20,12 @@ from batchmix.cli.lab.rows import Data
 from batchmix.fields import BoundingBoxes, Ids
 
 _FIELD = BoundingBoxes("xyxy")
-_NONE = (np.zeros((0, 4)), np.zeros(0), None)
 
 
 class Seen(NamedTuple):
     """A bounding box of a row that is shown."""
 
-    corners: tuple[float, float, float, float]  # left, top, right, bottom, in cells
+    corners: tuple[float, ...]  # left, top, right, bottom, in cells; empty where there is no box
     name: str  # of its class
     row: int  # that it comes from
     mask: NDArray[Any] | None  # [H, W] of what is in it
@@ -37,7 +36,7 @@ class Seen(NamedTuple):
 class Beside:
     """Of each row of a batch; None where there is nothing of a kind."""
 
-    marks: Sequence[Marks] | None = None
+    marks: Sequence[Sequence[Marks]] = ()  # of some kinds, those of each row
     classes: Sequence[str] = ()  # of the boxes; else their ids are shown
     mask: NDArray[Any] | None = None  # [B, H, W] ids
     targets: Sequence[Mapping[str, Any]] | None = None  # the boxes, as a plan is applied to them
@@ -58,22 +57,24 @@ class Beside:
 
     def mixed(self, plan: bm.Plan) -> Beside:
         """The same after the plan."""
-        seen = None
+        seen = []
         if self.targets is not None:
-            seen = marks(_FIELD, self.targets, plan, self._cells)[1]
+            seen = [marks(_FIELD, self.targets, plan, self._cells)[1]]
         mask = None if self.mask is None else Ids("NHW")(self.mask, plan)
         return Beside(seen, self.classes, mask)
 
     def seen(self, row: int) -> Iterator[Seen]:
         """The boxes of a row."""
-        boxes, rows, labels, masks, points = self.marks[row] if self.marks else Marks(*_NONE)
-        for k, box in enumerate(boxes.tolist()):
-            number = -1 if labels is None else int(labels[k])
-            name = self.classes[number] if 0 <= number < len(self.classes) else str(number)
-            yield Seen(
-                tuple(box), "" if labels is None else name, int(rows[k]),
-                None if masks is None else masks[k], None if points is None else points[k],
-            )  # fmt: skip
+        for boxes, rows, labels, masks, points in (kind[row] for kind in self.marks):
+            for k, box in enumerate(boxes.tolist()):
+                yield Seen(
+                    tuple(box) if box[0] == box[0] else (),
+                    "" if labels is None else self._name(int(labels[k])), int(rows[k]),
+                    None if masks is None else masks[k], None if points is None else points[k],
+                )  # fmt: skip
+
+    def _name(self, label: int) -> str:
+        return self.classes[label] if 0 <= label < len(self.classes) else str(label)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ class Annotated:
                 _check_size(data, int(i), one, known)
             targets = [_target(one, size, self.marked.outlined) for one in objects]
             seen = given(_FIELD, targets, len(rows), dict(zip("HW", size)))
-            found = Beside(seen, self.marked.classes, None, targets, size)
+            found = Beside([seen], self.marked.classes, None, targets, size)
         if self.masks is not None:
             names = [data.train.names[i] for i in rows]
             ids = [read_mask(self.masks, name, known) for name, known in zip(names, sizes)]

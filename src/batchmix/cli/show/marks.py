@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from batchmix.cli.show.beside import Beside
+from batchmix.cli.show.beside import Beside, Seen
 from batchmix.cli.show.theme import Theme
 
 # of ids 1, 2, ... in turn: neither a row's blue nor its partner's orange
@@ -26,17 +26,22 @@ def draw(axes: Any, beside: Beside, row: int, theme: Theme, whose: str | None = 
     if beside.mask is not None:
         _mask(axes, beside.mask[row])
     for seen in beside.seen(row):
-        left, top, right, bottom = seen.corners
         colour = theme[whose or ("own" if seen.row == row else "partner")]
-        corner, sides = (left - 0.5, top - 0.5), (right - left, bottom - top)
-        axes.add_patch(Rectangle(corner, *sides, fill=False, ec=colour, lw=1.3))
         if seen.mask is not None and seen.mask.any():
             axes.contour(seen.mask, [0.5], colors=[colour], linewidths=0.8, linestyles="--")
         if seen.points is not None:
             x, y = seen.points[_there(seen.points), :2].T - 0.5
             axes.plot(x, y, "o", ms=3, mec=theme["page"], mew=0.5, color=colour)
-        if not seen.name:
-            continue
+        if seen.corners:
+            _box(axes, seen, colour, theme)
+
+
+def _box(axes: Any, seen: Seen, colour: str, theme: Theme) -> None:
+    """A box with the name of its class in a corner."""
+    left, top, right, bottom = seen.corners
+    corner, sides = (left - 0.5, top - 0.5), (right - left, bottom - top)
+    axes.add_patch(Rectangle(corner, *sides, fill=False, ec=colour, lw=1.3))
+    if seen.name:
         name = seen.name if len(seen.name) <= _LONG else seen.name[: _LONG - 1] + "…"
         axes.annotate(
             name, corner, (1.5, -1.5), "data", "offset points", va="top", fontsize=5.5,

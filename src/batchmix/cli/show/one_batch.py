@@ -28,8 +28,10 @@ def drawn(look: Look, plan: bm.Plan, rows: int, rate: int | None) -> tuple[bytes
         x, mixed = x[..., None], mixed[..., None]
     task, told = Task("classes", tuple(look.names)), Rows([""] * len(x), look.ids, x.__getitem__)
     data = Data("batch", "", look.form, task, told, rate=rate or 0, columns=columns)
-    masks, marks = look.masks or (None, None), look.marks or (None, None)
-    before, after = (Beside(m, look.box_names, mask) for m, mask in zip(marks, masks))
+    before, after = (
+        Beside([each[when] for each in look.marks], look.box_names, look.masks and look.masks[when])
+        for when in (0, 1)
+    )
     batch = Batch(Source(data), x, look.ids, Mixing(), before, True, look.numbers)
     shown = Shown("plan:", batch, plan, look.opacity, mixed, look.soft, after)
     heard = players([shown], rows) if rate else ""

@@ -41,7 +41,7 @@ def mixed(axes: Any, one: Shown, row: int, theme: Theme = LIGHT) -> None:
         return
     _image(axes, one.mixed[row])
     marks.draw(axes, one.beside, row, theme)
-    line = "-" if one.beside.marks is None else ":"  # not to be taken for one of the boxes
+    line = ":" if one.beside.marks else "-"  # not to be taken for one of the boxes
     for (top, bottom), (left, right) in (box.tolist() for box in one.cuts(row)):
         corner = (left - 0.5, top - 0.5)
         sides = (right - left, bottom - top)

@@ -135,7 +135,7 @@ def _grid(
 
     Lines in `labelled` have room for a soft label underneath.
     """
-    marked = batch.beside.marks is not None or batch.beside.mask is not None
+    marked = bool(batch.beside.marks) or batch.beside.mask is not None
     side = _MARKED if marked else _SIDES[batch.source.form]
     if batch.source.form == "image" and batch.x.shape[2] > 2 * batch.x.shape[1]:
         side *= 2  # slices side by side
