@@ -208,9 +208,23 @@ def test_crowds_are_left_out_and_run_lengths_have_no_outline(
     coco(scenes, change)
     words = [scenes / "images", "--boxes", scenes / "instances.json", "--rows", 2]
     assert run(*words, "--policy", "cutmix:1", "--out", tmp_path / "out") == 0
-    assert "not drawn: 1 regions of crowds" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "not drawn: 1 regions of crowds" in told
+    assert "no instances: 1 boxes have no polygon" in told
     assert run(*words, "--policy", "copypaste:1", "--out", tmp_path / "other") == 2
     assert "maps of instances, which these rows have not" in capsys.readouterr().err
+
+
+def test_boxes_that_are_not_in_their_image_are_counted(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _annotation("bbox", [90, 90, 5, 5])(scenes)
+    words = [scenes / "images", "--boxes", scenes / "instances.json", "--out", tmp_path / "out"]
+    assert run(*words, "--policy", "copypaste:1", "--json") == 0
+    told = capsys.readouterr()
+    assert "not drawn: 1 boxes without area inside their image" in told.err
+    rows = json.loads(told.out)["policies"][0]["rows"]
+    assert sum(box["row"] == k for k, row in enumerate(rows) for box in row["boxes"]) <= 7
 
 
 def _annotation(name: str, value: object) -> Callable[[Path], None]:
@@ -229,10 +243,19 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no categories": (lambda top: coco(top, lambda held: held.pop("categories")), "is missing"),
     "text for lists": (lambda top: coco(top, lambda h: h.update(images=["a"])), "is missing"),
     "no images": (lambda top: coco(top, lambda h: h.update(images=[], annotations=[])), "no image"),
-    "unknown image": (_annotation("image_id", 99), "does not fit: 99"),
+    "unknown image": (_annotation("image_id", 99), "no image with the id 99"),
     "unknown class": (_annotation("category_id", [1]), "does not fit"),
     "three numbers": (_annotation("bbox", [1, 2, 3]), "does not fit"),
-    "not finite": (_annotation("bbox", [1, 2, 3, float("nan")]), "is no box"),
+    "not finite": (_annotation("bbox", [1, 2, 3, float("nan")]), "not of four numbers"),
+    "an id twice": (_image("id", 11), "two images have one id"),
+    "a class twice": (lambda t: coco(t, lambda h: h["categories"][0].update(id=8)), "have one id"),
+    "an image twice": (_image("file_name", "1.png"), "two images are '1.png'"),
+    "an outline without end": (
+        _annotation("segmentation", [[float("nan"), 1, 2, 3, 4, 5]]), "pairs x, y"
+    ),
+    "no height": (
+        lambda top: coco(top, lambda h: h["images"][0].pop("height")), "'height' is missing"
+    ),
     "negative": (_annotation("bbox", [1, 2, -3, 4]), "is no box"),
     "words": (_annotation("bbox", ["a", 2, 3, 4]), "does not fit"),
     "odd outline": (_annotation("segmentation", [[1, 2, 3, 4, 5, 6, 7]]), "does not fit"),
@@ -292,7 +315,7 @@ def test_polygons_of_yolo_are_outlines(scenes: Path) -> None:
 
 
 MASKS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "none": (lambda top: (top / "masks" / "1.png").unlink(), "1.png: it cannot be read"),
+    "none": (lambda top: (top / "masks" / "1.png").unlink(), "1.png: it is not there"),
     "another size": (
         lambda top: Image.new("L", (40, 31)).save(top / "masks" / "1.png"),
         "40 x 31, the image 40 x 30",
@@ -324,6 +347,8 @@ def test_a_broken_mask_is_one_line(
         (["images", "--boxes", "nowhere.json"], "cannot be read"),
         (["mixed", "--masks", "masks"], "other than images alone"),
         (["nowhere", "--masks", "masks"], "not a folder"),
+        (["images", "--masks", "nowhere"], "nowhere: it is not a folder"),
+        (["instances.json"], "none of the images of instances.json"),
         (["nowhere.json"], "cannot be read"),
     ],
 )

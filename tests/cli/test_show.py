@@ -309,6 +309,20 @@ WRONG = {
     "series of frames": (lambda: bm.show(np.zeros((6, 4, 4)), plan_of(), "NWT"), "axes H and W"),
     "volume": (lambda: bm.show(np.zeros((6, 1, 4, 4, 4)), plan_of(), "NCDHW"), "drawn for size"),
     "rate of images": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rate=8000), "no sounds"),
+    "a rate below one": (
+        lambda: bm.show(
+            np.zeros((6, 9)), bm.draw(MixUp(1.0), bm.Key(0), 6, {"T": 9}), "NT", rate=-1
+        ),
+        "rate=-1",
+    ),
+    "words for ids": (
+        lambda: bm.show(
+            (batch()[0], [{"boxes": np.array([[1.0, 1, 4, 4]]), "labels": ["cup"]}] * 6),
+            plan_of(),
+            {0: Image("NCHW"), 1: BoundingBoxes("xyxy")},
+        ),
+        "classes are ids",
+    ),
     "no rows": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=0), "1..32 rows"),
     "size": (lambda: bm.show(batch()[0][..., :9], plan_of(), "NCHW"), "drawn for size"),
     "half a row": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=2.5), "1..32 rows"),

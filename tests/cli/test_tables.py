@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import batchmix as bm
 from batchmix.cli import main
@@ -115,6 +116,8 @@ BROKEN = {
     ),
     "unknown part": ("a,kind,split\n1,b,train\n2,c,later\n", "kind", "line 3: the column 'split'"),
     "no train": ("a,kind,split\n1,b,test\n2,c,test\n", "kind", "the column 'split'"),
+    "semicolons": ("a;kind\n1;b\n2;c\n", "kind", "with commas between"),
+    "decimal commas": ('a,kind\n"1,5",b\n"2,0",c\n', "kind", "a decimal point, and no comma"),
     "a quote": ('a,kind\n"1,b\n2,c\n', "kind", "cannot be read"),
     "a nul": ("a,kind\n1\0,b\n2,c\n", "kind", "DATA"),
 }  # fmt: skip
@@ -169,7 +172,17 @@ def test_one_class_cannot_be_learnt(table: Path, capsys: pytest.CaptureFixture[s
     table.write_text("a,kind\n1,b\n2,b\n3,b\n")
     words = ["compare", table, "--target", "kind", "--out", table.parent / "out"]
     assert run(*words) == 2
-    assert "one class only" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "one class only" in error
+    assert "Add rows of another class" in error
+
+
+def test_a_table_that_is_not_utf8_is_refused(
+    table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table.write_bytes("größe,kind\n1,b\n2,c\n".encode("latin-1"))
+    assert run("preview", table, "--target", "kind", "--out", table.parent / "out") == 2
+    assert "Save it as UTF-8" in capsys.readouterr().err
 
 
 def test_a_strip_shows_whose_each_cell_is(larger: Path) -> None:
@@ -195,6 +208,31 @@ def test_words_that_are_blended_say_how_much(larger: Path) -> None:
         assert mixed.cells[1] == (own.cells[1] if same else f"{own.cells[1]} 75%")
         value = 0.75 * batch.numbers[row] + 0.25 * batch.numbers[plan.partner[row]]
         assert mixed.value == f"{strips.number(float(value))} = "
+
+
+def test_the_share_of_a_long_word_and_the_whole_label_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    words = ("Constantinople", "Villingen-Schwenningen")
+    path.write_text("city,price\n" + "".join(f"{words[k % 2]},{k}234.25\n" for k in range(20)))
+    batch = choose(open_source(str(path), target="price"), 6, Mixing())
+    shown = batch.apply(
+        "by hand", bm.Plan([1, 2, 3, 4, 5, 0], [[[0, 1]]] * 6, [0.25] * 6, "T", (1,))
+    )
+    blocks = [strips.of_table([shown], row) for row in range(6)]
+    assert {block[-1].cells[0][-5:] for block in blocks} <= {"… 75%", "ntin…", "inge…"}
+    assert any(block[-1].cells[0].endswith("… 75%") for block in blocks)
+    canvas = strips.figure("t", ["city"], blocks)
+    renderer = FigureCanvasAgg(canvas).get_renderer()
+    wide = canvas.bbox.width
+    assert all(text.get_window_extent(renderer).x1 <= wide for text in canvas.axes[0].texts)
+
+
+def test_what_has_no_share_of_a_label_is_not_told(larger: Path) -> None:
+    batch = choose(open_source(str(larger), target="bought"), 6, Mixing())
+    plan = bm.Plan([1, 2, 3, 4, 5, 0], [[[0, 3]]] * 6, [1.0] * 6, "T", (3,))
+    blocks = [strips.of_table([batch.apply("by hand", plan)], row) for row in range(6)]
+    told = {text.get_text() for text in strips.figure("t", ["a"] * 3, blocks).axes[0].texts}
+    assert not any(words.endswith(" 0%") for words in told)
 
 
 def test_a_preview_of_a_table(

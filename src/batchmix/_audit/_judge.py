@@ -44,7 +44,8 @@ def judge(
         refused = session.run(first).stopped
         if not session.run(first).seen:
             raise mix_error(
-                "audit()", f"{CALLS[options['call']]} raised {refused}",
+                "audit()", f"{CALLS[options['call']]} raised "
+                f"{str(refused).rstrip('.')}.",
                 f"It has to take a plain batch: float32 {options['layout']}, labels "
                 f"{options['labels']}.",
                 "Pass an instance of the class." if isinstance(fn, type)

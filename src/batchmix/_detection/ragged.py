@@ -97,8 +97,20 @@ def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> ND
     ids = np.full((*made.shape[:2], 1), NO_BOX)
     for i, one in enumerate(found.host[told]):
         if len(one):
-            ids[i, : len(one), 0] = np.asarray(one, np.float64).reshape(len(one), -1)[:, 0]
+            ids[i, : len(one), 0] = _ids(one, told, i)
     return np.concatenate([made, np.where(made[..., :1] == NO_BOX, NO_BOX, ids)], -1)
+
+
+def _ids(one: Any, name: str, row: int) -> NDArray[np.float64]:
+    """The classes of a row's boxes, as numbers."""
+    try:
+        return np.asarray(np.asarray(one, np.float64).reshape(len(one), -1)[:, 0])
+    except (TypeError, ValueError):
+        raise mix_error(
+            WHERE, f"{name!r} of row {row} is {str(one)[:80]}.",
+            "Where boxes are drawn, or a policy reads them, their classes are ids.",
+            "Give numbers; bm.show(..., classes=) names them.",
+        ) from None  # fmt: skip
 
 
 def instances_of(x: Any, rule: Rule, count: int | None) -> NDArray[np.uint8]:

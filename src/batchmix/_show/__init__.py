@@ -99,6 +99,11 @@ def show(
             "bm.show()", f"got rate={rate!r} of rows that are no sounds.",
             "It is how many cells a second has.", "Leave it out.",
         )  # fmt: skip
+    if rate is not None and not (isinstance(rate, int) and 0 < rate < 2**28):
+        raise mix_error(
+            "bm.show()", f"got rate={rate!r}.", "It is how many cells a second has.",
+            "Pass for example rate=16000.",
+        )  # fmt: skip
     try:
         from batchmix.cli.show.one_batch import drawn
     except ModuleNotFoundError as error:

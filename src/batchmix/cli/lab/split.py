@@ -78,7 +78,10 @@ def _check(data: Data, splits: Splits) -> None:
             f"DATA {shown(data.name)}",
             f"there is one class only, {data.task.names[0]!r}.",
             "Classification needs at least two.",
-            "Pass a folder that holds train/CLASS/* or CLASS/*, with several CLASS, or --targets.",
+            "Add rows of another class, or name another column."
+            if data.form == "table"
+            else "Pass a folder that holds train/CLASS/* or CLASS/*, with several CLASS, or "
+            "--targets.",
         )
     few = data.task.kind == "classes" and len(np.unique(splits.train.y)) < classes
     if few or not all(map(len, (splits.train, splits.held_out, splits.test))):

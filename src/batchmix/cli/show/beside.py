@@ -115,8 +115,19 @@ def open_annotated(
             name, "it is not a folder.", "Boxes and masks belong to a folder of images.",
             "Pass the folder.",
         )  # fmt: skip
+    if masks is not None and not masks.is_dir():
+        raise bad_file(
+            str(masks), "it is not a folder.", "Masks are PNGs in a folder of their own.",
+            "Pass that folder as --masks.",
+        )  # fmt: skip
     if boxes is not None and not boxes.is_dir():
         marked = read_boxes(boxes, ())
+        if not any((root / image).is_file() for image in marked.names):
+            raise bad_file(
+                str(root), f"it has none of the images of {boxes.name}.",
+                "Boxes and masks belong to the images that lie in one folder.",
+                f"Pass that folder, and --boxes {boxes}.",
+            )  # fmt: skip
         return str(root), marked.names, Annotated(marked, masks)
     found = scan(str(root))
     if found.media != "image" or len(found.parts) > 1 or found.classes != ("unlabelled",):

@@ -18,7 +18,8 @@ from batchmix.cli.show.theme import LIGHT, Theme
 _MOST = 12  # columns
 _TINT = 0.42  # of a colour over the page, below the words
 _WIDE, _HIGH = 0.92, 0.24  # inches of a cell
-_NAMES, _LABEL = 1.25, 2.3  # inches on the left and on the right
+_NAMES, _LABEL = 1.25, 2.3  # inches on the left, and at least on the right
+_LETTER = 0.078  # inches of a label's letter, about
 _LONG = 11  # letters of a cell
 
 
@@ -59,7 +60,8 @@ def _words(row: NDArray[Any], columns: Sequence[Column]) -> list[str]:
         if column.words:
             best = int(cells[1:].argmax())
             share = float(cells[1 + best])
-            found.append(column.words[best] + (f" {share:.0%}" if share < 0.995 else ""))
+            told = f" {share:.0%}" if share < 0.995 else ""
+            found.append(_short(column.words[best], _LONG - len(told)) + told)
         else:
             found.append(number(float(cells[0])))
     return found
@@ -76,7 +78,8 @@ def figure(
     """A block of strips for each row, under the names of the columns."""
     heads = [*heads[:_MOST], *([f"{len(heads) - _MOST} more"] if len(heads) > _MOST else [])]
     lines = sum(len(block) + 1 for block in blocks) + 1
-    width, height = _NAMES + _WIDE * len(heads) + _LABEL, _HIGH * lines + 0.4
+    labels = max(_label_width(strip) for block in blocks for strip in block)
+    width, height = _NAMES + _WIDE * len(heads) + max(labels, _LABEL), _HIGH * lines + 0.4
     canvas = Figure(figsize=(width, height))
     canvas.text(0.1 / width, 1 - 0.1 / height, title, fontsize=10, va="top")
     axes = canvas.add_axes((0, 0, 1, 1 - 0.4 / height))
@@ -103,7 +106,7 @@ def _draw(axes: Any, strip: Strip, top: float, theme: Theme) -> None:
     cells = strip.cells if len(strip.cells) <= _MOST else [*strip.cells[:_MOST], "…"]
     own, partner, page = (np.array(to_rgb(theme[name])) for name in ("own", "partner", "page"))
     for k, cell in enumerate(cells):
-        share = float(strip.shares[k])
+        share = float(strip.shares[k] if k < _MOST else strip.shares[_MOST:].mean())
         colour = page + _TINT * (own + share * (partner - own) - page)
         corner = (_NAMES + _WIDE * k, top)
         axes.add_patch(Rectangle(corner, _WIDE, 1, fc=colour.clip(0, 1), ec=theme["page"], lw=1))
@@ -114,11 +117,25 @@ def _draw(axes: Any, strip: Strip, top: float, theme: Theme) -> None:
         strip.value, (_NAMES + _WIDE * len(cells) + 0.12, middle), va="center", fontsize=8
     )
     at = _NAMES + _WIDE * len(cells) + 0.12 + 0.075 * len(strip.value)
-    for part in strip.label[:2]:
-        words = part.name if part.share > 0.995 else f"{part.name} {part.share:.0%}"
-        axes.text(at, middle, words, va="center", fontsize=8, color=theme[part.whose])
-        at += 0.078 * len(words) + 0.12
+    for words, whose in _told(strip):
+        axes.text(at, middle, words, va="center", fontsize=8, color=theme[whose])
+        at += _LETTER * len(words) + 0.12
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONG else text[: _LONG - 1] + "…"
+def _told(strip: Strip) -> list[tuple[str, str]]:
+    """The two largest parts of a label in words, and whose each is."""
+    parts = [part for part in strip.label[:2] if part.share >= 0.005]
+    return [
+        (part.name if part.share > 0.995 else f"{part.name} {part.share:.0%}", part.whose)
+        for part in parts
+    ]
+
+
+def _label_width(strip: Strip) -> float:
+    """Inches on the right of the cells."""
+    words = sum(_LETTER * len(words) + 0.12 for words, _ in _told(strip))
+    return 0.12 + 0.075 * len(strip.value) + words
+
+
+def _short(text: str, long: int = _LONG) -> str:
+    return text if len(text) <= long else text[: long - 1] + "…"

@@ -61,7 +61,7 @@ def open_data(
         raise mix_error(
             "DATA",
             f"{short!r} is not a folder.",
-            "It is 'photos', 'digits', a folder of images or WAV files, or a Hugging Face "
+            "It is 'photos', 'digits', a folder of images or WAV files, a CSV, or a Hugging Face "
             "data set.",
             "Pass a folder that holds train/CLASS/* or CLASS/*.",
         )

@@ -74,30 +74,60 @@ def read_coco(path: Path) -> Marked:
         raise bad_file(str(path), "one of its lists is missing.", _COCO)
     at: dict[Any, Any] = {}
     try:
-        number = {at["id"]: k for k, at in enumerate(held["categories"])}
+        number = _by_id(held["categories"], range(len(held["categories"])), "categories")
         classes = tuple(shown(at.get("name", at["id"])) for at in held["categories"])
         names = [_file(path, at["file_name"]) for at in held["images"]]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two images are {Counter(names).most_common(1)[0][0]!r}")
         objects = [Objects(size=_size(at)) for at in held["images"]]
-        image = {at["id"]: one for at, one in zip(held["images"], objects)}
-        crowds = 0
-        for at in held["annotations"]:
-            if at.get("iscrowd"):
-                crowds += 1
-            else:
-                _add(image[at["image_id"]], number[at["category_id"]], at)
+        image = _by_id(held["images"], objects, "images")
+        told = [at for at in held["annotations"] if not at.get("iscrowd")]
+        for at in told:
+            of = _named(image, at["image_id"], "image")
+            _add(of, _named(number, at["category_id"], "category"), at)
     except MixError:
         raise
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        said = reason(error) + (f", in {json.dumps(at)[:120]}" if at else "")
+        said = f"{error} is missing" if isinstance(error, KeyError) else reason(error)
         raise bad_file(
-            str(path), f"it does not fit: {said}.",
+            str(path), f"it does not fit: {said}{f', in {json.dumps(at)[:120]}' if at else ''}.",
             "An image has id, file_name, height and width; an annotation image_id, category_id "
             "and bbox, [left, top, width, height] in pixels.",
         ) from None  # fmt: skip
     if not names:
         raise bad_file(str(path), "it names no image.", _COCO, "Pass one that does.")
-    notes = (f"not drawn: {crowds} regions of crowds",) if crowds else ()
-    return Marked(names, objects, classes, notes)
+    crowds = len(held["annotations"]) - len(told)
+    notes = _left_out(objects) + ([f"not drawn: {crowds} regions of crowds"] if crowds else [])
+    plain = sum(not outline for one in objects for outline in one.outlines)
+    if plain and any(at.get("segmentation") for at in told):
+        notes.append(f"no instances: {plain} boxes have no polygon")
+    return Marked(names, objects, classes, tuple(notes))
+
+
+def _by_id(entries: Sequence[Mapping[str, Any]], found: Sequence[Any], what: str) -> dict[Any, Any]:
+    """What was found of each entry, by its id."""
+    made = {at["id"]: one for at, one in zip(entries, found)}
+    if len(made) < len(entries):
+        raise ValueError(f"two {what} have one id")
+    return made
+
+
+def _named(found: Mapping[Any, Any], key: Any, what: str) -> Any:
+    if key not in found:
+        raise ValueError(f"there is no {what} with the id {key!r}")
+    return found[key]
+
+
+def _left_out(objects: Sequence[Objects]) -> list[str]:
+    """Take out the boxes that have no area inside their image, and say how many."""
+    count = 0
+    for one in objects:
+        kept = [
+            k for k, (x, y, right, bottom, _) in enumerate(one.boxes) if right > x and bottom > y
+        ]
+        count += len(one.boxes) - len(kept)
+        one.boxes, one.outlines = [one.boxes[k] for k in kept], [one.outlines[k] for k in kept]
+    return [f"not drawn: {count} boxes without area inside their image"] if count else []
 
 
 def _file(path: Path, name: Any) -> str:
@@ -122,17 +152,26 @@ def _add(objects: Objects, number: int, annotation: Mapping[str, Any]) -> None:
     """One annotation, in shares of the image's sides."""
     assert objects.size is not None
     height, width = objects.size
-    left, top, wide, high = map(float, annotation["bbox"])
-    if not all(map(math.isfinite, (left, top, wide, high))) or min(wide, high) < 0:
-        raise ValueError(f"bbox {annotation['bbox']!r} is no box")
+    told = annotation["bbox"]
+    if not (isinstance(told, list) and len(told) == 4 and all(map(_is_number, told))):
+        raise ValueError(f"bbox {str(told)[:80]} is not of four numbers")
+    left, top, wide, high = told
+    if min(wide, high) < 0:
+        raise ValueError(f"bbox {told!r} is no box")
     box = [left / width, top / height, (left + wide) / width, (top + high) / height]
     objects.boxes.append([*(min(max(v, 0.0), 1.0) for v in box), float(number)])
     parts = annotation.get("segmentation")
     outline: list[NDArray[np.float64]] = []
     for part in parts if isinstance(parts, list) else []:  # else run lengths, which are not read
+        if not isinstance(part, list) or len(part) % 2 or not all(map(_is_number, part)):
+            raise ValueError("a polygon is not of pairs x, y")
         points = np.asarray(part, np.float64).reshape(-1, 2) / (width, height)
         outline += [points] if len(points) > 2 else []
     objects.outlines.append(outline)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _yolo(folder: Path, images: Sequence[str]) -> Marked:
@@ -152,8 +191,10 @@ def _yolo(folder: Path, images: Sequence[str]) -> Marked:
     words = [shown(word.strip()) for word in told if word.strip()]
     classes = (*words, *(f"class {k}" for k in range(len(words), count)))
     missing = Counter((folder / f"{Path(name).stem}.txt").is_file() for name in names)[False]
-    notes = (f"{missing} images have no text file: no boxes",) if missing else ()
-    return Marked(names, objects, classes, notes)
+    notes = _left_out(objects)
+    if missing:
+        notes.append(f"{missing} images have no text file: no boxes")
+    return Marked(names, objects, classes, tuple(notes))
 
 
 def _lines(path: Path) -> Objects:

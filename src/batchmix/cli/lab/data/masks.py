@@ -28,6 +28,8 @@ def read_mask(folder: Path, name: str, size: tuple[int, ...]) -> NDArray[np.int3
             ids = np.asarray(image).astype(np.int32)
     except MixError:
         raise
+    except FileNotFoundError:
+        raise bad_file(str(path), "it is not there.", _RULE, "Add it.") from None
     except Exception as error:  # what decoders raise on broken files has no bounds
         raise bad_file(str(path), f"it cannot be read ({reason(error)}).", _RULE) from None
     if ids.shape != tuple(size):

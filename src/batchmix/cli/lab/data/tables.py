@@ -24,7 +24,7 @@ from batchmix.cli.lab.rows import Column, Data, Rows, Task
 _LARGEST = 2**28  # bytes
 _CELLS = 2**27  # of the array
 _CATEGORIES = 64  # of a column
-_RULE = "The first line names the columns; all lines have as many cells."
+_RULE = "The first line names the columns; all lines have as many cells, with commas between."
 
 
 class _Table(NamedTuple):
@@ -81,11 +81,13 @@ def _read(path: Path) -> _Table:
         check_regular(path)
         if path.stat().st_size > _LARGEST:
             raise bad_file(str(path), "it is larger than 256 MiB.", _RULE, "Pass fewer lines.")
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             cells = Cells(file)
             rows = iter(cells)
             header = [name.strip() for name in next(rows, [])]
             found = [(cells.line_num, [c.strip() for c in row]) for row in rows if row]
+    except UnicodeDecodeError:
+        raise bad_file(str(path), "it is not UTF-8.", _RULE, "Save it as UTF-8.") from None
     except (OSError, csv.Error) as error:
         raise bad_file(str(path), f"it cannot be read ({reason(error)}).", _RULE) from None
     if not all(header) or len(set(header)) < len(header) or len(header) < 2:
@@ -95,7 +97,10 @@ def _read(path: Path) -> _Table:
         )  # fmt: skip
     for number, row in found:
         if len(row) != len(header):
-            raise _wrong(path, number, f"it has {len(row)} cells, the first line {len(header)}")
+            raise bad_file(
+                f"{path} line {number}", f"it has {len(row)} cells, the first line {len(header)}.",
+                _RULE, "Correct or remove the line.",
+            )  # fmt: skip
     if len(found) < 2:
         raise bad_file(str(path), f"it has {len(found)} lines below the first.", _RULE, "Add some.")
     return _Table(header, [number for number, _ in found], [row for _, row in found])
@@ -107,6 +112,7 @@ def _target(
     """What is learnt: numbers that are not all whole, else classes."""
     if "" in cells:
         raise _wrong(path, table.numbers[cells.index("")], f"{target!r} is empty")
+    _check_points(path, table, target, cells)
     if decimal(cells):
         y = _numbers(path, table, target, cells)
         return Task("numbers", (shown(target),)), y[:, None]
@@ -119,6 +125,7 @@ def _column(
     path: Path, table: _Table, head: str, cells: Sequence[str]
 ) -> tuple[Column, NDArray[Any]]:
     """A column, and its numbers, or the places of its words."""
+    _check_points(path, table, head, cells)
     if any(map(_is_number, cells)):
         return Column(shown(head)), _numbers(path, table, head, cells)
     words = sorted(set(cells))
@@ -152,6 +159,15 @@ def _numbers(path: Path, table: _Table, head: str, cells: Sequence[str]) -> NDAr
         if not _is_number(cell):
             raise _wrong(path, number, f"{head!r} is {cell[:80]!r}, in a column of numbers")
     return np.array(cells, np.float64).astype(np.float32)
+
+
+def _check_points(path: Path, table: _Table, head: str, cells: Sequence[str]) -> None:
+    """Numbers that are written as 1,5 would be taken for words."""
+    if not any(map(_is_number, cells)) and all(_is_number(c.replace(",", ".")) for c in cells):
+        raise bad_file(
+            f"{path} line {table.numbers[0]}", f"{head!r} is {cells[0][:80]!r}.",
+            "A number has a decimal point, and no comma.", "Write for example 1.5.",
+        )  # fmt: skip
 
 
 def _is_number(cell: str) -> bool:
