@@ -17,6 +17,10 @@ _DATA, _TRAINING, _MACHINE = "Data", "Training", "Machine"
 DataName = Annotated[
     str, Argument(help="'digits', a folder of images or WAV files, or a Hugging Face data set.")
 ]
+DataOrTable = Annotated[
+    str,
+    Argument(help="'digits', a folder of images or WAV files, a CSV, or a Hugging Face data set."),
+]
 Targets = Annotated[
     Path | None,
     Option(help="CSV of targets: a column 'file', then labels or numbers.", rich_help_panel=_DATA),

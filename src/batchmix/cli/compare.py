@@ -33,7 +33,7 @@ _POLICIES = "none smooth:0.1 mixup:1 mixup:8 cutmix:1 switch:0.8,1.0"
 
 
 def compare(
-    data: given.DataName = "digits",
+    data: given.DataOrTable = "digits",
     policies: Annotated[
         str, Option(help=f"What to compare, of {KNOWN}; switch is MixUp or CutMix, half each.")
     ] = _POLICIES,
