@@ -146,3 +146,13 @@ def test_any_plan(data):
     if len(plan):
         out = Audio("ND", keep_energy=True)(x, plan, out=x)
         np.testing.assert_array_equal(out, got)
+
+
+def test_in_one_graph_of_torch():
+    torch = pytest.importorskip("torch")
+    torch._dynamo.reset()
+    x = torch.tensor(np.random.default_rng(6).normal(size=(5, 9)), dtype=torch.float32)
+    run = torch.compile(lambda x, plan: KEPT["NT"](x, plan), backend="aot_eager", fullgraph=True)
+    for policy in (MixUp(1.0), CutMix(1.0), SmoothMix()):
+        plan = drawn(policy)
+        torch.testing.assert_close(run(x, plan), KEPT["NT"](x, plan))

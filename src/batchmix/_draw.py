@@ -109,7 +109,7 @@ def draw(
     if all(layer.mask is None for layer in layers):
         boxes, opacities = ([vars(one)[n] for one in layers] for n in ("box", "opacity"))
         found = _derived.seen(np.stack(boxes), np.stack(opacities), cells)
-    return joined(layers, found)
+    return joined(layers, found, [one.label_lam for one in (paste, *paste.above)])
 
 
 def _checked_other(other: Any, batch: int) -> Other | None:

@@ -21,7 +21,7 @@ def mix_energy(x: Any, plan: Plan, layout: str, *, other: Any = None, out: Any =
     """The verb of `fields.Audio` with `keep_energy`, where it is described."""
     b = checked("mix()", x, plan, layout, other, out)
     check_energy(x)
-    if _one_shows(plan):
+    if _one_shows(b, x, plan):
         return mix(x, plan, layout, other=other, out=out)
     compute = COMPUTE[dtype_of(x)]
     mixed = mix(x, plan, layout, other=other)
@@ -60,10 +60,11 @@ def check_energy(x: Any) -> None:
         )  # fmt: skip
 
 
-def _one_shows(plan: Plan) -> bool:
-    """Whether the host can see that no cell is blended."""
+def _one_shows(b: Backend, x: Any, plan: Plan) -> bool:
+    """Whether the host can see that no cell is blended; not in a graph, nor on a device."""
     layers = (plan, *plan.above)
-    if not all(type(layer.opacity) is np.ndarray for layer in layers):
+    known = all(type(layer.opacity) is np.ndarray for layer in layers)
+    if not known or b.on_host(b.array(plan.opacity, x)) is None:
         return False
     hard = all(bool(((layer.opacity == 0) | (layer.opacity == 1)).all()) for layer in layers)
     masks = [layer.mask for layer in layers if layer.mask is not None]

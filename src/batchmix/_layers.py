@@ -91,8 +91,10 @@ def then(plan: Plan, above: Plan) -> Plan:
     return joined([*plan.layers, *above.layers])
 
 
-def joined(layers: Sequence[Plan], found: NDArray[np.float64] | None = None) -> Plan:
-    """Plans of one layer as one, which fit together; `found` is what is seen of them."""
+def joined(
+    layers: Sequence[Plan], found: NDArray[np.float64] | None = None, told: Sequence[Any] = ()
+) -> Plan:
+    """Plans of one layer as one; `found` is what is seen, `told` the `label_lam` of policies."""
     plan = layers[0]
     if len(layers) == 1:
         return plan
@@ -106,6 +108,8 @@ def joined(layers: Sequence[Plan], found: NDArray[np.float64] | None = None) -> 
         own = layer.columns() | {"seen": shares[:, k + 1].copy()}
         if layer.label_lam is not None:  # where it is by area, that of what is seen here
             by_area = layer.label_lam == layer.lam
+            if told:  # a share that policies say may be that of the area by chance
+                by_area &= np.isnan(told[k])
             own["label_lam"] = np.where(by_area, np.float32(np.nan), layer.label_lam)
         columns |= {name + end: column for name, column in own.items()}
     columns["lam"] = shares[:, 0].copy()

@@ -37,7 +37,22 @@ def checked_fields(fields: Any) -> dict[Any, Field]:
                 "A field is a value such as Image('NCHW'), called with a part of the batch.",
                 "Pass for example {0: Image('NCHW'), 1: Labels(10)}.",
             )  # fmt: skip
+    _check_apart([*fields])
     return dict(fields)
+
+
+def _check_apart(places: list[Any]) -> None:
+    """No field is a part of another: what is written last would undo what was written first."""
+    for k, place in enumerate(places):
+        for later in places[:k] + places[k + 1 :]:
+            path = path_of(place)
+            if path_of(later)[: len(path)] == path:
+                raise mix_error(
+                    "Mixer", f"field {later!r} is a part of field {place!r}, or the same.",
+                    "Each field is mixed for itself, and put in its place.",
+                    "Name parts that lie side by side; a dict of all boxes of a batch, say, in an "
+                    "entry of its own.",
+                )  # fmt: skip
 
 
 def parts_of(batch: Any, fields: Mapping[Any, Field]) -> list[Part]:

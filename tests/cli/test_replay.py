@@ -31,7 +31,7 @@ ABOUT = {
     "kind": {"name": "even batch", "layout": "NCHW", "size": {"H": 12, "W": 20}, "batch": 8,
              "dtype": "float32", "nan": False},
     "options": {"call": "xy", "keys": {"image": "image", "label": "label"}, "labels": "ids",
-                "weight": "own", "classes": 10, "layout": "NCHW",
+                "box_format": "xyxy", "weight": "own", "classes": 10, "layout": "NCHW",
                 "size": {"H": 12, "W": 20, "T": 5, "D": 6}, "batch": 8, "calls": 3,
                 "max_unmixed": 0.5},
     "notes": {},

@@ -316,7 +316,12 @@ def test_every_kept_report_is_shown(tables):
         found[2] for path in tables.PAGES for found in tables.PARTS.finditer(path.read_text())
     }
     assert "digits" in marked
-    assert {path.stem for path in tables.KEPT.glob("*.json")} <= marked
+    kept = {path: json.loads(path.read_text()) for path in tables.KEPT.glob("*.json")}
+    reports = {path.stem for path, found in kept.items() if "verdict" in found}
+    assert reports <= marked
+    pages = "".join(path.read_text() for path in Path("docs").rglob("*.md"))
+    named = {path.stem for path in kept if f"evidence/{path.name}" in pages}
+    assert {path.stem for path in kept} - reports <= named
 
 
 def test_a_page_takes_its_parts_from_a_report(report, tables, tmp_path):

@@ -315,14 +315,6 @@ WRONG = {
         ),
         "rate=-1",
     ),
-    "words for ids": (
-        lambda: bm.show(
-            (batch()[0], [{"boxes": np.array([[1.0, 1, 4, 4]]), "labels": ["cup"]}] * 6),
-            plan_of(),
-            {0: Image("NCHW"), 1: BoundingBoxes("xyxy")},
-        ),
-        "classes are ids",
-    ),
     "no rows": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=0), "1..32 rows"),
     "size": (lambda: bm.show(batch()[0][..., :9], plan_of(), "NCHW"), "drawn for size"),
     "half a row": (lambda: bm.show(batch()[0], plan_of(), "NCHW", rows=2.5), "1..32 rows"),

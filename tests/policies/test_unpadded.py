@@ -213,3 +213,14 @@ def test_it_wraps_what_shares_draws_and_is_not_wrapped():
         bm.Mixer(Unpadded(CutMix()), {0: Audio("NT"), 1: Labels(B)})((X, np.arange(B)))
     with pytest.raises(bm.MixError, match="parentheses"):
         Unpadded(CutMix)
+
+
+def test_a_share_of_content_that_equals_the_share_of_the_area_by_chance_stays():
+    """Of row 1, 3 of 6 cells are pasted, and half of what then shows of its 5: labels count it."""
+    content = np.arange(6) < np.array([[2], [5], [2], [3]])
+    rows = np.eye(4)[:, :, None] * content[:, None]
+    for seed in range(20):
+        policy = Unpadded(Layers([MixUp(1.0), FMix()]))
+        plan = bm.draw(policy, bm.Key(seed), 4, {"T": 6}, hints={"padding": content})
+        shown = bm.mix(rows, plan, "NCT").sum(2) / content.sum(1)[:, None]
+        np.testing.assert_allclose(bm.mix_labels(np.arange(4), plan, 4), shown, atol=1e-6)

@@ -20,7 +20,11 @@ OF_A_BOX = (
     "labels", "class_labels", "cls", "category_id", "area", "iscrowd", "masks", "keypoints",
     "scores",
 )  # fmt: skip
-OF_A_ROW = ("image_id", "orig_size", "size", "image_size", "img_size", "canvas_size")
+OF_A_ROW = (
+    "image_id", "orig_size", "size", "image_size", "img_size", "canvas_size", "image", "img",
+    "pixel_values", "pixel_mask", "im_file", "img_shape", "ori_shape", "orig_shape", "pad_shape",
+    "resized_shape", "ratio_pad", "scale_factor",
+)  # fmt: skip
 OUTLINES = ("segmentation", "segmentations", "segments", "polygons", "rle", "rles", "xyxyxyxy")
 INDEX = "batch_idx"
 
@@ -80,15 +84,24 @@ def with_boxes(rows: Sequence[Any], rule: Rule) -> list[str]:
                 )  # fmt: skip
         mine = [boxes] + [n for n in named if n != boxes and _length(row[n]) == count]
         found = mine if found is None else [name for name in found if name in mine]
-    for i, row in enumerate(rows):
-        lost = [name for name in OF_A_BOX if name in row and name not in (found or ())]
-        lost = [name for name in lost if name not in rule.keep]
-        if lost:
-            raise mix_error(
-                WHERE, f"row {i} has {lost[0]!r}, and not all rows have.",
-                "Boxes come with the same entries in every row.", "Add it to each dict.",
-            )  # fmt: skip
+    _check_alike(rows, boxes, found or [boxes], rule)
     return found or [boxes]
+
+
+def _check_alike(rows: Sequence[Any], boxes: str, found: list[str], rule: Rule) -> None:
+    """What goes with boxes in all rows that have it is in every row."""
+    for i, row in enumerate(rows):
+        for name in row:
+            if name in (*found, *OF_A_ROW, *rule.keep) or all(name in one for one in rows):
+                continue
+            have = [(_length(one[name]), _length(one[boxes])) for one in rows if name in one]
+            with_each = any(n for n, _ in have) and all(n == count for n, count in have)
+            if name in OF_A_BOX or with_each:
+                raise mix_error(
+                    WHERE, f"row {i} has {name!r}, and not all rows have.",
+                    "Boxes come with the same entries in every row.",
+                    f"Add it to each dict; where it belongs to the image, say keep=({name!r},).",
+                )  # fmt: skip
 
 
 def read_entry(
@@ -96,8 +109,15 @@ def read_entry(
 ) -> Any:
     """An entry as NumPy's, or a list; boxes and masks of the form that they have to have."""
     value = row[name]
-    if isinstance(value, list | tuple):
+    listed = isinstance(value, list | tuple)
+    if listed and name not in ("masks", "keypoints"):
         return list(value)
+    if listed or getattr(getattr(value, "dtype", None), "kind", "f") not in "biuf":
+        raise mix_error(
+            WHERE, f"{name!r} of row {i} is a {type(value).__name__} without numbers in it.",
+            "What goes with boxes is an array of numbers; names and the like may be a list.",
+            "Stack masks and points; of an array of names pass names.tolist().",
+        )  # fmt: skip
     b = backend_of(value, WHERE)
     if rule is not None and name in BOXES:
         check_dtype(WHERE, dtype_of(value), rule.format)
@@ -116,8 +136,13 @@ def read_entry(
     return found
 
 
-def batch_of(x: Mapping[str, Any], count: int | None) -> list[dict[str, Any]]:
+def batch_of(x: Any, count: int | None, rule: Rule) -> list[dict[str, Any]]:
     """A dict for each row of one with all boxes of a batch, as ultralytics has it."""
+    if not isinstance(x, Mapping):
+        raise mix_error(
+            WHERE, f"`x` is one dict of all boxes, and `other` a {type(x).__name__}.",
+            "Both batches are of one form.", "Pass a dict with 'batch_idx' as `other` too.",
+        )  # fmt: skip
     if INDEX not in x:
         raise mix_error(
             WHERE, f"got one {type(x).__name__} with {sorted(map(str, x))}.",
@@ -126,14 +151,15 @@ def batch_of(x: Mapping[str, Any], count: int | None) -> list[dict[str, Any]]:
         )  # fmt: skip
     index = np.asarray(read_entry(x, INDEX, 0)).reshape(-1)
     count = int(index.max(initial=-1)) + 1 if count is None else count
-    if len(index) and not (index.min() >= 0 and index.max() < count):
+    if len(index) and not (index.min() >= 0 and index.max() < count and (index % 1 == 0).all()):
         raise mix_error(
             WHERE, f"'batch_idx' goes from {index.min()} to {index.max()}; there are {count} rows.",
-            "It is the row of each box.", "Draw for as many rows.",
+            "It is the row of each box, a whole number.", "Draw for as many rows.",
         )  # fmt: skip
-    names = [name for name in x if name != INDEX and _length(x[name]) == len(index)]
+    of_batch = (INDEX, *OF_A_ROW, *rule.keep)
+    names = [name for name in x if name not in of_batch and _length(x[name]) == len(index)]
     lost = [name for name in x if name in ("masks", *OUTLINES) or name in BOXES + OF_A_BOX]
-    lost = [name for name in lost if name not in names or name == "masks"]
+    lost = [n for n in lost if n not in rule.keep and (n not in names or n == "masks")]
     if lost:
         raise mix_error(
             WHERE, f"{lost[0]!r} has not one entry for each of {len(index)} boxes, or is a map.",
@@ -170,11 +196,14 @@ def _count(row: Any, boxes: str, i: int) -> int:
 
 
 def _no_boxes(row: Any, boxes: str, i: int, shape: tuple[int, ...]) -> MixError:
-    got = f"{boxes!r} of row {i} have shape {shape}" if boxes in row else (
-        f"row {i} has no {boxes!r}, but {sorted(map(str, row))}"
-    )  # fmt: skip
+    got = f"row {i} has no {boxes!r}, but {sorted(map(str, row))}"
+    if boxes in row:
+        array = hasattr(row[boxes], "shape")
+        got = f"{boxes!r} of row {i} have shape {shape}" if array else (
+            f"{boxes!r} of row {i} are a {type(row[boxes]).__name__}"
+        )  # fmt: skip
     return mix_error(
-        WHERE, f"{got}.", "Each dict has 'boxes' [k, 4]; [0, 4] where there is none.",
+        WHERE, f"{got}.", "Each dict has an array 'boxes' [k, 4]; [0, 4] where there is none.",
         "Reshape what has no boxes with reshape(-1, 4).",
     )  # fmt: skip
 

@@ -40,9 +40,14 @@ def check_format(where: str, format: Any) -> None:
 
 def check_plan(where: str, plan: Plan) -> None:
     """Bounding boxes lie on H and W."""
-    if not {"H", "W"} <= set(plan.axes) or len(plan.axes) != 2:
+    check_axes(where, plan.axes)
+
+
+def check_axes(where: str, axes: str) -> None:
+    """Those of a plan, or of a draw."""
+    if sorted(axes) != ["H", "W"]:
         raise mix_error(
-            where, f"the plan has the axes {plan.axes!r}.",
+            where, f"the plan has the axes {axes!r}.",
             "Bounding boxes lie on H and W.", "Draw with size={'H': ..., 'W': ...}.",
         )  # fmt: skip
 

@@ -49,14 +49,15 @@ class Ragged(NamedTuple):
 def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
     """The verb of `fields.BoundingBoxes` for a dict for each row, or one that has `batch_idx`."""
     if isinstance(x, Mapping):
-        theirs = None if other is None else batch_of(other, plan.others or len(plan))
-        return flat(x, mix_ragged(batch_of(x, len(plan)), plan, rule, theirs))
+        theirs = None if other is None else batch_of(other, plan.others or len(plan), rule)
+        return flat(x, mix_ragged(batch_of(x, len(plan), rule), plan, rule, theirs))
     rows, pool = checked_rows(x, plan, other)
     check_plan(WHERE, plan)
     size = grid(plan)
     names = with_boxes([*rows, *([] if other is None else pool)], rule)
     own = _read(rows, names, rule, size)
     others = own if other is None else _read(pool, names, rule, size)
+    _check_forms({name: own.host[name] + others.host[name] for name in names})
     shown, mixed = boxes_seen(own.corners, others.corners, plan)
     seen: dict[str, Any] = {}
     if "masks" in names:
@@ -79,15 +80,15 @@ def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
                 _of(name, source.host[name][j], shown[k], seen, k, i, rule, size)
                 for k, (source, j) in enumerate(sources)
             ]
-            new[name] = joined([[one[n] for n in some] if isinstance(one, list) else one[some]
-                                for one, some in zip(parts, at)], row[name])  # fmt: skip
+            origins = [row, *(pool[j] for _, j in sources[1:])]
+            new[name] = _taken(name, parts, at, origins)
         made.append(_weighted(new, names, [s.weight[i][n] for s, n in zip(shown, at)], rule))
     return type(x)(made)
 
 
 def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> NDArray[np.float64]:
     """[B, N, 4 or 5] left, top, right, bottom in cells, and the class; -1 where there is none."""
-    rows = _rows(x, count)
+    rows = _rows(x, count, rule)
     names = with_boxes(rows, rule)
     found = _read(rows, names, rule, size)
     made = np.where(area(found.corners)[..., None] > 0, found.corners, NO_BOX)
@@ -96,43 +97,30 @@ def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> ND
         return made
     ids = np.full((*made.shape[:2], 1), NO_BOX)
     for i, one in enumerate(found.host[told]):
-        if len(one):
-            ids[i, : len(one), 0] = _ids(one, told, i)
+        if len(one) and not isinstance(one[0], str):
+            ids[i, : len(one), 0] = np.asarray(one, np.float64).reshape(len(one), -1)[:, 0]
     return np.concatenate([made, np.where(made[..., :1] == NO_BOX, NO_BOX, ids)], -1)
 
 
-def _ids(one: Any, name: str, row: int) -> NDArray[np.float64]:
-    """The classes of a row's boxes, as numbers."""
-    try:
-        return np.asarray(np.asarray(one, np.float64).reshape(len(one), -1)[:, 0])
-    except (TypeError, ValueError):
-        raise mix_error(
-            WHERE, f"{name!r} of row {row} is {str(one)[:80]}.",
-            "Where boxes are drawn, or a policy reads them, their classes are ids.",
-            "Give numbers; bm.show(..., classes=) names them.",
-        ) from None  # fmt: skip
-
-
-def instances_of(x: Any, rule: Rule, count: int | None) -> NDArray[np.uint8]:
+def instances_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> NDArray[np.uint8]:
     """[B, K, H, W]: the masks of all rows, 1 inside; 0 where a row has fewer."""
-    rows = _rows(x, count)
-    if "masks" not in with_boxes(rows, rule):
+    rows = _rows(x, count, rule)
+    if len(rows) and "masks" not in with_boxes(rows, rule):
         raise mix_error(
             "Mixer", "the policy reads 'instances'; the targets have no 'masks'.",
             "Instances are pasted cell by cell.",
             "Add 'masks' [k, H, W] to each dict, or read 'boxes'.",
         )  # fmt: skip
-    masks = [read_entry(row, "masks", i) for i, row in enumerate(rows)]
-    size = next((one.shape[1:] for one in masks if one.ndim == 3), (0, 0))
+    masks = [read_entry(row, "masks", i, rule, size) for i, row in enumerate(rows)]
     made = np.zeros((len(rows), max(map(len, masks), default=0), *size), np.uint8)
     for place, one in zip(made, masks):
         place[: len(one)] = one != 0
     return made
 
 
-def _rows(x: Any, count: int | None) -> Any:
+def _rows(x: Any, count: int | None, rule: Rule) -> Any:
     if isinstance(x, Mapping):
-        return batch_of(x, count)
+        return batch_of(x, count, rule)
     check_dicts(x)
     return x
 
@@ -157,6 +145,23 @@ def _read(rows: Sequence[Any], names: list[str], rule: Rule, size: tuple[int, in
     return Ragged(counts, corners(values, rule.format, size), host)
 
 
+def _check_forms(host: Mapping[str, list[Any]]) -> None:
+    """Of boxes of all rows, an entry has one shape, and is of whole numbers or of others."""
+    for name, values in host.items():
+        forms = {
+            (one.shape[1:], one.dtype.kind == "f"): i
+            for i, one in enumerate(values) if isinstance(one, np.ndarray) and len(one)
+        }  # fmt: skip
+        if len(forms) > 1:
+            i, j = sorted(forms.values())[:2]
+            raise mix_error(
+                WHERE, f"{name!r} of row {i} have shape {values[i].shape} and kind "
+                f"{values[i].dtype.kind!r}, of row {j} {values[j].shape} and "
+                f"{values[j].dtype.kind!r}.", "Those of two rows come together in one array.",
+                "Bring them to one shape and dtype.",
+            )  # fmt: skip
+
+
 def _of(
     name: str, value: Any, shown: Shown, seen: dict[str, Any], k: int, row: int, rule: Rule,
     size: tuple[int, int],
@@ -170,14 +175,33 @@ def _of(
         return np.where(shown.as_was[row, :n, None], value, made)
     if name == "area":
         left = np.where(shown.as_was[row, :n], 1, shown.left[row, :n])
+        if isinstance(value, list):
+            return [one * float(share) for one, share in zip(value, left)]
         return value * left.reshape(-1, *[1] * (value.ndim - 1))
     return value
 
 
+def _taken(name: str, parts: list[Any], at: list[Any], origins: list[Any]) -> Any:
+    """Places `at` of each part, one part after the other, as the first of them has the entry.
+
+    What has no boxes may have any shape and dtype: torch.tensor([]) of no labels is of floats.
+    """
+    full = [k for k, one in enumerate(parts) if len(one)] or [0]
+    some = [
+        [parts[k][n] for n in at[k]] if isinstance(parts[k], list) else parts[k][at[k]]
+        for k in full
+    ]
+    return joined(some, origins[full[0]][name])
+
+
 def _weighted(row: Any, names: list[str], weights: list[Any], rule: Rule) -> Any:
-    """`row` with an entry of weights, where they are asked for."""
+    """`row` with an entry of weights, where they are asked for; times those that are there."""
     new = copy.copy(row)
     if not rule.weights:
         return new
-    new["weights"] = joined([np.concatenate(weights)], row[names[0]], "float32")
+    made = np.concatenate(weights)
+    if "weights" in names:
+        had = np.asarray(read_entry(new, "weights", 0), np.float64)
+        made = made.reshape(-1, *[1] * (had.ndim - 1)) * had
+    new["weights"] = joined([made], row[names[0]], "float32")
     return new

@@ -39,10 +39,16 @@ def check_rule(where: str, rule: Rule) -> None:
             "It is the shorter side, in cells, of the smallest box that is kept.",
             "Pass a number >= 0, such as 2.",
         )  # fmt: skip
-    if isinstance(rule.keep, str) or not all(isinstance(name, str) for name in rule.keep):
+    names = rule.keep if isinstance(rule.keep, list | tuple | set | frozenset) else [None]
+    if not all(isinstance(name, str) for name in names):
         raise mix_error(
             where, f"got keep={rule.keep!r}.", "It names entries that belong to a row.",
             "Pass a tuple, such as keep=('camera',).",
+        )  # fmt: skip
+    if not isinstance(rule.weights, bool | np.bool_):
+        raise mix_error(
+            where, f"got weights={rule.weights!r}.",
+            "It says whether the weight of each box is added.", "Pass True or False.",
         )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from batchmix._plan import Plan
 from batchmix._weights import Layer, painted
 
 _NOTHING = 1e-9  # of an area: what is left where sums are rounded
+_GIVEN = 1e-3  # of a cell: as much as float32 is wrong by on sides of thousands
+_COUNTED = 1e-10  # as much as float64 is
 
 
 class Shown(NamedTuple):
@@ -45,20 +47,24 @@ def pictures(plan: Plan) -> Iterator[Picture]:
 
 def boxes_seen(own: Corners, others: Corners, plan: Plan) -> tuple[list[Shown], NDArray[np.bool_]]:
     """What is seen of boxes [B, N, 4], then of those of the partners; which rows are mixed."""
-    placed: list[tuple[Corners, Corners, Any]] = [(own, own, 1.0)]
+    placed: list[tuple[Corners, ...]] = [(whole_cells(own), whole_cells(own), own)]
+    scales: list[Any] = [1.0]
     for layer in (plan, *plan.above):
         theirs = others[np.asarray(layer.partner)]
-        placed.append((theirs, *moved(theirs, layer)))
+        at, scale = moved(whole_cells(theirs), layer)
+        placed.append((whole_cells(theirs), whole_cells(at, _COUNTED), moved(theirs, layer)[0]))
+        scales.append(scale)
     found: list[list[Any]] = [[] for _ in placed]
     mixed = [np.zeros(0, bool)]
     for picture in pictures(plan):
         mixed.append(np.any([one.any((1, 2)) for one in picture.maps[1:]], 0))
-        for k, (was, at, scale) in enumerate(placed):
+        for k, (boxes, scale) in enumerate(zip(placed, scales)):
             some = scale if np.ndim(scale) == 0 else scale[picture.rows]
-            found[k].append(_seen(was[picture.rows], at[picture.rows], some, picture, k))
+            was, at, given = (one[picture.rows] for one in boxes)
+            found[k].append(_seen(was, at, given, some, picture, k))
     shown = [
-        Shown(*map(np.concatenate, zip(*parts))) if parts else nothing_seen(at.shape[:2])
-        for parts, (_, at, _) in zip(found, placed)
+        Shown(*map(np.concatenate, zip(*parts))) if parts else nothing_seen(boxes[0].shape[:2])
+        for parts, boxes in zip(found, placed)
     ]
     return shown, np.concatenate(mixed)
 
@@ -76,14 +82,24 @@ def moved(x: Corners, layer: Plan) -> tuple[Corners, Any]:
     return found, ratio.prod(-1)[:, None]
 
 
+def whole_cells(x: NDArray[np.float64], near: float = _GIVEN) -> NDArray[np.float64]:
+    """Numbers that were whole until they were rounded: else boxes touch a cell more."""
+    whole = np.rint(x)
+    found: NDArray[np.float64] = np.where(np.abs(x - whole) < near, whole, x)
+    return found
+
+
 def nothing_seen(shape: tuple[int, ...]) -> Shown:
     """Of [B, N] boxes none."""
     nothing = np.zeros(shape)
     return Shown(np.zeros((*shape, 4)), nothing, nothing, nothing, nothing.astype(bool))
 
 
-def _seen(was: Corners, at: Corners, scale: Any, picture: Picture, k: int) -> Shown:
-    """Boxes of one layer that are `was` in their own image and `at` in the mixed one."""
+def _seen(was: Corners, at: Corners, given: Corners, scale: Any, picture: Picture, k: int) -> Shown:
+    """Boxes of one layer that are `was` in their own image and `at` in the mixed one.
+
+    `given` is `at` before numbers were made whole: what is not cut keeps its coordinates.
+    """
     weights, seen = picture.maps[k], (picture.maps[k] > 0).astype(np.float64)
     down, along = _overlap(at[..., [1, 3]], picture.y), _overlap(at[..., [0, 2]], picture.x)
     columns = down @ seen  # [b, N, w]: how much of each column is seen of each box
@@ -98,9 +114,9 @@ def _seen(was: Corners, at: Corners, scale: Any, picture: Picture, k: int) -> Sh
     left, right = _ends((columns > 0) & (along > 0), picture.x)
     rows = along @ np.swapaxes(seen, 1, 2)
     top, bottom = _ends((rows > 0) & (down > 0), picture.y)
-    low = np.maximum(at[..., :2], np.stack([left, top], -1))
-    high = np.minimum(at[..., 2:], np.stack([right, bottom], -1))
-    around = np.where(as_was[..., None], at, np.concatenate([low, high], -1))
+    low = np.maximum(given[..., :2], np.stack([left, top], -1))
+    high = np.minimum(given[..., 2:], np.stack([right, bottom], -1))
+    around = np.where(as_was[..., None], given, np.concatenate([low, high], -1))
     around[share == 0] = 0
     return Shown(around, np.minimum(share, 1), np.minimum(weight, 1), share * scale, as_was)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._detection.entries import batch_of
+from batchmix._detection.rule import Rule
 from batchmix._drawing import on_host
 from batchmix._plan import Plan
 from batchmix.fields import BoundingBoxes, Instances, Keypoints
@@ -32,7 +33,7 @@ def marks(
 ) -> tuple[list[Marks], list[Marks]]:
     """Those of each row before and after: of an array [B, N, 4 + K], dicts, or one dict."""
     field = replace(field, weights=False)
-    before = _numbered(value, len(plan))
+    before = _numbered(field, value, len(plan))
     return _read(field, before, size), _read(field, field(before, plan), size)
 
 
@@ -62,13 +63,13 @@ def loose(
 
 def given(field: BoundingBoxes, value: Any, rows: int, size: Mapping[str, int]) -> list[Marks]:
     """Those of each row, as they are."""
-    return _read(field, _numbered(value, rows), size)
+    return _read(field, _numbered(field, value, rows), size)
 
 
-def _numbered(value: Any, rows: int) -> Any:
+def _numbered(field: BoundingBoxes, value: Any, rows: int) -> Any:
     """On the host, with the number of its row for each box."""
     if isinstance(value, Mapping):
-        value = batch_of(value, rows)
+        value = batch_of(value, rows, Rule(keep=field.keep))
     if hasattr(value, "shape"):
         host = np.asarray(on_host(value), np.float64)
         number = np.broadcast_to(np.arange(len(host))[:, None, None], (*host.shape[:2], 1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from batchmix._detection.boxes import mix_bounding_boxes, read_boxes
+from batchmix._detection.formats import check_axes
 from batchmix._detection.instances import check_instances, mix_instances
 from batchmix._detection.keypoints import check_points_format, mix_keypoints
 from batchmix._detection.ragged import instances_of
@@ -29,12 +30,12 @@ class BoundingBoxes:
       for L layers, -1 in all columns where there is no box. What has no area is padding.
     - a list with a dict for each row, ``{"boxes": [k, 4], "labels": [k], ...}``, as in torchvision,
       DETR and Hugging Face, stays one. Every entry with one thing for each box goes with its box;
-      others stay the row's, and so do "image_id", "orig_size", "size", "image_size", "img_size" and
-      "canvas_size" whatever their length. "area" is scaled by what is seen; "masks" [k, H, W] are
+      others stay the row's, and so do known names of an image, such as "image_id", "orig_size" or
+      "pixel_values", whatever their length. "area" is scaled by what is seen; "masks" [k, H, W] are
       pasted and trimmed, and then say what is seen of a box; "keypoints" [k, P, 2 or 3] are as in
       `Keypoints`, in cells where the boxes are.
     - one dict for the batch, ``{"batch_idx": [M], "bboxes": [M, 4], "cls": [M, 1]}``, as in
-      ultralytics, stays one.
+      ultralytics, stays one, in a place of its own: no image beside it is mixed.
 
     A partner's box is cut to what was pasted, and moved where that was stretched. Of any box that
     others cover, the smallest box around what is seen is left. A box of which all is seen, where
@@ -46,7 +47,8 @@ class BoundingBoxes:
         "cxcywh" (centre, width, height) in cells; with an n at the end in shares of the image.
       min_visible: boxes of which a smaller share is seen go, 0..1.
       min_size: boxes whose shorter side is smaller go, in cells >= 0.
-      weights: whether to add the weight of each box: as a last column, or as an entry "weights".
+      weights: whether to add the weight of each box: as a last column, or as an entry "weights";
+        one that the dicts have already is multiplied.
       keep: names of entries that stay the row's although they have one thing for each box.
 
     Raises:
@@ -90,9 +92,11 @@ class BoundingBoxes:
         self, value: Any, size: dict[str, int], name: str = "boxes", rows: int | None = None
     ) -> Any:
         """What policies see: "boxes" [B, N, 4 + K], xyxy in cells; of masks, "instances"."""
+        check_axes("BoundingBoxes()", "".join(size))
+        grid = size["H"], size["W"]
         if name == "instances":
-            return instances_of(value, self._rule, rows)
-        return read_boxes(value, self._rule, (size["H"], size["W"]), rows)
+            return instances_of(value, self._rule, grid, rows)
+        return read_boxes(value, self._rule, grid, rows)
 
     @property
     def _rule(self) -> Rule:
