@@ -1,5 +1,8 @@
 """Targets of detection that are odd, or wrong: what is refused, and what is right all the same."""
 
+import types
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +102,9 @@ def test_a_share_that_was_rounded_touches_no_further_cell():
         ({"keypoints": lambda i: torch.full((2, 3 + i, 2), 5.0)}, "one shape"),
         ({"labels": lambda i: torch.ones(2) if i else torch.ones(2, dtype=torch.int64)}, "kind"),
         ({"boxes": None}, "NoneType"),
+        ({"boxes": torch.tensor([[9.0, 9, 3, 3], [1, 1, 4, 4]])}, "ends before it begins"),
+        ({"bboxes": BOXES}, "'boxes' and 'bboxes'"),
+        ({"labels": lambda i: torch.ones(2, 1 + i)}, "row 0 have .* row 1"),
         ({"boxes": [[1, 2, 3, 4]]}, "are a list"),
     ],
 )
@@ -159,6 +165,33 @@ def test_two_batches_are_of_one_form():
 def test_options_of_another_kind_are_refused(options):
     with pytest.raises(bm.MixError, match=f"got {next(iter(options))}"):
         BoundingBoxes(**options)
+
+
+class Two(NamedTuple):
+    """Targets of two rows."""
+
+    first: object
+    second: object
+
+
+def test_targets_of_other_kinds_stay_what_they_are():
+    mixed = LEFT(Two(*rows()), PLAN)
+    assert isinstance(mixed, Two)
+    read_only = [types.MappingProxyType(row) for row in rows()]
+    assert LEFT(read_only, PLAN)[0]["labels"].tolist() == mixed.first["labels"].tolist()
+
+
+def test_boxes_that_are_padded_by_any_number_are_none():
+    padded = torch.stack([torch.cat([BOXES, torch.full((1, 4), fill)]) for fill in (-1.0, 0.0)])
+    for format in ("xyxy", "xywh"):
+        mixed = BoundingBoxes(format, min_visible=0, min_size=0)(padded, PLAN)
+        assert (mixed[0, 2] == -1).all()
+
+
+def test_a_plan_is_asked_for():
+    for x in (rows(), {"batch_idx": torch.tensor([0, 1]), "bboxes": BOXES}):
+        with pytest.raises(bm.MixError, match="is a NoneType"):
+            LEFT(x, None)
 
 
 def test_nothing_of_a_batch_is_mixed_that_is_refused():

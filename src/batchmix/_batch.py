@@ -13,11 +13,7 @@ from batchmix.backends import Backend, backend_of
 
 def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: Any) -> None:
     """One row of `x` for each of the plan, and `other` like `x`."""
-    if not isinstance(plan, Plan):
-        raise mix_error(
-            where, f"`plan` is a {type(plan).__name__}.", "It is what bm.draw returns.",
-            "Draw one: bm.draw(policy, Key(seed, epoch, step), batch, size).",
-        )  # fmt: skip
+    check_kind(where, plan)
     # in a graph of TensorFlow sizes may be unknown, here None; its backend asserts those later
     shape, rows = shape_of(x, where), plan.partner.shape[0]
     if not shape or (shape[0] != rows and None not in (shape[0], rows)):
@@ -40,6 +36,15 @@ def check_batch(b: Backend, where: str, name: str, x: Any, plan: Plan, other: An
     check_pool(where, plan, shape[0] if other is None else other.shape[0], other is None)
     if other is not None and not b.together(x, other):
         raise elsewhere(where, "other", other, name, x)
+
+
+def check_kind(where: str, plan: Any) -> None:
+    """A plan, and nothing else."""
+    if not isinstance(plan, Plan):
+        raise mix_error(
+            where, f"`plan` is a {type(plan).__name__}.", "It is what bm.draw returns.",
+            "Draw one: bm.draw(policy, Key(seed, epoch, step), batch, size).",
+        )  # fmt: skip
 
 
 def check_place(b: Backend, where: str, name: str, x: Any, plan: Plan) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchmix._detection.visible import Shown, moved, pictures, whole_cells
+from batchmix._detection.visible import COUNTED, Shown, moved, pictures, whole_cells
 from batchmix._plan import Plan
 
 Rows = Sequence[NDArray[Any]]
@@ -116,7 +116,7 @@ def _moved_points(at: NDArray[np.float64], layer: Plan, row: int) -> NDArray[np.
 def _seen_points(points: Any, at: Any, weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Points in cells that show them; of the others there is none, 0 or, without `v`, -1."""
     size = np.array(weight.shape[::-1])
-    at = whole_cells(at)
+    at = whole_cells(at, COUNTED)
     inside = ((at >= 0) & (at <= size)).all(-1)
     cell = np.clip(np.floor(at), 0, size - 1).astype(int)
     there = inside & (weight[cell[..., 1], cell[..., 0]] > 0)

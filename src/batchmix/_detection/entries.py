@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,6 +68,11 @@ def with_boxes(rows: Sequence[Any], rule: Rule) -> list[str]:
     boxes = next((name for name in BOXES if any(name in row for row in rows)), BOXES[0])
     found: list[str] | None = None
     for i, row in enumerate(rows):
+        if all(name in row for name in BOXES):
+            raise mix_error(
+                WHERE, f"row {i} has 'boxes' and 'bboxes'.", "A row has its boxes once.",
+                "Take one of them out, or rename it and name it in keep=.",
+            )  # fmt: skip
         count = _count(row, boxes, i)
         outline = next((name for name in OUTLINES if name in row), None)
         if outline is not None:
@@ -112,7 +118,8 @@ def read_entry(
     listed = isinstance(value, list | tuple)
     if listed and name not in ("masks", "keypoints"):
         return list(value)
-    if listed or getattr(getattr(value, "dtype", None), "kind", "f") not in "biuf":
+    numbers = hasattr(value, "dtype") and re.fullmatch(r"b?float\d+|u?int\d+|bool", dtype_of(value))
+    if not numbers:
         raise mix_error(
             WHERE, f"{name!r} of row {i} is a {type(value).__name__} without numbers in it.",
             "What goes with boxes is an array of numbers; names and the like may be a list.",

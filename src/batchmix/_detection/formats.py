@@ -116,6 +116,7 @@ def check_values(
             "Coordinates are finite.", "Drop such boxes, or repair what makes them.",
         )  # fmt: skip
     given = x[..., :4].astype(np.float64)
+    _check_sides(where, given, format)
     real = area(corners(x, format, (1, 1))) > 0
     if format in NORMALISED:
         far = np.argwhere(real & (np.abs(given) > _FAR).any(-1))
@@ -134,6 +135,19 @@ def check_values(
                 f"{size[0]} x {size[1]} cells.", f"Coordinates of {format!r} are cells.",
                 f"For shares of the image say {format + 'n'!r}.",
             )  # fmt: skip
+
+
+def _check_sides(where: str, given: NDArray[np.float64], format: str) -> None:
+    """No box ends before it begins; four equal numbers are padding."""
+    found = corners(given, format, (1, 1))
+    turned = (found[..., 2:] < found[..., :2]).any(-1) & (given != given[..., :1]).any(-1)
+    if turned.any():
+        row, box = np.argwhere(turned)[0].tolist()
+        raise mix_error(
+            where, f"box {box} of row {row} is {given[row, box].tolist()}, format={format!r}: it "
+            "ends before it begins.", "A box has sides >= 0; places without one are all -1.",
+            "Say the format that they have, such as 'xywh'.",
+        )  # fmt: skip
 
 
 def _unit(format: str, size: tuple[int, int]) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchmix._batch import check_kind
 from batchmix._detection.cells import masks_seen, points_seen
 from batchmix._detection.entries import (
     batch_of,
@@ -48,6 +49,7 @@ class Ragged(NamedTuple):
 
 def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
     """The verb of `fields.BoundingBoxes` for a dict for each row, or one that has `batch_idx`."""
+    check_kind(WHERE, plan)
     if isinstance(x, Mapping):
         theirs = None if other is None else batch_of(other, plan.others or len(plan), rule)
         return flat(x, mix_ragged(batch_of(x, len(plan), rule), plan, rule, theirs))
@@ -57,7 +59,8 @@ def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
     names = with_boxes([*rows, *([] if other is None else pool)], rule)
     own = _read(rows, names, rule, size)
     others = own if other is None else _read(pool, names, rule, size)
-    _check_forms({name: own.host[name] + others.host[name] for name in names})
+    more = {name: [] if other is None else others.host[name] for name in names}
+    _check_forms({name: own.host[name] + more[name] for name in names})
     shown, mixed = boxes_seen(own.corners, others.corners, plan)
     seen: dict[str, Any] = {}
     if "masks" in names:
@@ -74,7 +77,7 @@ def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
             made.append(_weighted(row, names, [np.ones(own.counts[i])], rule))
             continue
         at = [np.flatnonzero(one[i, : s.counts[j]]) for one, (s, j) in zip(there, sources)]
-        new = copy.copy(row)
+        new = _copied(row)
         for name in names:
             parts = [
                 _of(name, source.host[name][j], shown[k], seen, k, i, rule, size)
@@ -83,7 +86,8 @@ def mix_ragged(x: Any, plan: Plan, rule: Rule, other: Any) -> Any:
             origins = [row, *(pool[j] for _, j in sources[1:])]
             new[name] = _taken(name, parts, at, origins)
         made.append(_weighted(new, names, [s.weight[i][n] for s, n in zip(shown, at)], rule))
-    return type(x)(made)
+    kind: Any = type(x)
+    return kind._make(made) if hasattr(kind, "_make") else kind(made)
 
 
 def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> NDArray[np.float64]:
@@ -148,12 +152,12 @@ def _read(rows: Sequence[Any], names: list[str], rule: Rule, size: tuple[int, in
 def _check_forms(host: Mapping[str, list[Any]]) -> None:
     """Of boxes of all rows, an entry has one shape, and is of whole numbers or of others."""
     for name, values in host.items():
-        forms = {
-            (one.shape[1:], one.dtype.kind == "f"): i
-            for i, one in enumerate(values) if isinstance(one, np.ndarray) and len(one)
-        }  # fmt: skip
+        forms: dict[Any, int] = {}
+        for i, one in enumerate(values):
+            if isinstance(one, np.ndarray) and len(one):
+                forms.setdefault((one.shape[1:], one.dtype.kind == "f"), i)
         if len(forms) > 1:
-            i, j = sorted(forms.values())[:2]
+            i, j, *_ = forms.values()
             raise mix_error(
                 WHERE, f"{name!r} of row {i} have shape {values[i].shape} and kind "
                 f"{values[i].dtype.kind!r}, of row {j} {values[j].shape} and "
@@ -194,9 +198,14 @@ def _taken(name: str, parts: list[Any], at: list[Any], origins: list[Any]) -> An
     return joined(some, origins[full[0]][name])
 
 
+def _copied(row: Any) -> Any:
+    """A shallow copy that can be written to."""
+    return copy.copy(row) if isinstance(row, MutableMapping) else dict(row)
+
+
 def _weighted(row: Any, names: list[str], weights: list[Any], rule: Rule) -> Any:
     """`row` with an entry of weights, where they are asked for; times those that are there."""
-    new = copy.copy(row)
+    new = _copied(row)
     if not rule.weights:
         return new
     made = np.concatenate(weights)

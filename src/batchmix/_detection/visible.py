@@ -13,8 +13,8 @@ from batchmix._plan import Plan
 from batchmix._weights import Layer, painted
 
 _NOTHING = 1e-9  # of an area: what is left where sums are rounded
-_GIVEN = 1e-3  # of a cell: as much as float32 is wrong by on sides of thousands
-_COUNTED = 1e-10  # as much as float64 is
+_GIVEN = 2e-4  # of a cell: as much as float32 is wrong by on sides of a thousand
+COUNTED = 1e-10  # as much as float64 is
 
 
 class Shown(NamedTuple):
@@ -52,7 +52,7 @@ def boxes_seen(own: Corners, others: Corners, plan: Plan) -> tuple[list[Shown], 
     for layer in (plan, *plan.above):
         theirs = others[np.asarray(layer.partner)]
         at, scale = moved(whole_cells(theirs), layer)
-        placed.append((whole_cells(theirs), whole_cells(at, _COUNTED), moved(theirs, layer)[0]))
+        placed.append((whole_cells(theirs), whole_cells(at, COUNTED), moved(theirs, layer)[0]))
         scales.append(scale)
     found: list[list[Any]] = [[] for _ in placed]
     mixed = [np.zeros(0, bool)]
