@@ -93,6 +93,12 @@ def test_unsigned_integers_are_refused(xp, dtype):
             call(x, drawn(MixUp()))
 
 
+@pytest.mark.parametrize("given", ["no", None, 1])
+def test_it_is_kept_or_not(given):
+    with pytest.raises(bm.MixError, match="True or False"):
+        Audio("NT", keep_energy=given)
+
+
 def test_power_is_kept_of_sounds_that_have_nothing_in_common(xp):
     x = np.random.default_rng(3).normal(size=(64, 4000)).astype(np.float32)
     plan = bm.draw(MixUp(1.0), bm.Key(0), 64, {"T": 4000})

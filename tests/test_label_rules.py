@@ -210,6 +210,7 @@ def test_one_graph_of_torch():
     [
         ({"ignore": 0.5}, "id of rows without a label"),
         ({"ignore": True}, "id of rows without a label"),
+        ({"ignore": 2**40}, "id of rows without a label"),
         ({"rule": "max"}, "'blend', 'union' or 'threshold'"),
         ({"rule": "threshold", "threshold": 0}, "0 < t <= 1"),
         ({"rule": "threshold", "threshold": 1.5}, "0 < t <= 1"),

@@ -29,7 +29,7 @@ def check_options(
         )  # fmt: skip
     if ignore is None and rule == "blend" and threshold == 0.5:  # as in almost every step
         return
-    if ignore is not None and not (_is_integer(ignore) and abs(ignore) < 2**63):
+    if ignore is not None and not (_is_integer(ignore) and abs(ignore) < 2**31):
         raise mix_error(
             where, f"got ignore={ignore!r}.", "It is the id of rows without a label.",
             "Pass an integer such as -100, or None.",

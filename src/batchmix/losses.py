@@ -199,16 +199,16 @@ def _weighted(b: Backend, where: str, x: Any, weight: Any) -> Any:
         return x
     host = isinstance(weight, (list, tuple, np.ndarray))  # on no device, whatever x is
     given = np.asarray(weight) if host else weight
-    fit = tuple(given.shape) == (x.shape[-1],)
+    fit = tuple(getattr(given, "shape", ())) == (x.shape[-1],)
     if host:
-        fit = fit and given.dtype.kind in "iuf" and bool((given >= 0).all())
+        fit = fit and given.dtype.kind in "iuf" and bool(((given >= 0) & (given < np.inf)).all())
         given = b.array(given.astype(np.float64), x) if fit else given
     if not (fit and backend_of(given, where) is b and b.together(given, x)):
         raise mix_error(
             where, f"`weight` is a {type(weight).__name__}, {weight!r}.",
-            f"It has a number >= 0 for each of the {x.shape[-1]} classes, and lies beside the "
-            "logits.",
-            "Pass for example 1 / np.bincount(labels).",
+            f"It has a finite number >= 0 for each of the {x.shape[-1]} classes, in a list or in "
+            "an array beside the logits.",
+            "Pass for example 1 / np.bincount(labels).clip(1).",
         )  # fmt: skip
     return x * b.rounded(given, x)
 

@@ -314,6 +314,8 @@ def test_more_rows_without_weights():
         (MixedClassifier(make_pipeline(LogisticRegression()), MixUp()), "wrap its last step"),
         (MixedClassifier(LogisticRegression, MixUp()), "predict classes"),
         (MixedClassifier(Ridge(), MixUp()), "take MixedRegressor"),
+        (MixedClassifier(None, MixUp()), "the estimator None"),
+        (MixedRegressor("ridge", MixUp()), "the estimator 'ridge'"),
         (MixedRegressor(LogisticRegression(), MixUp()), "take MixedClassifier"),
         (MixedClassifier(LogisticRegression(), MixUp(), copies=0), "copies=0"),
         (MixedRegressor(Ridge(), MixUp(), copies=True), "copies=True"),

@@ -155,3 +155,8 @@ def test_a_column_that_is_not_there():
     with pytest.raises(bm.MixError, match="the draw has 8 columns, and column 8"):
         drawn(Columns(categorical=[(7, 8)]))
     assert Columns(categorical=np.array([1, 2])) == Columns(categorical=[1, 2])
+
+
+def test_a_place_that_no_table_has():
+    with pytest.raises(bm.MixError, match="none twice"):
+        Columns(categorical=[2**70])

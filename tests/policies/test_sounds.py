@@ -333,3 +333,8 @@ def test_spectrograms_of_any_layout(xp, layout):
     np.testing.assert_allclose(
         xp.numpy(labels)[np.arange(4), np.arange(4)], oracle.shares(plan)[:, 0], atol=1e-6
     )
+
+
+def test_the_width_of_a_band_is_the_share_that_was_said():
+    plan = bm.draw(SpecMix(1, 0.29), bm.Key(0), 20, {"T": 100})
+    assert set(plan.mask.astype(bool).sum(1)) == {0, 29}

@@ -50,7 +50,8 @@ def take_over(tags: Any, inner: Any) -> None:
 def check(model: Any, is_kind: Callable[[Any], bool], what: str, other: str) -> None:
     """The arguments that scikit-learn has kept as they were given."""
     where = type(model).__name__
-    if isinstance(model.estimator, type) or not is_kind(model.estimator):
+    some = hasattr(model.estimator, "fit") and not isinstance(model.estimator, type)
+    if not (some and is_kind(model.estimator)):
         raise mix_error(
             where, f"got the estimator {model.estimator!r}.", f"It is to predict {what}.",
             f"Pass an object of such a class, or take {other}.",

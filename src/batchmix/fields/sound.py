@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchmix._energy import check_energy, mix_energy
+from batchmix._errors import mix_error
 from batchmix._plan import Plan
 from batchmix.fields.grids import Grid
 
@@ -28,7 +29,8 @@ class Audio(Grid):
         other are quieter than either; this makes up for it. Signed integers are saturated.
 
     Raises:
-      MixError: at the call with `keep_energy`, unsigned integers, whose silence is not 0.
+      MixError: a `keep_energy` that is not True or False; at the call with it, unsigned integers,
+        whose silence is not 0.
 
     Example:
       >>> import numpy as np, batchmix as bm
@@ -43,6 +45,15 @@ class Audio(Grid):
     """
 
     keep_energy: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.keep_energy, bool):
+            raise mix_error(
+                "Audio", f"got keep_energy={self.keep_energy!r}.",
+                "It says whether blends are made as loud as what is not blended.",
+                "Pass True or False.",
+            )  # fmt: skip
 
     @property
     def hint(self) -> str:

@@ -137,7 +137,7 @@ def _groups(given: Any) -> tuple[Group, ...]:
 
 def _is_place(place: Any) -> bool:
     whole_number = isinstance(place, int | np.integer) and not isinstance(place, bool)
-    return whole_number and place >= 0
+    return whole_number and 0 <= place < 2**31
 
 
 def _not_columns(given: Any) -> MixError:

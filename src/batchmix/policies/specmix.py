@@ -75,7 +75,7 @@ class SpecMix:
 
     def _on(self, n: int, batch: int, rng: np.random.RandomState) -> NDArray[np.bool_]:
         """[B, n]: the cells of an axis that are in a band."""
-        width = max(1, int(self.width * n))
+        width = max(1, int(self.width * n + 1e-9))  # 0.29 * 100 is a little less than 29
         count = rng.randint(0, self.bands + 1, batch)
         start = (rng.random_sample((batch, self.bands)) * (n - width + 1)).astype(np.int64)
         at = np.arange(n)

@@ -33,7 +33,7 @@ class Unpadded:
     none; and what the policy reads. The content of a row is one stretch of T.
 
     Args:
-      policy: any that pastes on the axis T; `PerBatch` and `PerPair` go inside.
+      policy: any that pastes on the axis T; `PerBatch`, `PerPair` and `Layers` go inside.
 
     Raises:
       MixError: at the draw, no axis T, or a padding mask of another size or with holes.
