@@ -224,3 +224,10 @@ def test_a_share_of_content_that_equals_the_share_of_the_area_by_chance_stays():
         plan = bm.draw(policy, bm.Key(seed), 4, {"T": 6}, hints={"padding": content})
         shown = bm.mix(rows, plan, "NCT").sum(2) / content.sum(1)[:, None]
         np.testing.assert_allclose(bm.mix_labels(np.arange(4), plan, 4), shown, atol=1e-6)
+
+
+def test_layers_go_inside():
+    with pytest.raises(bm.MixError, match="Put the layers inside"):
+        Layers([Unpadded(MixUp(1.0)), Unpadded(CutMix(1.0))])
+    with pytest.raises(bm.MixError, match="Put the layers inside"):
+        Layers([MixUp(1.0), Sometimes(Unpadded(CutMix(1.0)), 0.5)])

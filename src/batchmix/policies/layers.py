@@ -33,7 +33,7 @@ class Layers:
       policies: one or more, from the lowest layer to the highest.
 
     Raises:
-      MixError: no policy, or something that is none.
+      MixError: no policy, something that is none, or one that labels by content (`Unpadded`).
 
     Example:
       >>> import batchmix as bm
@@ -59,6 +59,12 @@ class Layers:
             raise mix_error(
                 "Layers", f"got policies={given!r}.", "It takes a list of policies.",
                 "Pass for example Layers([MixUp(0.8), CutMix(1.0)]).",
+            )  # fmt: skip
+        if len(policies) > 1 and "padding" in self.reads:
+            raise mix_error(
+                "Layers", "one of the policies labels by content (Unpadded).",
+                "It counts what shows of its own paste, not what a later one covers.",
+                "Put the layers inside: Unpadded(Layers([...])).",
             )  # fmt: skip
 
     @property
