@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -180,8 +181,6 @@ def batch_of(x: Any, count: int | None, rule: Rule) -> list[dict[str, Any]]:
 
 def flat(x: Mapping[str, Any], rows: Sequence[Any]) -> Any:
     """Rows as one dict again, of the kind of `x`."""
-    import copy
-
     new: Any = copy.copy(x)
     boxes = next(name for name in BOXES if name in x)
     counts = [len(row[boxes]) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,8 +100,6 @@ def like(b: Backend, made: NDArray[Any], x: Any) -> Any:
 
 def _tv_tensors(x: Any) -> Any:
     """The module of torchvision that `x` is of, if it is one of its tensors."""
-    import sys
-
     module = sys.modules.get("torchvision.tv_tensors")
     return module if module is not None and isinstance(x, module.TVTensor) else None
 
