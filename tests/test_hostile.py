@@ -44,7 +44,7 @@ VERBS = {
     "pairs": (lambda y: bm.pairs(y, PLAN)[1], IDS),
     "stack": (lambda x: bm.mix_stack(x, PLAN, "NCHW"), PIXELS),
     "normalize": (lambda x: bm.mix_normalize(x, PLAN, [9] * 3, [2] * 3), BYTES),
-    "boxes": (lambda x: BoundingBoxes()(x, PLAN), BOXES),
+    "boxes": (lambda x: BoundingBoxes("xywh")(x, PLAN), BOXES),
     "soft loss": (losses.soft_cross_entropy, SOFT, SOFT),
     "binary loss": (losses.soft_binary_cross_entropy, SOFT, SOFT),
     "accuracy": (metrics.accuracy, SOFT, IDS),
