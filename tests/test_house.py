@@ -57,6 +57,17 @@ def test_a_target_that_is_not_there_is_seen():
     assert not {"fast", "PYTHON", "SECONDS"} & targets()
 
 
+def test_no_program_is_started_for_each_framework():
+    """The contract runs for each framework, and where the kernel for GPUs is interpreted.
+
+    There a training program takes hours.
+    """
+    listed = re.search(r"^CONTRACT = .*?,(.*)\)$", (ROOT / "Makefile").read_text(), re.M)
+    files = [ROOT / f"tests/test_{name}" for name in listed[1].split()]
+    assert len(files) > 10
+    assert not [path.name for path in files if "import subprocess" in path.read_text()]
+
+
 def test_workflows_have_the_pythons_that_are_promised():
     flow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
     pythons = flow["jobs"]["test"]["strategy"]["matrix"]["python"]
