@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import MixError, mix_error
+from batchmix._numbers import is_whole
 
 Columns = Mapping[str, Any]
 # of drawn opacities: an 8-bit value times a 12-bit opacity is exact in float32, in any framework
@@ -82,8 +83,7 @@ def check_form(resample: Any, others: Any) -> None:
             f"got resample={resample!r}.", "A source is stretched by the nearest cell or linearly.",
             "Pass 'nearest' or 'bilinear'.",
         )  # fmt: skip
-    counts = isinstance(others, int | np.integer) and not isinstance(others, bool) and others >= 0
-    if others is not None and not counts:
+    if others is not None and not (is_whole(others) and others >= 0):
         raise refused(
             f"got others={others!r}.", "It counts the rows of the batch that partners are of.",
             "Pass len(other), or leave it out where they are of the batch itself.",

@@ -14,6 +14,7 @@ from batchmix._columns import LATTICE, checked_size, is_source, owned
 from batchmix._errors import mix_error
 from batchmix._key import Key, Untold
 from batchmix._layers import joined
+from batchmix._numbers import is_whole
 from batchmix._plan import Plan
 from batchmix._stream import stream
 from batchmix.backends import _derived
@@ -68,7 +69,7 @@ def draw(
     cannot be replayed and depends on every other draw of the program.
     """
     key = _checked_key(key)
-    if not isinstance(batch, int | np.integer) or batch < 0:
+    if not is_whole(batch) or batch < 0:
         raise mix_error(
             "draw()", f"got batch={batch!r}.", "It counts rows, from 0.", "Pass len(x)."
         )
@@ -114,12 +115,11 @@ def draw(
 
 def _checked_other(other: Any, batch: int) -> Other | None:
     """The batch that partners are taken from, if it is another one."""
-    numbers = isinstance(other, int | np.integer) and not isinstance(other, bool)
-    pool = Other(other, {}) if numbers else other
+    pool = Other(other, {}) if is_whole(other) else other
     if pool is None:
         return None
     fit = isinstance(pool, Other) and isinstance(pool.hints, Mapping)
-    if not fit or not isinstance(pool.rows, int | np.integer) or pool.rows < min(batch, 1):
+    if not fit or not is_whole(pool.rows) or pool.rows < min(batch, 1):
         raise mix_error(
             "draw()", f"got other={other!r}.",
             "It counts the rows of the batch that partners are taken from, one at least.",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 
 Rule = Literal["blend", "union", "threshold"]
 
@@ -16,20 +15,19 @@ def check_options(
     rule: Rule = "blend", threshold: float = 0.5,
 ) -> None:  # fmt: skip
     """A number of classes, or None, a share to smooth by, and a rule with what belongs to it."""
-    # tuples of types: torch.compile of PyTorch 2.4 to 2.6 traces no unions
-    if classes is not None and not (_is_integer(classes) and 0 < classes < 2**31):
+    if classes is not None and not (is_whole(classes) and 0 < classes < 2**31):
         raise mix_error(
             where, f"got classes={classes!r}.", "It counts classes, from 1.",
             "Pass an integer such as 10.",
         )  # fmt: skip
-    if not (isinstance(smoothing, (int, float, np.floating)) and 0 <= smoothing < 1):
+    if not (is_number(smoothing) and 0 <= smoothing < 1):
         raise mix_error(
             where, f"got smoothing={smoothing!r}.", "It is a share, 0 <= s < 1.",
             "0.1 is the usual value.",
         )  # fmt: skip
     if ignore is None and rule == "blend" and threshold == 0.5:  # as in almost every step
         return
-    if ignore is not None and not (_is_integer(ignore) and abs(ignore) < 2**31):
+    if ignore is not None and not (is_whole(ignore) and abs(ignore) < 2**31):
         raise mix_error(
             where, f"got ignore={ignore!r}.", "It is the id of rows without a label.",
             "Pass an integer such as -100, or None.",
@@ -44,8 +42,7 @@ def check_options(
 
 def _check_rule(where: str, smoothing: float, rule: Rule, threshold: float) -> None:
     """Labels of 0 and 1 are not smoothed, and only one rule has a threshold."""
-    number = isinstance(threshold, (int, float, np.floating)) and not isinstance(threshold, bool)
-    if not (number and 0 < threshold <= 1):
+    if not (is_number(threshold) and 0 < threshold <= 1):
         raise mix_error(
             where, f"got threshold={threshold!r}.", "It is a share of the row, 0 < t <= 1.",
             "0.5 is the usual value.",
@@ -61,7 +58,3 @@ def _check_rule(where: str, smoothing: float, rule: Rule, threshold: float) -> N
             "Such labels are 0 or 1 for each class; smoothing is for shares that sum to 1.",
             "Leave one of the two out.",
         )  # fmt: skip
-
-
-def _is_integer(n: Any) -> bool:
-    return isinstance(n, (int, np.integer)) and not isinstance(n, bool)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from batchmix import _describe, _drawn, _layers, _regrid
 from batchmix._columns import COLUMNS, check, check_form, checked_grid, owned
 from batchmix._errors import mix_error
+from batchmix._numbers import is_whole
 from batchmix._saved import read, write
 from batchmix._weights import executed
 
@@ -112,7 +113,7 @@ class Plan:
           >>> Plan.identity(3).lam
           array([1., 1., 1.], dtype=float32)
         """
-        if not isinstance(batch, int | np.integer) or batch < 0:
+        if not is_whole(batch) or batch < 0:
             raise mix_error(
                 "Plan.identity()", f"got batch={batch!r}.", "It counts rows, from 0.",
                 "Pass len(x).",

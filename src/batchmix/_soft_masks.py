@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from batchmix._batch import dtype_of, shape_of
 from batchmix._errors import MixError, mix_error
 from batchmix._labels import _one_hot
 from batchmix._mix import checked, mix
+from batchmix._numbers import is_whole
 from batchmix._plan import Plan
 from batchmix.backends import Backend, called_as_is
 
@@ -92,14 +91,12 @@ def _check_ids(seen: Any, classes: int, ignore: int | None) -> None:
 
 def check_mask_options(where: str, classes: Any, ignore: Any) -> None:
     """A number of classes, and an id that is none of them, or None."""
-    counts = isinstance(classes, (int, np.integer)) and not isinstance(classes, bool)
-    if not (counts and 0 < classes < 2**31):
+    if not (is_whole(classes) and 0 < classes < 2**31):
         raise mix_error(
             where, f"got classes={classes!r}.", "It counts classes, from 1.",
             "Pass an integer such as 21.",
         )  # fmt: skip
-    whole = isinstance(ignore, (int, np.integer)) and not isinstance(ignore, bool)
-    if ignore is not None and not (whole and -(2**31) <= ignore < 2**31):
+    if ignore is not None and not (is_whole(ignore) and -(2**31) <= ignore < 2**31):
         raise mix_error(
             where, f"got ignore={ignore!r}.", "It is an id that is no class, of 32 bits.",
             "Pass for example ignore=255, or None.",

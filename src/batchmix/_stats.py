@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from batchmix._draw import draw
 from batchmix._errors import mix_error
 from batchmix._key import Key
+from batchmix._numbers import is_whole
 from batchmix._plan import Plan
 from batchmix.pairing import Derangement, Pairing
 from batchmix.policies import Policy
@@ -112,7 +113,7 @@ def stats(
     Source: the clipped box of Yun et al., CutMix, 2019, eq. 2, https://arxiv.org/abs/1905.04899
     """
     for name, number in (("batch", batch), ("batches", batches)):
-        if not isinstance(number, int | np.integer) or number < 1:
+        if not is_whole(number) or number < 1:
             raise mix_error(
                 "stats()", f"got {name}={number!r}.", "It is an integer >= 1.", "Try 64."
             )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.backends import Backend, backend_of, called_as_is
 
 Reduction = Literal["mean", "none"]
@@ -98,7 +99,7 @@ def soft_binary_cross_entropy(
     """
     b = _checked("soft_binary_cross_entropy()", logits, target, reduction)
     if threshold is not None:
-        if not (isinstance(threshold, (int, float, np.floating)) and 0 <= threshold < 1):
+        if not (is_number(threshold) and 0 <= threshold < 1):
             raise mix_error(
                 "soft_binary_cross_entropy()", f"got threshold={threshold!r}.",
                 "A soft label above it counts as 1; labels lie in 0..1.", "0.2 is a usual value.",

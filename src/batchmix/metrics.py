@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_whole
 from batchmix.backends import backend_of
 
 
@@ -135,7 +136,7 @@ def ece(logits: Any, y: Any, bins: int = 15) -> float:
     https://arxiv.org/abs/1706.04599
     """
     z, ids = _checked("ece()", logits, y)
-    if not (isinstance(bins, (int, np.integer)) and bins > 0):
+    if not (is_whole(bins) and bins > 0):
         raise mix_error("ece()", f"got bins={bins!r}.", "It counts bins, from 1.", "Pass 15.")
     probabilities = np.exp(_log_softmax(z)).astype(np.float32)
     # as in torchmetrics: bins [k / n, (k + 1) / n), edges in float32, 1.0 in one of its own

@@ -13,6 +13,7 @@ from batchmix._detection.formats import check_plan, grid
 from batchmix._detection.rule import check_share, like, on_host
 from batchmix._detection.visible import nothing_seen
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
 
@@ -53,7 +54,7 @@ def check_instances(where: str, layout: Any, min_visible: float, min_area: float
             "Pass 'NKHW' or 'NHWK'.",
         )  # fmt: skip
     check_share(where, "min_visible", min_visible)
-    if not (isinstance(min_area, int | float | np.number) and 0 <= min_area < np.inf):
+    if not (is_number(min_area) and 0 <= min_area < np.inf):
         raise mix_error(
             where, f"got min_area={min_area!r}.",
             "It counts the cells of the smallest instance that is kept.", "Pass a number >= 0.",

@@ -12,6 +12,7 @@ from batchmix._batch import dtype_of
 from batchmix._detection.formats import check_format
 from batchmix._detection.visible import Shown
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of, is_traced
 
@@ -34,7 +35,7 @@ def check_rule(where: str, rule: Rule) -> None:
     check_format(where, rule.format)
     check_share(where, "min_visible", rule.min_visible)
     size = rule.min_size
-    if not (isinstance(size, int | float | np.number) and 0 <= size < np.inf):
+    if not (is_number(size) and 0 <= size < np.inf):
         raise mix_error(
             where, f"got min_size={size!r}.",
             "It is the shorter side, in cells, of the smallest box that is kept.",
@@ -55,7 +56,7 @@ def check_rule(where: str, rule: Rule) -> None:
 
 def check_share(where: str, name: str, value: Any) -> None:
     """A share of what there was."""
-    if not (isinstance(value, int | float | np.number) and 0 <= value <= 1):
+    if not (is_number(value) and 0 <= value <= 1):
         raise mix_error(
             where, f"got {name}={value!r}.", "It is a share of the area, 0..1.",
             "Pass for example 0.1.",

@@ -10,6 +10,7 @@ from typing import Any
 
 from batchmix._errors import mix_error
 from batchmix._mixer import Mixer
+from batchmix._numbers import is_whole
 from batchmix._plan import Plan
 from batchmix._show._look import look_of
 from batchmix.fields import Field
@@ -99,7 +100,7 @@ def show(
             "bm.show()", f"got rate={rate!r} of rows that are no sounds.",
             "It is how many cells a second has.", "Leave it out.",
         )  # fmt: skip
-    if rate is not None and not (isinstance(rate, int) and 0 < rate < 2**28):
+    if rate is not None and not (is_whole(rate) and 0 < rate < 2**28):
         raise mix_error(
             "bm.show()", f"got rate={rate!r}.", "It is how many cells a second has.",
             "Pass for example rate=16000.",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.pairing._pairing import Other
 
 _AT_ONCE = 1 << 14  # pairs of rows that are looked at together: they stay in the cache
@@ -49,8 +50,7 @@ class Near:
     reads: ClassVar[tuple[str, ...]] = ("target",)
 
     def __post_init__(self) -> None:
-        number = isinstance(self.bandwidth, int | float | np.number)
-        if not (number and 1 / _MOST <= self.bandwidth <= _MOST):
+        if not (is_number(self.bandwidth) and 1 / _MOST <= self.bandwidth <= _MOST):
             raise mix_error(
                 "Near", f"got bandwidth={self.bandwidth!r}.",
                 "It is a distance between targets, a number > 0.",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_whole
 from batchmix.pairing._pairing import Other, Pairing, _check_pairing
 
 
@@ -53,7 +54,7 @@ class Roll:
     n: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.n, int | np.integer):
+        if not is_whole(self.n):
             raise mix_error("Roll", f"got n={self.n!r}.", "It counts rows.", "Pass an integer.")
 
     def pair(
@@ -138,7 +139,7 @@ class Within:
     inner: Pairing = Derangement()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.groups, int | np.integer) or self.groups < 1:
+        if not is_whole(self.groups) or self.groups < 1:
             raise mix_error(
                 "Within",
                 f"got groups={self.groups!r}.",

@@ -9,6 +9,7 @@ import numpy as np
 
 from batchmix._columns import LATTICE
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.policies._loudness import FLOOR, gains, waves_of
 from batchmix.policies._paste import Paste, Request, alike, whole
 
@@ -61,8 +62,8 @@ class BetweenClass:
     reads: ClassVar[tuple[str, ...]] = ("audio",)
 
     def __post_init__(self) -> None:
-        number = isinstance(self.rate, int | float | np.number)
-        if not (number and 100 <= self.rate < 1e7 and self.weighting in ("A", None)):
+        rate = is_number(self.rate) and 100 <= self.rate < 1e7
+        if not (rate and self.weighting in ("A", None)):
             raise mix_error(
                 "BetweenClass", f"got rate={self.rate!r} and weighting={self.weighting!r}.",
                 "rate counts cells per second, 100 or more; weighting is 'A' or None.",

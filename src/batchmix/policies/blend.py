@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.policies._paste import Paste, Request, alike, whole
 
 
@@ -58,8 +58,7 @@ def between(u: NDArray[Any], low: float, high: float) -> NDArray[Any]:
 
 def check_shares(policy: str, low: float, high: float) -> None:
     """A range of shares of a row."""
-    numbers = all(isinstance(one, int | float | np.number) for one in (low, high))
-    if not (numbers and 0 <= low <= high <= 1):
+    if not (is_number(low) and is_number(high) and 0 <= low <= high <= 1):
         raise mix_error(
             policy, f"got low={low!r} and high={high!r}.",
             "They are shares of the row's own content, 0 <= low <= high <= 1.",

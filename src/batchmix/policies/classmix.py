@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_whole
 from batchmix.policies._paste import Paste, Request
 from batchmix.policies._regions import pasted, regions
 
@@ -47,7 +48,7 @@ class ClassMix:
     reads: ClassVar[tuple[str, ...]] = ("mask",)
 
     def __post_init__(self) -> None:
-        if not (self.ignore is None or isinstance(self.ignore, int | np.integer)):
+        if not (self.ignore is None or is_whole(self.ignore)):
             raise mix_error(
                 "ClassMix", f"got ignore={self.ignore!r}.", "It is an id that is no class.",
                 "Pass for example ignore=255, or None.",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from batchmix._columns import LATTICE
 from batchmix._errors import MixError, mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies._paste import Paste, Request, alike, whole
 from batchmix.policies.gridmix import opaque
 from batchmix.policies.mixup import beta, check_alpha
@@ -63,8 +64,7 @@ class Columns:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        number = isinstance(self.prob, int | float | np.number) and not isinstance(self.prob, bool)
-        if not (number and 0 <= self.prob <= 1):
+        if not (is_number(self.prob) and 0 <= self.prob <= 1):
             raise mix_error(
                 "Columns", f"got prob={self.prob!r}.",
                 "It is the probability that a column is the partner's, 0..1.",
@@ -136,8 +136,7 @@ def _groups(given: Any) -> tuple[Group, ...]:
 
 
 def _is_place(place: Any) -> bool:
-    whole_number = isinstance(place, int | np.integer) and not isinstance(place, bool)
-    return whole_number and 0 <= place < 2**31
+    return is_whole(place) and 0 <= place < 2**31
 
 
 def _not_columns(given: Any) -> MixError:

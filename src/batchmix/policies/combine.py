@@ -9,6 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.policies._paste import (
     Paste,
     Policy,
@@ -118,7 +119,7 @@ class Sometimes:
 
     def __post_init__(self) -> None:
         check_policy("Sometimes", self.policy)
-        if not (isinstance(self.prob, int | float | np.number) and 0 <= self.prob <= 1):
+        if not (is_number(self.prob) and 0 <= self.prob <= 1):
             raise mix_error(
                 "Sometimes",
                 f"got prob={self.prob!r}.",

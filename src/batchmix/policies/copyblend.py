@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies._paste import Paste, Request, alike
 from batchmix.policies.blend import between, check_shares
-from batchmix.policies.resizemix import shares
+from batchmix.policies.cutmix import shares
 
 
 @dataclass(frozen=True)
@@ -68,13 +69,13 @@ class CopyBlend:
         if self.expand is not None:
             expand = shares("CopyBlend", "expand", self.expand, (0.1, 0.25))
             object.__setattr__(self, "expand", expand)
-        if not (isinstance(self.objects, int | np.integer) and 1 <= self.objects <= 16):
+        if not (is_whole(self.objects) and 1 <= self.objects <= 16):
             raise mix_error(
                 "CopyBlend", f"got objects={self.objects!r}.",
                 "It counts what is pasted on a row; each is a layer of the plan.",
                 "Pass an integer from 1 to 16.",
             )  # fmt: skip
-        if not (isinstance(self.min_area, int | float | np.number) and self.min_area >= 0):
+        if not (is_number(self.min_area) and self.min_area >= 0):
             raise mix_error(
                 "CopyBlend", f"got min_area={self.min_area!r}.",
                 "It is the area of the smallest bounding box that is pasted, in cells.",

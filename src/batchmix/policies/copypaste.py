@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies._paste import Paste, Request
 from batchmix.policies._regions import Regions, pasted, regions
 
@@ -49,12 +50,12 @@ class CopyPaste:
     reads: ClassVar[tuple[str, ...]] = ("instances",)
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.prob, int | float | np.number) and 0 <= self.prob <= 1):
+        if not (is_number(self.prob) and 0 <= self.prob <= 1):
             raise mix_error(
                 "CopyPaste", f"got prob={self.prob!r}.",
                 "It is the probability that an instance is pasted, 0..1.", "Pass for example 0.5.",
             )  # fmt: skip
-        if not (isinstance(self.min_area, int | np.integer) and self.min_area >= 0):
+        if not (is_whole(self.min_area) and self.min_area >= 0):
             raise mix_error(
                 "CopyPaste", f"got min_area={self.min_area!r}.",
                 "It counts the cells of the smallest instance that is pasted.",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.policies._paste import Paste, Request, alike
 from batchmix.policies.mixup import beta, check_alpha
 
@@ -68,20 +69,25 @@ class CutMix:
             )
         if self.minmax is None:
             return
-        shares = tuple(self.minmax) if isinstance(self.minmax, Sequence | np.ndarray) else ()
-        numbers = all(isinstance(share, int | float | np.number) for share in shares)
-        if not (numbers and len(shares) == 2 and 0 <= shares[0] <= shares[1] <= 1):
-            raise mix_error(
-                "CutMix",
-                f"got minmax={self.minmax!r}.",
-                "It is (low, high), shares of a side, 0 <= low <= high <= 1.",
-                "timm's usual value is (0.2, 0.8).",
-            )
-        object.__setattr__(self, "minmax", shares)
+        object.__setattr__(self, "minmax", shares("CutMix", "minmax", self.minmax, (0.2, 0.8)))
 
     def sample(self, request: Request) -> Paste:
         """One box per row, opacity 1."""
         return Paste(drawn_box(self, request)[1], *alike(request, 1, 0))
+
+
+def shares(
+    policy: str, name: str, given: Sequence[float], usual: tuple[float, float], least: float = 0
+) -> tuple[float, float]:
+    """(low, high) of a range of shares."""
+    pair = tuple(given) if isinstance(given, Sequence | np.ndarray) else ()
+    if not (all(map(is_number, pair)) and len(pair) == 2 and least <= pair[0] <= pair[1] <= 1):
+        raise mix_error(
+            policy, f"got {name}={given!r}.",
+            f"It is (low, high), shares of a side, {least:g} <= low <= high <= 1.",
+            f"The usual value is {usual}.",
+        )  # fmt: skip
+    return float(pair[0]), float(pair[1])
 
 
 def drawn_box(policy: CutMix, request: Request) -> tuple[NDArray[np.float64] | None, Any]:

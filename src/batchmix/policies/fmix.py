@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies._paste import Paste, Request
 from batchmix.policies.gridmix import highest, opaque
 from batchmix.policies.mixup import beta, check_alpha
@@ -63,7 +64,7 @@ class FMix:
 
     def __post_init__(self) -> None:
         check_alpha("FMix", self.alpha)
-        if not (isinstance(self.decay, int | float | np.number) and 0.1 <= self.decay <= 100):
+        if not (is_number(self.decay) and 0.1 <= self.decay <= 100):
             raise mix_error(
                 "FMix", f"got decay={self.decay!r}.",
                 "It is the power by which waves get fainter with their frequency, 0.1 to 100.",
@@ -127,8 +128,7 @@ def spectrum(
 
 def check_cells(policy: str, cells: int | None) -> None:
     """A number of cells per axis, or None for all."""
-    counts = isinstance(cells, int | np.integer) and not isinstance(cells, bool) and cells >= 1
-    if cells is not None and not counts:
+    if cells is not None and not (is_whole(cells) and cells >= 1):
         raise mix_error(
             policy, f"got cells={cells!r}.",
             "A mask is drawn on so many cells per axis at most, a whole number >= 1, or None.",

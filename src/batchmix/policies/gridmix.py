@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_whole
 from batchmix.policies._paste import Paste, Request, alike, whole
 from batchmix.policies.mixup import beta, check_alpha
 
@@ -55,8 +56,8 @@ class GridMix:
         given: Any = self.cells
         several = isinstance(given, Sequence | np.ndarray) and not isinstance(given, str)
         counts = tuple(given) if several else (given,)
-        whole_numbers = all(isinstance(n, int | np.integer) and n >= 1 for n in counts)
-        if not (counts and whole_numbers) or any(isinstance(n, bool) for n in counts):
+        whole_numbers = all(is_whole(n) and n >= 1 for n in counts)
+        if not (counts and whole_numbers):
             raise mix_error(
                 "GridMix", f"got cells={given!r}.",
                 "It counts the patches along an axis, whole numbers >= 1.",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.policies._paste import Paste, Request, alike, whole
 
 
@@ -71,7 +72,7 @@ def beta(rng: np.random.RandomState, alpha: float, count: int) -> NDArray[np.flo
 
 def check_alpha(policy: str, alpha: float, name: str = "alpha") -> None:
     """The parameter of a symmetric Beta distribution, in the range where its draws are numbers."""
-    if not (isinstance(alpha, int | float | np.number) and 1e-9 <= alpha <= 1e9):
+    if not (is_number(alpha) and 1e-9 <= alpha <= 1e9):
         raise mix_error(
             policy,
             f"got {name}={alpha!r}.",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from batchmix._classes import class_ids
 from batchmix._columns import LATTICE
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix._weights import executed
 from batchmix.policies._paste import Paste, Policy, Request, check_policy, layers_of, reads_of
 
@@ -80,7 +81,7 @@ class ReMix:
                 "Pass for example np.bincount(labels).",
             )  # fmt: skip
         object.__setattr__(self, "counts", tuple(counts.tolist()))
-        numbers = all(isinstance(v, int | float | np.number) for v in (self.kappa, self.tau))
+        numbers = is_number(self.kappa) and is_number(self.tau)
         if not (numbers and 1 < self.kappa < np.inf and 0 <= self.tau <= 1):
             raise mix_error(
                 "ReMix", f"got kappa={self.kappa!r} and tau={self.tau!r}.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from batchmix._errors import mix_error
 from batchmix.policies._paste import Paste, Request, alike, whole
-from batchmix.policies.cutmix import inside
+from batchmix.policies.cutmix import inside, shares
 
 Resample = Literal["nearest", "bilinear"]
 
@@ -66,21 +65,6 @@ class ResizeMix:
         side = np.maximum(np.rint(tau[:, None] * size), 1).astype(np.int32)  # [B, A]
         box = inside(request.rng, side, size)
         return Paste(box, *alike(request, 1, 0), source=whole(request), resample=self.resample)
-
-
-def shares(
-    policy: str, name: str, given: Sequence[float], usual: tuple[float, float], least: float = 0
-) -> tuple[float, float]:
-    """(low, high) of a range of shares."""
-    pair = tuple(given) if isinstance(given, Sequence | np.ndarray) else ()
-    numbers = all(isinstance(share, int | float | np.number) for share in pair)
-    if not (numbers and len(pair) == 2 and least <= pair[0] <= pair[1] <= 1):
-        raise mix_error(
-            policy, f"got {name}={given!r}.",
-            f"It is (low, high), shares of a side, {least:g} <= low <= high <= 1.",
-            f"The usual value is {usual}.",
-        )  # fmt: skip
-    return float(pair[0]), float(pair[1])
 
 
 def check_resample(policy: str, resample: str) -> None:

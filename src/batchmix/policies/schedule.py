@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies._paste import (
     Paste,
     Policy,
@@ -157,11 +158,9 @@ class Ramp:
                 "Pass for example Ramp(MixUp(), 'alpha', 0.1, 1.0, last=100).",
             )  # fmt: skip
         ends = self.start, self.end
-        numbers = all(isinstance(v, int | float | np.number) and np.isfinite(v) for v in ends)
-        try:
-            ahead = 0 <= index(self.first) < index(self.last)
-        except TypeError:
-            ahead = False
+        numbers = all(is_number(v) and np.isfinite(v) for v in ends)
+        whole = is_whole(self.first) and is_whole(self.last)
+        ahead = whole and 0 <= self.first < self.last
         if not (numbers and ahead and self.by in ("epoch", "step")):
             raise mix_error(
                 "Ramp", f"got start={self.start!r}, end={self.end!r}, first={self.first!r}, "

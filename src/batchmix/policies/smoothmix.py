@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from batchmix.policies._paste import Paste, Request, alike, whole
+from batchmix.policies.cutmix import shares
 from batchmix.policies.fmix import check_cells, grid_of, parts
-from batchmix.policies.resizemix import shares
 
 
 @dataclass(frozen=True)

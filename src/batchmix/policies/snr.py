@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number
 from batchmix.policies._loudness import rms, waves_of
 from batchmix.policies._paste import Paste, Request, alike, whole
 
@@ -54,8 +55,7 @@ class SNR:
 
     def __post_init__(self) -> None:
         ends = self.low, self.high
-        numbers = all(isinstance(v, int | float | np.number) for v in ends)
-        if not (numbers and -60 <= self.low <= self.high <= 60):
+        if not (all(map(is_number, ends)) and -60 <= self.low <= self.high <= 60):
             raise mix_error(
                 "SNR", f"got low={self.low!r} and high={self.high!r}.",
                 "The ratio lies between the two, in dB, -60 <= low <= high <= 60.",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies._paste import Paste, Request
 from batchmix.policies.gridmix import opaque
 
@@ -49,9 +50,8 @@ class SpecMix:
     width: float = 0.1
 
     def __post_init__(self) -> None:
-        whole_number = isinstance(self.bands, int | np.integer) and not isinstance(self.bands, bool)
-        number = isinstance(self.width, int | float | np.number)
-        if not (whole_number and 1 <= self.bands <= 64 and number and 0 < self.width <= 1):
+        bands = is_whole(self.bands) and 1 <= self.bands <= 64
+        if not (bands and is_number(self.width) and 0 < self.width <= 1):
             raise mix_error(
                 "SpecMix", f"got bands={self.bands!r} and width={self.width!r}.",
                 "bands counts those of an axis at most, 1 to 64; width is a share of it, above 0.",

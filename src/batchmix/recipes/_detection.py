@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from batchmix._errors import mix_error
+from batchmix._numbers import is_number, is_whole
 from batchmix.policies import (
     Blend,
     CopyBlend,
@@ -59,7 +60,7 @@ def deim_policy(
     """
     where = "deim_policy()"
     _check_shares(where, mixup=mixup, copyblend=copyblend)
-    if not (_whole(epochs) and _whole(start) and 0 <= start < epochs):
+    if not (is_whole(epochs) and is_whole(start) and 0 <= start < epochs):
         raise mix_error(
             where, f"got epochs={epochs!r} and start={start!r}.",
             "Both count epochs, 0 <= start < epochs; `epochs` is the first without mixing.",
@@ -110,7 +111,7 @@ def yolo_policy(
     """
     where = "yolo_policy()"
     _check_shares(where, mosaic=mosaic, mixup=mixup)
-    if not (_whole(epochs) and _whole(close) and 0 <= close < epochs):
+    if not (is_whole(epochs) and is_whole(close) and 0 <= close < epochs):
         raise mix_error(
             where, f"got epochs={epochs!r} and close={close!r}.",
             "Both count epochs, 0 <= close < epochs.", "Pass for example epochs=100, close=10.",
@@ -168,14 +169,10 @@ class _Repeated:
         return pasted(found, there & np.take_along_axis(hit, rank, 1), request)
 
 
-def _whole(number: object) -> bool:
-    return isinstance(number, int | np.integer) and not isinstance(number, bool)
-
-
 def _check_shares(where: str, **shares: float) -> None:
     """Probabilities are numbers in 0..1."""
     for name, share in shares.items():
-        if not (isinstance(share, int | float | np.number) and 0 <= share <= 1):
+        if not (is_number(share) and 0 <= share <= 1):
             raise mix_error(
                 where, f"got {name}={share!r}.", "It is a probability, 0..1.",
                 "Pass for example 0.5.",
