@@ -244,6 +244,6 @@ $(VENV)/cli: $(SETUP)
 
 # torchvision_cpu.py: torchvision's wheel needs CUDA to be imported; the tests compare with it without
 $(VENV)/test: $(VENV)/cli tests/torchvision_cpu.py
-	$(PIP) -e '.[cli,timm,docs,test]'
+	$(PIP) 'batchmix[timm,docs,test]'
 	$(BIN)/python tests/torchvision_cpu.py
 	@touch $@

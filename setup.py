@@ -28,6 +28,20 @@ FLAGS += os.environ.get("BATCHMIX_CXXFLAGS", "").split()  # for sanitizers
 class BuildKernel(build_ext):
     """Compiles isa.cpp with the flags of each instruction set, the rest for any machine."""
 
+    def run(self):
+        """Compiles, but for an editable install of what is compiled: its file serves every one."""
+        if not (self.editable_mode and self.is_compiled()):
+            super().run()
+
+    def is_compiled(self):
+        """Whether the kernel lies beside the code, with the usual flags, newer than its sources."""
+        made = pathlib.Path("src", self.get_ext_filename(self.extensions[0].name))
+        used = [pathlib.Path(path) for path in ("setup.py", *self.extensions[0].depends)]
+        usual = "BATCHMIX_CXXFLAGS" not in os.environ
+        return (
+            usual and made.exists() and made.stat().st_mtime > max(u.stat().st_mtime for u in used)
+        )
+
     def build_extension(self, ext):
         """Called for the one extension; `optional` turns a failure into a warning."""
         ext.extra_objects = []
