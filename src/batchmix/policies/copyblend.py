@@ -100,7 +100,7 @@ class CopyBlend:
                 ratio = between(u[:, 3], *self.expand)
                 box, source = _grown(box, source, ratio, there.size)
             kind = alike(request, 1, 0)[1]
-            pastes.append(Paste(box, np.where(some, opacity, 0), kind, source=source))
+            pastes.append(Paste(box, np.where(some, opacity, 0), kind, None, source, resample=None))
         return replace(pastes[0], above=tuple(pastes[1:]))
 
 
