@@ -105,12 +105,48 @@ def test_a_share_that_was_rounded_touches_no_further_cell():
         ({"boxes": torch.tensor([[9.0, 9, 3, 3], [1, 1, 4, 4]])}, "ends before it begins"),
         ({"bboxes": BOXES}, "'boxes' and 'bboxes'"),
         ({"labels": lambda i: torch.ones(2, 1 + i)}, "row 0 have .* row 1"),
-        ({"boxes": [[1, 2, 3, 4]]}, "are a list"),
+        ({"boxes": [[1, 2, 3, 4]]}, "(?s)are a list.*torch.tensor"),
+        ({"boxes": torch.zeros(0)}, "reshape"),
+        ({"boxes": torch.tensor([[10.0, 2, 40, 9]] * 2)}, "(?s)16 x 12 cells .* Resize boxes"),
+        ({"boxes": torch.tensor([[-30, 2, 5, 9]] * 2)}, "Resize boxes"),
     ],
 )
 def test_what_cannot_be_mixed_is_said(more, words):
     with pytest.raises(bm.MixError, match=words):
         LEFT(rows(**more), PLAN)
+
+
+def test_boxes_of_images_in_another_layout_do_not_go_in_silence():
+    targets = rows(boxes=torch.tensor([[2.0, 3, 12, 12], [4, 8, 9, 16]]))
+    mixer = bm.Mixer(CutMix(), {0: Image("NHWC"), 1: BoundingBoxes()}, pairing=Roll(1))
+    with pytest.raises(bm.MixError, match=r"(?s)3 x 16 cells .* layout"):
+        mixer((torch.rand(2, 3, 16, 12), targets))
+
+
+def test_boxes_may_leave_their_image():
+    # as crops leave them: up to twice its sides
+    boxes = torch.tensor([[-11.0, -8, 24, 20], [1, 0, 13, 31]])
+    assert len(BoundingBoxes()(rows(boxes=boxes), PLAN)[0]["boxes"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ({"boxes": np.ones((2, 3, 4)), "classes": np.ones((2, 3))}, r"side by side: \[B, N, 5\]"),
+        (torch.ones(5, 4), "'batch_idx'"),
+        ([{"gt_bboxes": BOXES}] * 2, "Name the boxes so"),
+    ],
+)
+def test_targets_of_other_forms_are_told_theirs(x, words):
+    with pytest.raises(bm.MixError, match=words):
+        LEFT(x, PLAN)
+
+
+def test_an_index_of_each_image_is_no_entry_of_its_one_box():
+    # rows of one box each: what DEIM and D-FINE call "idx" was handed on with boxes
+    targets = [{"boxes": BOXES[:1], "idx": torch.tensor([i])} for i in range(2)]
+    mixed = LEFT(targets, PLAN)
+    assert [(len(one["boxes"]), one["idx"].tolist()) for one in mixed] == [(2, [0]), (2, [1])]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> 
     if isinstance(x, list | tuple | Mapping):
         return mix_ragged(x, plan, rule, other)
     b = backend_of(x, WHERE)
+    _check_shape(x)
     check_batch(b, WHERE, "x", x, plan, other)
     check_plan(WHERE, plan)
     size = grid(plan)
@@ -74,14 +75,8 @@ def read_boxes(
 def _values(
     b: Backend, x: Any, rule: Rule, size: tuple[int, int], plan: Plan | None = None
 ) -> NDArray[Any]:
-    shape, dtype = tuple(x.shape), dtype_of(x)
-    if len(shape) != 3 or shape[2] < 4:
-        raise mix_error(
-            WHERE, f"`x` has shape {shape}.",
-            "Boxes are [B, N, 4 + K]: N a row, four coordinates, then what goes with the box.",
-            "Pad each row to the same number of boxes with -1, or pass a list with a dict for "
-            "each row.",
-        )  # fmt: skip
+    dtype = dtype_of(x)
+    _check_shape(x)
     check_dtype(WHERE, dtype, rule.format)
     if rule.weights and b.is_integer(x):
         raise mix_error(
@@ -91,3 +86,16 @@ def _values(
     values = on_host(WHERE, b, x, plan)
     check_values(WHERE, values, rule.format, size, b.is_integer(x))
     return values
+
+
+def _check_shape(x: Any) -> None:
+    """A padded array of boxes."""
+    shape = tuple(x.shape)
+    if len(shape) != 3 or shape[2] < 4:
+        raise mix_error(
+            WHERE, f"`x` has shape {shape}.",
+            "Boxes are [B, N, 4 + K]: N a row, four coordinates, then what goes with the box.",
+            "Pad each row to the same number of boxes with -1, or pass a list with a dict for "
+            "each row. Boxes [M, 4] of all rows are in one dict, with the row of each: "
+            "{'batch_idx': [M], 'bboxes': [M, 4], 'cls': [M, 1]}.",
+        )  # fmt: skip
