@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import batchmix as bm
-from batchmix.fields import BoundingBoxes, Image
+from batchmix.fields import BoundingBoxes, Image, Keypoints
 from batchmix.pairing import Roll
 from batchmix.policies import Blend, CopyBlend, CopyPaste, CutMix
 
@@ -91,6 +91,38 @@ def test_a_share_that_was_rounded_touches_no_further_cell():
     targets = [{"boxes": shares}, {"boxes": torch.zeros(0, 4)}]
     left = BoundingBoxes("xyxyn", min_visible=0)(targets, plan)[0]["boxes"]
     torch.testing.assert_close(left * 12, torch.tensor([[6.0, 0, 9, 12]]))
+
+
+def test_a_policy_sees_cells_whatever_the_format():
+    # shares of float32 are off by parts of 1e-6 of a cell: objects were pasted with a cell too many
+    unit = torch.tensor([64.0, 48, 64, 48])
+    left = torch.randint(0, 24, (6, 4, 2), generator=torch.Generator().manual_seed(0))
+    boxes = torch.cat([left, left + 11], -1).float()
+    of_rows = [{"boxes": one, "labels": torch.arange(4)} for one in boxes]
+    for cells, shares in (
+        (of_rows, [one | {"boxes": one["boxes"] / unit} for one in of_rows]),
+        (boxes, boxes / unit),
+    ):
+        one, two = (
+            bm.Mixer(CopyBlend(), {0: Image("NCHW"), 1: BoundingBoxes(name)}, seed=0).draw(
+                (torch.zeros(6, 1, 48, 64), targets), step=0
+            )
+            for name, targets in (("xyxy", cells), ("xyxyn", shares))
+        )
+        assert all(np.array_equal(a.source, b.source) for a, b in zip(one.layers, two.layers))
+        assert (np.diff(one.source) == 11).all()
+
+
+def test_points_as_shares_lie_in_the_cells_that_they_are_in():
+    # at the edge of a paste a whole number that was rounded down lay in the cell before it
+    unit = torch.tensor([49.0, 47])
+    at = torch.arange(1.0, 47)[:, None].repeat(1, 2)
+    for edge in range(1, 47):
+        box = [[[edge, 47], [0, 49]], [[0, 0], [0, 0]]]
+        plan = bm.Plan([1, 0], box, [1, 1], "HW", (47, 49))
+        cells = Keypoints("xy")(at.expand(2, 1, -1, -1), plan)
+        shares = Keypoints("xyn")((at / unit).expand(2, 1, -1, -1), plan)
+        assert torch.equal(cells >= 0, shares >= 0)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from batchmix._detection.formats import (
 )
 from batchmix._detection.ragged import boxes_of, mix_ragged
 from batchmix._detection.rule import NO_BOX, Rule, kept, like, on_host
-from batchmix._detection.visible import boxes_seen
+from batchmix._detection.visible import boxes_seen, whole_cells
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
@@ -67,7 +67,7 @@ def read_boxes(
         return boxes_of(x, rule, size, count)
     b = backend_of(x, WHERE)
     values = _values(b, x, rule, size)
-    found = corners(values, rule.format, size)
+    found = whole_cells(corners(values, rule.format, size))
     made = np.concatenate([found, values[..., 4:].astype(np.float64)], -1)
     return np.where(area(found)[..., None] > 0, made, NO_BOX)
 
