@@ -72,6 +72,16 @@ def test_a_row_without_boxes_takes_the_dtype_of_its_partner():
     assert mixed[1]["labels"].tolist() == [1]
 
 
+def test_ids_of_another_width_keep_their_value():
+    # 300 came into a row of uint8 as 44
+    ids = [torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([1, 300])]
+    plan = bm.Plan([1, 0], [[[0, 16], [0, 12]]] * 2, [0.5, 0.5], "HW", (16, 12))
+    mixed = LEFT(rows(labels=lambda i: ids[i]), plan)
+    assert [one["labels"].tolist() for one in mixed] == [[1, 2, 1, 300], [1, 300, 1, 2]]
+    with_bools = LEFT(rows(labels=lambda i: ids[i] if i else torch.tensor([True, False])), plan)
+    assert with_bools[0]["labels"].tolist() == [1, 0, 1, 300]
+
+
 def test_weights_that_boxes_have_are_multiplied():
     half = bm.Plan([1, 0], [[[0, 16], [0, 12]]] * 2, [0.25, 0], "HW", (16, 12))
     targets = rows(weights=lambda i: torch.tensor([1.0, 0.5]) / (1 + i))
@@ -153,6 +163,15 @@ def test_boxes_of_images_in_another_layout_do_not_go_in_silence():
     mixer = bm.Mixer(CutMix(), {0: Image("NHWC"), 1: BoundingBoxes()}, pairing=Roll(1))
     with pytest.raises(bm.MixError, match=r"(?s)3 x 16 cells .* layout"):
         mixer((torch.rand(2, 3, 16, 12), targets))
+
+
+@pytest.mark.parametrize(
+    ("format", "ours"),
+    [("coco", "xywh"), ("yolo", "cxcywhn"), ("XYXY", "xyxy"), ("rel_yxyx", "yxyxn")],
+)
+def test_formats_that_others_name_otherwise(format, ours):
+    with pytest.raises(bm.MixError, match=f"Say '{ours}'"):
+        BoundingBoxes(format)
 
 
 def test_boxes_may_leave_their_image():

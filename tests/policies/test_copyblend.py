@@ -255,6 +255,7 @@ def test_a_value():
         (lambda: draw(CopyBlend(), things(), size={"T": 9}), "lie on H and W"),
         (lambda: draw(CopyBlend(), things()[0]), "has shape (3, 5)"),
         (lambda: draw(CopyBlend(), things()[..., :3]), "has shape (6, 3, 3)"),
+        (lambda: draw(CopyBlend(), np.full((6, 1, 4), [0.1, 0.1, 0.9, 0.9])), "between 0 and 1"),
         (lambda: bm.draw(CopyBlend(), bm.Key(0), 4, HW), "reads 'boxes'"),
     ],
 )

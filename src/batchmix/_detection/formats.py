@@ -13,6 +13,10 @@ from batchmix._plan import Plan
 
 IN_CELLS = ("xyxy", "yxyx", "xywh", "cxcywh")
 NORMALISED = tuple(f"{name}n" for name in IN_CELLS)
+_ELSEWHERE = {  # names of albumentations and of Keras
+    "pascal_voc": "xyxy", "albumentations": "xyxyn", "coco": "xywh", "yolo": "cxcywhn",
+    "center_xywh": "cxcywh", "rel_xyxy": "xyxyn", "rel_yxyx": "yxyxn", "rel_xywh": "xywhn",
+}  # fmt: skip
 _ROTATED = ("xyxyxyxy", "xyxyxyxyn", "xywhr", "cxcywhr", "xywha")
 _NEAR, _FAR = 0.01, 2.0  # shares of a side: what detectors clip, and what no box reaches
 _FEW = 8  # cells of a grid on which all boxes may lie in the first one
@@ -31,10 +35,12 @@ def check_format(where: str, format: Any) -> None:
             "Draw each as a mask: {'boxes': xyxy, 'masks': [k, H, W]}, and fit boxes to what is "
             "left of the masks.",
         )  # fmt: skip
+    name = str(format).lower()
+    told = _ELSEWHERE.get(name, name if name in IN_CELLS + NORMALISED else None)
     raise mix_error(
         where, f"got format={format!r}.",
         f"It is one of {', '.join(IN_CELLS)}, in cells, or {', '.join(NORMALISED)}, in shares of "
-        "the image.", "Convert other formats first.",
+        "the image.", f"Say {told!r}." if told else "Convert other formats first.",
     )  # fmt: skip
 
 
