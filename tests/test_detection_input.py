@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import batchmix as bm
-from batchmix.fields import BoundingBoxes, Image
+from batchmix.fields import BoundingBoxes, Image, Keypoints
 from batchmix.pairing import Roll
 from batchmix.policies import Blend, CopyBlend, CopyPaste, CutMix
 
@@ -72,6 +72,16 @@ def test_a_row_without_boxes_takes_the_dtype_of_its_partner():
     assert mixed[1]["labels"].tolist() == [1]
 
 
+def test_ids_of_another_width_keep_their_value():
+    # 300 came into a row of uint8 as 44
+    ids = [torch.tensor([1, 2], dtype=torch.uint8), torch.tensor([1, 300])]
+    plan = bm.Plan([1, 0], [[[0, 16], [0, 12]]] * 2, [0.5, 0.5], "HW", (16, 12))
+    mixed = LEFT(rows(labels=lambda i: ids[i]), plan)
+    assert [one["labels"].tolist() for one in mixed] == [[1, 2, 1, 300], [1, 300, 1, 2]]
+    with_bools = LEFT(rows(labels=lambda i: ids[i] if i else torch.tensor([True, False])), plan)
+    assert with_bools[0]["labels"].tolist() == [1, 0, 1, 300]
+
+
 def test_weights_that_boxes_have_are_multiplied():
     half = bm.Plan([1, 0], [[[0, 16], [0, 12]]] * 2, [0.25, 0], "HW", (16, 12))
     targets = rows(weights=lambda i: torch.tensor([1.0, 0.5]) / (1 + i))
@@ -93,6 +103,38 @@ def test_a_share_that_was_rounded_touches_no_further_cell():
     torch.testing.assert_close(left * 12, torch.tensor([[6.0, 0, 9, 12]]))
 
 
+def test_a_policy_sees_cells_whatever_the_format():
+    # shares of float32 are off by parts of 1e-6 of a cell: objects were pasted with a cell too many
+    unit = torch.tensor([64.0, 48, 64, 48])
+    left = torch.randint(0, 24, (6, 4, 2), generator=torch.Generator().manual_seed(0))
+    boxes = torch.cat([left, left + 11], -1).float()
+    of_rows = [{"boxes": one, "labels": torch.arange(4)} for one in boxes]
+    for cells, shares in (
+        (of_rows, [one | {"boxes": one["boxes"] / unit} for one in of_rows]),
+        (boxes, boxes / unit),
+    ):
+        one, two = (
+            bm.Mixer(CopyBlend(), {0: Image("NCHW"), 1: BoundingBoxes(name)}, seed=0).draw(
+                (torch.zeros(6, 1, 48, 64), targets), step=0
+            )
+            for name, targets in (("xyxy", cells), ("xyxyn", shares))
+        )
+        assert all(np.array_equal(a.source, b.source) for a, b in zip(one.layers, two.layers))
+        assert (np.diff(one.source) == 11).all()
+
+
+def test_points_as_shares_lie_in_the_cells_that_they_are_in():
+    # at the edge of a paste a whole number that was rounded down lay in the cell before it
+    unit = torch.tensor([49.0, 47])
+    at = torch.arange(1.0, 47)[:, None].repeat(1, 2)
+    for edge in range(1, 47):
+        box = [[[edge, 47], [0, 49]], [[0, 0], [0, 0]]]
+        plan = bm.Plan([1, 0], box, [1, 1], "HW", (47, 49))
+        cells = Keypoints("xy")(at.expand(2, 1, -1, -1), plan)
+        shares = Keypoints("xyn")((at / unit).expand(2, 1, -1, -1), plan)
+        assert torch.equal(cells >= 0, shares >= 0)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -105,12 +147,57 @@ def test_a_share_that_was_rounded_touches_no_further_cell():
         ({"boxes": torch.tensor([[9.0, 9, 3, 3], [1, 1, 4, 4]])}, "ends before it begins"),
         ({"bboxes": BOXES}, "'boxes' and 'bboxes'"),
         ({"labels": lambda i: torch.ones(2, 1 + i)}, "row 0 have .* row 1"),
-        ({"boxes": [[1, 2, 3, 4]]}, "are a list"),
+        ({"boxes": [[1, 2, 3, 4]]}, "(?s)are a list.*torch.tensor"),
+        ({"boxes": torch.zeros(0)}, "reshape"),
+        ({"boxes": torch.tensor([[10.0, 2, 40, 9]] * 2)}, "(?s)16 x 12 cells .* Resize boxes"),
+        ({"boxes": torch.tensor([[-30, 2, 5, 9]] * 2)}, "Resize boxes"),
     ],
 )
 def test_what_cannot_be_mixed_is_said(more, words):
     with pytest.raises(bm.MixError, match=words):
         LEFT(rows(**more), PLAN)
+
+
+def test_boxes_of_images_in_another_layout_do_not_go_in_silence():
+    targets = rows(boxes=torch.tensor([[2.0, 3, 12, 12], [4, 8, 9, 16]]))
+    mixer = bm.Mixer(CutMix(), {0: Image("NHWC"), 1: BoundingBoxes()}, pairing=Roll(1))
+    with pytest.raises(bm.MixError, match=r"(?s)3 x 16 cells .* layout"):
+        mixer((torch.rand(2, 3, 16, 12), targets))
+
+
+@pytest.mark.parametrize(
+    ("format", "ours"),
+    [("coco", "xywh"), ("yolo", "cxcywhn"), ("XYXY", "xyxy"), ("rel_yxyx", "yxyxn")],
+)
+def test_formats_that_others_name_otherwise(format, ours):
+    with pytest.raises(bm.MixError, match=f"Say '{ours}'"):
+        BoundingBoxes(format)
+
+
+def test_boxes_may_leave_their_image():
+    # as crops leave them: up to twice its sides
+    boxes = torch.tensor([[-11.0, -8, 24, 20], [1, 0, 13, 31]])
+    assert len(BoundingBoxes()(rows(boxes=boxes), PLAN)[0]["boxes"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        ({"boxes": np.ones((2, 3, 4)), "classes": np.ones((2, 3))}, r"side by side: \[B, N, 5\]"),
+        (torch.ones(5, 4), "'batch_idx'"),
+        ([{"gt_bboxes": BOXES}] * 2, "Name the boxes so"),
+    ],
+)
+def test_targets_of_other_forms_are_told_theirs(x, words):
+    with pytest.raises(bm.MixError, match=words):
+        LEFT(x, PLAN)
+
+
+def test_an_index_of_each_image_is_no_entry_of_its_one_box():
+    # rows of one box each: what DEIM and D-FINE call "idx" was handed on with boxes
+    targets = [{"boxes": BOXES[:1], "idx": torch.tensor([i])} for i in range(2)]
+    mixed = LEFT(targets, PLAN)
+    assert [(len(one["boxes"]), one["idx"].tolist()) for one in mixed] == [(2, [0]), (2, [1])]
 
 
 @pytest.mark.parametrize(

@@ -103,14 +103,19 @@ def draw(
         )  # fmt: skip
     check_layers("draw()", paste, len(later))
     form = {"axes": "".join(size), "size": cells, "others": None if pool is None else pool.rows}
-    layers = [_executed(p, one, form) for p, one in zip(partners, (paste, *paste.above))]
+    pastes = (paste, *paste.above)
+    way = next((one.resample for one in pastes if one.source is not None and one.resample), None)
+    layers = [
+        _executed(partner, one, form | {"resample": one.resample or way or "nearest"})
+        for partner, one in zip(partners, pastes)
+    ]
     if len(layers) == 1:
         return layers[0]
     found = None
     if all(layer.mask is None for layer in layers):
         boxes, opacities = ([vars(one)[n] for one in layers] for n in ("box", "opacity"))
         found = _derived.seen(np.stack(boxes), np.stack(opacities), cells)
-    return joined(layers, found, [one.label_lam for one in (paste, *paste.above)])
+    return joined(layers, found, [one.label_lam for one in pastes])
 
 
 def _checked_other(other: Any, batch: int) -> Other | None:
@@ -208,12 +213,10 @@ def _executed(partner: NDArray[np.int32], paste: Paste, form: dict[str, Any]) ->
             columns: dict[str, Any] = {"partner": partner, "box": box.copy(), "kind": kind.copy()}
             if source is not None:
                 columns["source"] = np.array(source, order="C")
-            return Plan.unchecked(
-                **form, resample=paste.resample, opacity=done[0], lam=done[1], **columns
-            )
+            return Plan.unchecked(**form, opacity=done[0], lam=done[1], **columns)
     # what has more columns, and what does not fit: there the message is made
     columns = dict(paste.columns(), opacity=np.rint(opacity * LATTICE) / LATTICE)
-    return Plan(partner=partner, resample=paste.resample, **form, **columns)
+    return Plan(partner=partner, **form, **columns)
 
 
 class _UntoldKey(Key):

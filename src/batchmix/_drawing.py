@@ -145,11 +145,12 @@ def _in_order(x: Any, layout: str | None, axes: str, name: str) -> Any:
     """[B, *size, ...]: rows, the axes that boxes lie on, and what else there is."""
     if layout is None or len(layout) != len(x.shape):
         return x
+    at = layout.find("C")
+    if name in ("mask", "instances") and at > 0 and x.shape[at] == 1 and "C" not in axes:
+        x, layout = x[(slice(None),) * at + (0,)], layout.replace("C", "")  # as MONAI has masks
     rest = [layout.index(letter) for letter in layout[1:] if letter not in axes]
     grid = [layout.index(a) for a in axes if a in layout]
     order = [0, *rest, *grid] if name == "instances" else [0, *grid, *rest]
     if order != sorted(order):
         x = backend_of(x, "Mixer").transpose(x, order)
-    if name == "mask" and layout.find("C") >= 0 and x.shape[-1] == 1 and "C" not in axes:
-        x = x[..., 0]  # [B, 1, H, W], as MONAI has masks
     return x

@@ -75,7 +75,7 @@ def _no_mask(x: Any, layout: str, classes: int) -> MixError:
         _WHERE, f"masks of layout {layout!r} have shape {tuple(x.shape)} and dtype {x.dtype} (the "
         "channels last).",
         "They are integer ids, without channels or with one; or weights, with one for each class.",
-        f"Pass such masks; here classes={classes}.",
+        f"Pass such masks; here classes={classes}. Ids that were loaded as floats: masks.long().",
     )  # fmt: skip
 
 

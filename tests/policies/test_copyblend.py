@@ -18,6 +18,7 @@ from batchmix.policies import (
     CopyBlend,
     CutMix,
     Layers,
+    Mosaic,
     PerPair,
     Request,
     Schedule,
@@ -222,6 +223,17 @@ def test_how_often_randomness_is_asked_does_not_depend_on_the_boxes():
     assert len(after) == 1
 
 
+@pytest.mark.parametrize("resample", ["bilinear", "nearest"])
+@pytest.mark.parametrize("combine", [Switch, Layers, lambda both: Layers(both[::-1])])
+def test_beside_a_policy_that_stretches_objects_are_copied(combine, resample):
+    policy = combine([Mosaic(resample=resample), CopyBlend(2, 10, low=0, high=0)])
+    x = np.random.default_rng(0).integers(0, 255, (6, 1, 24, 32)).astype(np.float32)
+    for step in range(12):  # rows of either alone, and of both
+        plan = draw(policy, things(), step)
+        assert plan.resample == resample
+        np.testing.assert_allclose(bm.mix(x, plan, "NCHW"), oracle.mix(x, plan, "NCHW"), atol=1e-3)
+
+
 def test_a_value():
     policy = CopyBlend(2, 50, 0.4, 0.6, [0.1, 0.25])
     assert eval(repr(policy)) == policy == pickle.loads(pickle.dumps(policy))
@@ -243,6 +255,7 @@ def test_a_value():
         (lambda: draw(CopyBlend(), things(), size={"T": 9}), "lie on H and W"),
         (lambda: draw(CopyBlend(), things()[0]), "has shape (3, 5)"),
         (lambda: draw(CopyBlend(), things()[..., :3]), "has shape (6, 3, 3)"),
+        (lambda: draw(CopyBlend(), np.full((6, 1, 4), [0.1, 0.1, 0.9, 0.9])), "between 0 and 1"),
         (lambda: bm.draw(CopyBlend(), bm.Key(0), 4, HW), "reads 'boxes'"),
     ],
 )

@@ -69,6 +69,18 @@ def test_partners_from_another_batch_are_read_there(way):
     assert_same(got, want)
 
 
+@pytest.mark.parametrize(("layout", "at"), [("NCHW", 1), ("NHWC", 3), ("NHCW", 2)])
+@pytest.mark.parametrize(("policy", "name"), [(CopyPaste(), "instances"), (ClassMix(), "mask")])
+@pytest.mark.parametrize("array", [np.asarray, torch.tensor])
+def test_a_map_of_one_channel_is_one_of_ids(layout, at, policy, name, array):
+    # of instances it was taken for the mask of a single one
+    maps = array(np.expand_dims(MAPS, at))
+    fields = {"x": Image("NCHW"), "maps": Ids(layout)}
+    got = drawn(policy, None, fields, {"x": X, "maps": maps}, hints={name: "maps"})
+    want = bm.draw(policy, bm.Key(4, 0, 2), 8, {"H": 20, "W": 24}, hints={name: MAPS})
+    assert_same(got, want)
+
+
 def test_instances_are_at_the_place_that_is_told():
     fields = FIELDS | {"maps": Ids("NHW")}
     got = drawn(CopyPaste(), None, fields, hints={"instances": "maps"})

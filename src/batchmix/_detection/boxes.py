@@ -20,7 +20,7 @@ from batchmix._detection.formats import (
 )
 from batchmix._detection.ragged import boxes_of, mix_ragged
 from batchmix._detection.rule import NO_BOX, Rule, kept, like, on_host
-from batchmix._detection.visible import boxes_seen
+from batchmix._detection.visible import boxes_seen, whole_cells
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
 from batchmix.backends import Backend, backend_of
@@ -33,6 +33,7 @@ def mix_bounding_boxes(x: Any, plan: Plan, rule: Rule, *, other: Any = None) -> 
     if isinstance(x, list | tuple | Mapping):
         return mix_ragged(x, plan, rule, other)
     b = backend_of(x, WHERE)
+    _check_shape(x)
     check_batch(b, WHERE, "x", x, plan, other)
     check_plan(WHERE, plan)
     size = grid(plan)
@@ -66,7 +67,7 @@ def read_boxes(
         return boxes_of(x, rule, size, count)
     b = backend_of(x, WHERE)
     values = _values(b, x, rule, size)
-    found = corners(values, rule.format, size)
+    found = whole_cells(corners(values, rule.format, size))
     made = np.concatenate([found, values[..., 4:].astype(np.float64)], -1)
     return np.where(area(found)[..., None] > 0, made, NO_BOX)
 
@@ -74,14 +75,8 @@ def read_boxes(
 def _values(
     b: Backend, x: Any, rule: Rule, size: tuple[int, int], plan: Plan | None = None
 ) -> NDArray[Any]:
-    shape, dtype = tuple(x.shape), dtype_of(x)
-    if len(shape) != 3 or shape[2] < 4:
-        raise mix_error(
-            WHERE, f"`x` has shape {shape}.",
-            "Boxes are [B, N, 4 + K]: N a row, four coordinates, then what goes with the box.",
-            "Pad each row to the same number of boxes with -1, or pass a list with a dict for "
-            "each row.",
-        )  # fmt: skip
+    dtype = dtype_of(x)
+    _check_shape(x)
     check_dtype(WHERE, dtype, rule.format)
     if rule.weights and b.is_integer(x):
         raise mix_error(
@@ -91,3 +86,16 @@ def _values(
     values = on_host(WHERE, b, x, plan)
     check_values(WHERE, values, rule.format, size, b.is_integer(x))
     return values
+
+
+def _check_shape(x: Any) -> None:
+    """A padded array of boxes."""
+    shape = tuple(x.shape)
+    if len(shape) != 3 or shape[2] < 4:
+        raise mix_error(
+            WHERE, f"`x` has shape {shape}.",
+            "Boxes are [B, N, 4 + K]: N a row, four coordinates, then what goes with the box.",
+            "Pad each row to the same number of boxes with -1, or pass a list with a dict for "
+            "each row. Boxes [M, 4] of all rows are in one dict, with the row of each: "
+            "{'batch_idx': [M], 'bboxes': [M, 4], 'cls': [M, 1]}.",
+        )  # fmt: skip

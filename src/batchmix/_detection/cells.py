@@ -45,10 +45,11 @@ def points_seen(
             layer = layers[k - 1]
             points = (others[int(layer.partner[row])] if k else own[row]).astype(np.float64)
             at = points[..., :2] * unit
+            cells = whole_cells(at)
             if k and layer.source is not None:
-                at = _moved_points(at, layer, row)
+                at, cells = (_moved_points(one, layer, row) for one in (at, cells))
                 points = np.concatenate([at / unit, points[..., 2:]], -1)
-            made[k][row] = _seen_points(points, at, weight)
+            made[k][row] = _seen_points(points, cells, weight)
     return made
 
 

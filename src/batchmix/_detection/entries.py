@@ -25,7 +25,8 @@ OF_A_BOX = (
 OF_A_ROW = (
     "image_id", "orig_size", "size", "image_size", "img_size", "canvas_size", "image", "img",
     "pixel_values", "pixel_mask", "im_file", "img_shape", "ori_shape", "orig_shape", "pad_shape",
-    "resized_shape", "ratio_pad", "scale_factor",
+    "resized_shape", "ratio_pad", "scale_factor", "idx", "img_id", "image_path", "img_path",
+    "file_name", "filename",
 )  # fmt: skip
 OUTLINES = ("segmentation", "segmentations", "segments", "polygons", "rle", "rles", "xyxyxyxy")
 INDEX = "batch_idx"
@@ -155,7 +156,8 @@ def batch_of(x: Any, count: int | None, rule: Rule) -> list[dict[str, Any]]:
         raise mix_error(
             WHERE, f"got one {type(x).__name__} with {sorted(map(str, x))}.",
             "One dict for the whole batch says in 'batch_idx' which row each box is of.",
-            "Pass a list with a dict for each row, or add 'batch_idx' [M].",
+            "Pass a list with a dict for each row, or add 'batch_idx' [M]; of padded arrays pass "
+            "one, boxes and classes side by side: [B, N, 5].",
         )  # fmt: skip
     index = np.asarray(read_entry(x, INDEX, 0)).reshape(-1)
     count = int(index.max(initial=-1)) + 1 if count is None else count
@@ -203,15 +205,15 @@ def _count(row: Any, boxes: str, i: int) -> int:
 
 def _no_boxes(row: Any, boxes: str, i: int, shape: tuple[int, ...]) -> MixError:
     got = f"row {i} has no {boxes!r}, but {sorted(map(str, row))}"
-    if boxes in row:
-        array = hasattr(row[boxes], "shape")
-        got = f"{boxes!r} of row {i} have shape {shape}" if array else (
-            f"{boxes!r} of row {i} are a {type(row[boxes]).__name__}"
-        )  # fmt: skip
-    return mix_error(
-        WHERE, f"{got}.", "Each dict has an array 'boxes' [k, 4]; [0, 4] where there is none.",
-        "Reshape what has no boxes with reshape(-1, 4).",
-    )  # fmt: skip
+    fix = "Name the boxes so in each dict."
+    if hasattr(row.get(boxes), "shape"):
+        got = f"{boxes!r} of row {i} have shape {shape}"
+        fix = "Reshape what has no boxes with reshape(-1, 4)."
+    elif boxes in row:
+        got = f"{boxes!r} of row {i} are a {type(row[boxes]).__name__}"
+        fix = "Make it one, for example with torch.tensor(boxes).reshape(-1, 4)."
+    rule = "Each dict has an array 'boxes', or 'bboxes', [k, 4]; [0, 4] where there is none."
+    return mix_error(WHERE, f"{got}.", rule, fix)
 
 
 def _length(value: Any) -> int | None:

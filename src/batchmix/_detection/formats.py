@@ -13,6 +13,10 @@ from batchmix._plan import Plan
 
 IN_CELLS = ("xyxy", "yxyx", "xywh", "cxcywh")
 NORMALISED = tuple(f"{name}n" for name in IN_CELLS)
+_ELSEWHERE = {  # names of albumentations and of Keras
+    "pascal_voc": "xyxy", "albumentations": "xyxyn", "coco": "xywh", "yolo": "cxcywhn",
+    "center_xywh": "cxcywh", "rel_xyxy": "xyxyn", "rel_yxyx": "yxyxn", "rel_xywh": "xywhn",
+}  # fmt: skip
 _ROTATED = ("xyxyxyxy", "xyxyxyxyn", "xywhr", "cxcywhr", "xywha")
 _NEAR, _FAR = 0.01, 2.0  # shares of a side: what detectors clip, and what no box reaches
 _FEW = 8  # cells of a grid on which all boxes may lie in the first one
@@ -31,10 +35,12 @@ def check_format(where: str, format: Any) -> None:
             "Draw each as a mask: {'boxes': xyxy, 'masks': [k, H, W]}, and fit boxes to what is "
             "left of the masks.",
         )  # fmt: skip
+    name = str(format).lower()
+    told = _ELSEWHERE.get(name, name if name in IN_CELLS + NORMALISED else None)
     raise mix_error(
         where, f"got format={format!r}.",
         f"It is one of {', '.join(IN_CELLS)}, in cells, or {', '.join(NORMALISED)}, in shares of "
-        "the image.", "Convert other formats first.",
+        "the image.", f"Say {told!r}." if told else "Convert other formats first.",
     )  # fmt: skip
 
 
@@ -48,7 +54,8 @@ def check_axes(where: str, axes: str) -> None:
     if sorted(axes) != ["H", "W"]:
         raise mix_error(
             where, f"the plan has the axes {axes!r}.",
-            "Bounding boxes lie on H and W.", "Draw with size={'H': ..., 'W': ...}.",
+            "Bounding boxes lie on H and W.",
+            "Draw with size={'H': ..., 'W': ...}; of a Mixer say axes='HW'.",
         )  # fmt: skip
 
 
@@ -118,16 +125,8 @@ def check_values(
     given = x[..., :4].astype(np.float64)
     _check_sides(where, given, format)
     real = area(corners(x, format, (1, 1))) > 0
-    if format in NORMALISED:
-        far = np.argwhere(real & (np.abs(given) > _FAR).any(-1))
-        if len(far):
-            row, box = far[0].tolist()
-            raise mix_error(
-                where, f"box {box} of row {row} is {x[row, box, :4].tolist()}, and "
-                f"format={format!r}.", "Shares of an image are between 0 and 1.",
-                f"Coordinates in cells are {format[:-1]!r}.",
-            )  # fmt: skip
-    elif not integers and real.any() and max(size) >= _FEW:
+    _check_far(where, given, real, format, size)
+    if format not in NORMALISED and not integers and real.any() and max(size) >= _FEW:
         boxes = given[real]
         if boxes.min() >= -_NEAR and boxes.max() <= 1 + _NEAR:
             raise mix_error(
@@ -135,6 +134,29 @@ def check_values(
                 f"{size[0]} x {size[1]} cells.", f"Coordinates of {format!r} are cells.",
                 f"For shares of the image say {format + 'n'!r}.",
             )  # fmt: skip
+
+
+def _check_far(
+    where: str, given: NDArray[np.float64], real: NDArray[np.bool_], format: str,
+    size: tuple[int, int],
+) -> None:  # fmt: skip
+    """No box reaches as far outside as those of another unit, another size, or other axes do."""
+    shares = given if format in NORMALISED else corners(given, format, size) / _unit("xyxyn", size)
+    far = np.argwhere(real & (np.abs(shares) > _FAR).any(-1))
+    if not len(far):
+        return
+    row, box = far[0].tolist()
+    got = f"box {box} of row {row} is {given[row, box].tolist()}, format={format!r}"
+    if format in NORMALISED:
+        raise mix_error(
+            where, f"{got}.", "Shares of an image are between 0 and 1.",
+            f"Coordinates in cells are {format[:-1]!r}.",
+        )  # fmt: skip
+    raise mix_error(
+        where, f"{got}, and the grid has {size[0]} x {size[1]} cells (H x W).",
+        "Boxes lie on the images of the batch, as they are there.",
+        "Resize boxes with their images; or correct the layout of the images, or the format.",
+    )  # fmt: skip
 
 
 def _check_sides(where: str, given: NDArray[np.float64], format: str) -> None:

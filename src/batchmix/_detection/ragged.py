@@ -31,7 +31,7 @@ from batchmix._detection.formats import (
 )
 from batchmix._detection.keypoints import check_points
 from batchmix._detection.rule import NO_BOX, Rule, joined, kept
-from batchmix._detection.visible import Shown, boxes_seen
+from batchmix._detection.visible import Shown, boxes_seen, whole_cells
 from batchmix._errors import mix_error
 from batchmix._plan import Plan
 
@@ -95,7 +95,8 @@ def boxes_of(x: Any, rule: Rule, size: tuple[int, int], count: int | None) -> ND
     rows = _rows(x, count, rule)
     names = with_boxes(rows, rule)
     found = _read(rows, names, rule, size)
-    made = np.where(area(found.corners)[..., None] > 0, found.corners, NO_BOX)
+    cells = whole_cells(found.corners)
+    made = np.where(area(cells)[..., None] > 0, cells, NO_BOX)
     told = next((name for name in CLASSES if name in names), None)
     if told is None:
         return made

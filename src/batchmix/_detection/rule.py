@@ -88,6 +88,8 @@ def joined(parts: list[Any], x: Any, dtype: str | None = None) -> Any:
         return type(x)(one for part in parts for one in part)
     b = backend_of(x, "BoundingBoxes()")
     made = np.concatenate(parts)
+    if len({part.dtype for part in parts}) > 1 and made.dtype.kind in "iu":
+        dtype = dtype or made.dtype.name  # an id of 64 bits stays one beside those of 8
     return like(b, made, x) if dtype is None else b.cast(b.array(made, x), dtype)
 
 

@@ -56,7 +56,8 @@ class Request(NamedTuple):
 class Paste:
     """What is pasted on each row; the fields are those of `Plan`, one entry per row.
 
-    `above`: what is pasted over that, layer by layer, from rows ``request.later`` of the batch.
+    `resample` is None where each source is as large as its box: it is copied, whatever the others
+    do. `above`: what is pasted over that, layer by layer, from rows ``request.later`` of the batch.
     """
 
     box: NDArray[Any]
@@ -65,7 +66,7 @@ class Paste:
     mask: NDArray[Any] | None = None
     source: NDArray[Any] | None = None
     label_lam: NDArray[Any] | None = None
-    resample: Literal["nearest", "bilinear"] = "nearest"
+    resample: Literal["nearest", "bilinear"] | None = "nearest"
     above: tuple[Paste, ...] = ()
 
     def columns(self) -> dict[str, NDArray[Any]]:

@@ -45,8 +45,16 @@ def drawn_by(pick: NDArray[Any], policies: Sequence[Policy | None], request: Req
 
 def _form(paste: Paste) -> tuple[Any, ...]:
     """Which columns each of its layers has, and of what form."""
-    layers = (layer.columns().items() for layer in (paste, *paste.above))
-    return tuple(tuple((name, v.shape[1:], v.dtype) for name, v in layer) for layer in layers)
+    return tuple(
+        (layer.resample, *((name, v.shape[1:], v.dtype) for name, v in layer.columns().items()))
+        for layer in (paste, *paste.above)
+    )
+
+
+def _ways(pastes: Sequence[Paste]) -> list[Any]:
+    """How sources are stretched: each way once; [None] where they are copied as they are."""
+    ways = dict.fromkeys(paste.resample for paste in pastes if paste.source is not None)
+    return [way for way in ways if way is not None] or [*ways]
 
 
 def _stacked(pastes: Sequence[Paste], size: tuple[int, ...], at: NDArray[Any]) -> Paste:
@@ -59,8 +67,8 @@ def _stacked(pastes: Sequence[Paste], size: tuple[int, ...], at: NDArray[Any]) -
             if name == "mask":
                 values = _on_one_grid(values, size)
             columns[name] = np.concatenate(values).take(at, 0)
-    ways = {paste.resample for paste in pastes if paste.source is not None}
-    if len(ways) > 1:
+    way, *others = _ways(pastes) or ["nearest"]
+    if others:
         raise mix_error(
             "Switch", "one policy stretches by the nearest cell, another bilinearly.",
             "A batch is stretched in one way.", "Give all of them the same `resample`.",
@@ -69,7 +77,7 @@ def _stacked(pastes: Sequence[Paste], size: tuple[int, ...], at: NDArray[Any]) -
     for k in range(max(len(paste.above) for paste in pastes)):
         layer = [p.above[k] if k < len(p.above) else _left_alone(p) for p in pastes]
         above.append(_stacked(layer, size, at))
-    return Paste(**columns, resample=(*ways, "nearest")[0], above=tuple(above))
+    return Paste(**columns, resample=way, above=tuple(above))
 
 
 def _filled(name: str, column: Any, paste: Paste) -> NDArray[Any]:

@@ -100,7 +100,7 @@ class CopyBlend:
                 ratio = between(u[:, 3], *self.expand)
                 box, source = _grown(box, source, ratio, there.size)
             kind = alike(request, 1, 0)[1]
-            pastes.append(Paste(box, np.where(some, opacity, 0), kind, source=source))
+            pastes.append(Paste(box, np.where(some, opacity, 0), kind, None, source, resample=None))
         return replace(pastes[0], above=tuple(pastes[1:]))
 
 
@@ -130,6 +130,13 @@ def _things(request: Request, least: float) -> _Things:
     at = {"H": [1, 3], "W": [0, 2]}
     ends = np.stack([boxes[..., at[axis]] for axis in size], 2).astype(np.float64)
     ends[~np.isfinite(ends).all((2, 3))] = -1
+    real = ends[(np.diff(ends)[..., 0] > 0).all(2)]
+    if real.size and real.min() >= 0 and real.max() <= 1 < least and boxes.dtype.kind == "f":
+        raise mix_error(
+            "CopyBlend", "all of the hint 'boxes' lie between 0 and 1.",
+            "They are read as cells: left, top, right, bottom.",
+            "Multiply shares by the sides of the image; a Mixer does so for its BoundingBoxes.",
+        )  # fmt: skip
     ends = np.clip(ends, 0, cells[:, None])
     area = np.diff(ends)[..., 0].clip(0).prod(2)
     whole = np.stack([np.floor(ends[..., 0]), np.ceil(ends[..., 1])], -1).astype(np.int32)
