@@ -278,6 +278,29 @@ def test_a_preview_of_a_table(
     assert {path.name for path in out.iterdir()} == {"rows.png", "labels.png", "preview.html"}
 
 
+def test_rows_of_like_numbers_keep_their_shares_of_a_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text("x,price\n" + "".join(f"{k},1{k % 2}.5\n" for k in range(12)))
+    words = ["preview", path, "--target", "price", "--rows", 8, "--out", tmp_path / "out", "--json"]
+    assert run(*words) == 0
+    for policy in json.loads(capsys.readouterr().out)["policies"]:
+        for row in policy["rows"]:
+            assert sum(row["label"].values()) == pytest.approx(1)
+
+
+def test_a_policy_for_images_is_refused_before_anything_is_trained(
+    larger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["--target", "price", "--policies", "none saliencymix:1", "--out", out]
+    assert run("compare", larger, *words) == 2
+    said = capsys.readouterr().err
+    assert "--policies: got 'saliencymix:1'; the rows are lines of a table." in said
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("target", ["bought", "price"])
 def test_a_comparison_on_a_table(
     target: str, larger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
