@@ -174,8 +174,8 @@ def _numbers(path: Path, table: _Table, head: str, cells: Sequence[str]) -> NDAr
     differ = values.min() < values.max()
     if differ and np.abs(values - kept).max() > _COARSE * values.std():
         raise bad_file(
-            str(path), f"the column {shown(head)[:80]!r} lies between {values.min():.17g} and "
-            f"{values.max():.17g}.",
+            str(path), f"the column {shown(head)[:80]!r} lies between {values.min():.12g} and "
+            f"{values.max():.12g}.",
             "Numbers are kept as float32, of seven digits, in which these are all but the same.",
             "Subtract the smallest from all.",
         )  # fmt: skip
