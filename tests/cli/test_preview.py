@@ -27,7 +27,7 @@ from batchmix.cli.show import panels, pictures
 from batchmix.cli.show.opened import choose, open_source
 from batchmix.cli.show.shown import Batch, Shown
 from batchmix.cli.show.theme import DARK, LIGHT
-from batchmix.policies import CutMix, MixUp, PerBatch, Sometimes, Switch
+from batchmix.policies import Columns, CutMix, MixUp, PerBatch, Sometimes, Switch
 
 ALL = "none smooth:0.1 mixup:1 cutmix:1 switch:0.8,1.0"
 
@@ -220,6 +220,13 @@ def test_a_cut_is_outlined_at_its_box() -> None:
         panels.mixed(panel, batch.apply("by hand", plan), row)
     assert [patch.get_bbox().bounds for patch in axes[0].patches] == [(1.5, 0.5, 5, 2)]
     assert not axes[1].patches
+
+
+def test_a_policy_whose_alpha_is_left_out_has_none() -> None:
+    for policy in (Columns(0.3), Columns(0.4)):
+        assert pictures._with_alpha(policy, 2.0) == policy
+        assert pictures.varied([Entry("columns", policy)]) == []
+    assert pictures._with_alpha(Columns(alpha=0.5), 2.0) == Columns(alpha=2.0)
 
 
 def test_alpha_reaches_every_part_of_a_switch() -> None:

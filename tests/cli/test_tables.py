@@ -168,6 +168,34 @@ def test_what_a_table_is_not_for_is_refused(
     assert error.count("\n") == 1
 
 
+def test_whole_numbers_that_may_be_meant_as_numbers_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "ages.csv"
+    path.write_text("x,age\n" + "".join(f"{k}.5,{20 + k % 30}\n" for k in range(42)))
+    (note,) = open_data(str(path), target="age").notes
+    assert note.startswith("'age' has 30 whole numbers, which are learnt as classes")
+    out = tmp_path / "out"
+    assert run("compare", path, "--target", "age", "--seeds", 1, "--epochs", 1, "--out", out) == 2
+    assert "write 34.0 for 34" in capsys.readouterr().err
+    path.write_text("x,age\n" + "".join(f"{k}.5,{20 + k % 20}\n" for k in range(42)))
+    assert open_data(str(path), target="age").notes == ()
+    path.write_text("x,age\n" + "".join(f"{k}.5,{20 + k % 21}.0\n" for k in range(42)))
+    data = open_data(str(path), target="age")
+    assert (data.task.kind, data.notes) == ("numbers", ())
+
+
+@pytest.mark.parametrize("target", ["y", "kind"])
+def test_numbers_that_float32_cannot_tell_apart_are_refused(tmp_path: Path, target: str) -> None:
+    path = tmp_path / "moments.csv"
+    lines = [f"{1_700_000_000 + k}.5,{'ab'[k % 2]}" for k in range(60)]
+    path.write_text("\n".join(["y,kind", *lines]))
+    with pytest.raises(bm.MixError, match=r"'y' lies between 1700000000\.5 and 1700000059\.5"):
+        open_data(str(path), target=target)
+    path.write_text("\n".join(["y,kind", *(f"0.1,{'ab'[k % 2]}" for k in range(60))]))
+    assert open_data(str(path), target=target).train.y.shape[0] == 60  # one number is no mistake
+
+
 def test_one_class_cannot_be_learnt(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table.write_text("a,kind\n1,b\n2,b\n3,b\n")
     words = ["compare", table, "--target", "kind", "--out", table.parent / "out"]
@@ -248,6 +276,29 @@ def test_a_preview_of_a_table(
     assert "--target bought" in told["command"]
     assert [one["policy"] for one in told["policies"]] == ["mixup:1", "columns:0.3"]
     assert {path.name for path in out.iterdir()} == {"rows.png", "labels.png", "preview.html"}
+
+
+def test_rows_of_like_numbers_keep_their_shares_of_a_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prices.csv"
+    path.write_text("x,price\n" + "".join(f"{k},1{k % 2}.5\n" for k in range(12)))
+    words = ["preview", path, "--target", "price", "--rows", 8, "--out", tmp_path / "out", "--json"]
+    assert run(*words) == 0
+    for policy in json.loads(capsys.readouterr().out)["policies"]:
+        for row in policy["rows"]:
+            assert sum(row["label"].values()) == pytest.approx(1)
+
+
+def test_a_policy_for_images_is_refused_before_anything_is_trained(
+    larger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["--target", "price", "--policies", "none saliencymix:1", "--out", out]
+    assert run("compare", larger, *words) == 2
+    said = capsys.readouterr().err
+    assert "--policies: got 'saliencymix:1'; the rows are lines of a table." in said
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("target", ["bought", "price"])

@@ -210,6 +210,8 @@ def test_what_does_not_fit_is_refused():
         net(POLICY, mixer=POLICY)
     with pytest.raises(bm.MixError, match="field 2 is not in the batch"):
         net(mixer=mixer(fields={2: Labels(CLASSES)})).fit(X, Y)
+    with pytest.raises(bm.MixError, match="got None"):
+        net().set_params(mixer=None).fit(X, Y)
 
 
 def test_example():

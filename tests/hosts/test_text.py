@@ -12,9 +12,11 @@ from transformers import (
     BertForTokenClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    TrainingArguments,
 )
 
 import batchmix as bm
+import pages
 from batchmix.adapters.huggingface import MixCollator
 from batchmix.fields import Grid, Ids, Labels, PaddingMask
 from batchmix.policies import CutMix, MixUp
@@ -144,3 +146,32 @@ def test_soft_tags_weigh_each_place_by_what_is_known():
         lambda z, y: each(z.transpose(1, 2), y), logits, bm.pairs(tags, plan), "none"
     )
     torch.testing.assert_close(dense.reshape(B, T), pairs)
+
+
+def test_the_trainer_of_the_page_accumulates_a_mean(tmp_path):
+    """Four batches of 8 rows move the weights as one of 32 does, where nothing is mixed."""
+    page = pages.DOCS / "kinds" / "text.md"
+    (code,) = (b.code for b in pages.blocks(page) if "class MixedTrainer" in b.code)
+
+    def mixed_loss(model, batch):
+        logits = model(inputs_embeds=model.get_input_embeddings()(batch["input_ids"])).logits
+        soft = torch.nn.functional.one_hot(batch["labels"], CLASSES).float()
+        return bm.losses.soft_cross_entropy(logits, soft)
+
+    names = {"mixed_loss": mixed_loss}
+    exec(code, names)
+    ids = torch.arange(32 * T).reshape(32, T) % 50
+    rows = [{"input_ids": ids[k], "labels": k % CLASSES} for k in range(32)]
+    same = {"optim": "sgd", "learning_rate": 1.0, "max_grad_norm": 0.0, "num_train_epochs": 1}
+    same |= {"report_to": "none", "save_strategy": "no", "disable_tqdm": True, "use_cpu": True}
+    found = []
+    for size in (32, 8):
+        model = bert()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        options = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 32 // size}
+        arguments = TrainingArguments(str(tmp_path), **same, **options)
+        names["MixedTrainer"](model, arguments, train_dataset=rows).train()
+        found.append(model.classifier.weight.detach())
+    torch.testing.assert_close(*found)

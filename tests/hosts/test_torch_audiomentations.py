@@ -9,7 +9,7 @@ from torch_audiomentations.augmentations.mix import Mix
 import batchmix as bm
 import oracle
 from batchmix.adapters.torch_audiomentations import MixTransform
-from batchmix.fields import Audio, Grid, Labels, PaddingMask
+from batchmix.fields import Audio, Grid, Labels, PaddingMask, Targets
 from batchmix.policies import SNR, CutMix, MixUp, Sometimes, Switch
 
 B, C, T, K = 6, 2, 400, 5
@@ -86,6 +86,28 @@ def test_frames_follow_the_samples(policy):
     blend = made(policy, {"samples": Audio("NCT"), "targets": Grid("NCTK")})
     np.testing.assert_allclose(
         blend(X, 8000, FRAMES, 200).targets, oracle.mix(cells, plan, "NCTK"), atol=1e-6
+    )
+
+
+def test_numbers_of_whole_clips_have_the_shares_of_labels():
+    """One frame has no place on the clip: what a span pastes counts by its length."""
+    numbers = torch.arange(float(B))[:, None, None, None].expand(-1, X.shape[1], -1, -1)
+    mixer = bm.Mixer(CutMix(1.0), {"samples": Audio("NCT"), "targets": Targets()}, seed=3)
+    plan = mixer.but().draw({"samples": X, "targets": numbers})
+    assert ((plan.lam > 0) & (plan.lam < 1)).any()
+    found = MixTransform(mixer)(X, 8000, numbers, 1).targets
+    own, theirs = np.arange(B), plan.partner
+    want = plan.lam * own + (1 - plan.lam) * theirs
+    torch.testing.assert_close(found[:, 0, 0, 0], torch.tensor(want).float())
+
+
+@pytest.mark.parametrize("field", [PaddingMask("NCTK"), Grid("NCTK")])
+def test_one_frame_cannot_follow_a_part_of_the_clip(field):
+    fields = {"samples": Audio("NCT"), "targets": field}
+    with pytest.raises(bm.MixError, match="one frame, and a part of the clip is pasted"):
+        MixTransform(bm.Mixer(CutMix(1.0), fields, seed=3))(X, 8000, Y, 1)
+    assert (
+        MixTransform(bm.Mixer(MixUp(1.0), fields, seed=3))(X, 8000, Y, 1).targets.shape == Y.shape
     )
 
 

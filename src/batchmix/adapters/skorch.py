@@ -55,9 +55,10 @@ class MixNet(NeuralNet):  # type: ignore[misc]
         """One step of the optimizer, with one plan however often it evaluates the loss."""
         epoch = self.history[-1]
         step = len(epoch["batches"]) - 1
-        mixed = self.mixer(batch, step=step, epoch=epoch["epoch"] - 1)
+        mixer, _ = mixer_of("MixNet", self.mixer)  # a search may have set another
+        mixed = mixer(batch, step=step, epoch=epoch["epoch"] - 1)
         if self.log_mix:
-            for name, value in self.mixer.summary().items():
+            for name, value in mixer.summary().items():
                 self.history.record_batch(name, value)
         return super().train_step(mixed, **fit_params)
 

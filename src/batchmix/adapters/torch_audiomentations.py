@@ -10,7 +10,7 @@ from torch_audiomentations.utils.object_dict import ObjectDict
 
 import batchmix as bm
 from batchmix.extend import mix_error, mixer_of
-from batchmix.fields import Labels
+from batchmix.fields import Labels, Targets
 
 __all__ = ["MixTransform"]
 
@@ -30,7 +30,8 @@ class MixTransform(BaseWaveformTransform):  # type: ignore[misc]
 
     Raises:
       MixError: no mixer or no field "samples"; at the call, no targets where there is a field for
-        them, or targets of several frames where the field is for whole clips.
+        them, targets of several frames where the field is for whole clips, or one frame where it
+        follows the samples and a part of them is pasted.
 
     Example:
       >>> from batchmix.fields import Audio
@@ -69,15 +70,19 @@ class MixTransform(BaseWaveformTransform):  # type: ignore[misc]
                 "MixTransform", "there are no targets.", "Its Mixer has a field for them.",
                 "Pass targets=[B, C, frames, classes], or leave the field out.",
             )  # fmt: skip
-        if isinstance(field, Labels) and targets.shape[2] != 1:
+        whole = isinstance(field, Labels | Targets)
+        if whole and targets.shape[2] != 1:
             raise mix_error(
                 "MixTransform", f"`targets` has shape {tuple(targets.shape)}, of several frames.",
-                "Labels are of whole clips, [B, C, 1, classes].",
+                f"{type(field).__name__} are of whole clips, [B, C, 1, classes].",
                 'Frames follow the samples: PaddingMask("NCTK") for the union, Grid("NCTK") for '
                 "the blend.",
             )  # fmt: skip
         labels = targets.amax((1, 2)) if isinstance(field, Labels) else None
-        self.transform_parameters["plan"] = self.mixer.draw({"samples": samples, "targets": labels})
+        plan = self.mixer.draw({"samples": samples, "targets": labels})
+        if field is not None and not whole and targets.shape[2] == 1:
+            _check_one_frame(plan)
+        self.transform_parameters["plan"] = plan
 
     def apply_transform(
         self, samples: Any = None, sample_rate: Any = None, targets: Any = None,
@@ -90,9 +95,19 @@ class MixTransform(BaseWaveformTransform):  # type: ignore[misc]
             channels = [field(one, plan) for one in targets[:, :, 0].unbind(1)]
             targets = torch.stack(channels, 1)[:, :, None]
         elif field is not None:
-            frames = plan.at({"T": targets.shape[2]}) if "T" in plan.axes else plan
-            targets = field(targets, frames)
+            follows = "T" in plan.axes and not isinstance(field, Targets)
+            targets = field(targets, plan.at({"T": targets.shape[2]}) if follows else plan)
         return ObjectDict(
             samples=fields["samples"](samples, plan), sample_rate=sample_rate, targets=targets,
             target_rate=target_rate,
+        )  # fmt: skip
+
+
+def _check_one_frame(plan: bm.Plan) -> None:
+    """One frame cannot follow a part of the clip: it would be of one row alone."""
+    if "T" in plan.axes and abs(plan.at({"T": 1}).lam - plan.lam).max(initial=0) > 1e-6:
+        raise mix_error(
+            "MixTransform", "`targets` has one frame, and a part of the clip is pasted.",
+            "A field with a layout follows the samples, frame by frame.",
+            'Of whole clips pass Labels() or Targets(); Labels(rule="union") for the union.',
         )  # fmt: skip

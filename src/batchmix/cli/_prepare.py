@@ -75,10 +75,17 @@ def choose(options: Mapping[str, Any], entries: Sequence[Entry]) -> Prepared:
 
 
 def _check_axes(entries: Sequence[Entry], data: Data, where: str) -> None:
-    """A policy that needs other axes than the rows have says so now, not after the first arm."""
+    """A policy that needs other rows than these says so now, not after the first arm."""
     axes = "HW" if data.form == "image" else "T"
     for entry in entries:
-        if reads_of(entry.policy, entry.pairing):  # there is nothing to look at yet
+        reads = reads_of(entry.policy, entry.pairing)
+        if "image" in reads and data.form != "image":
+            rows = "lines of a table" if data.form == "table" else "sounds"
+            raise mix_error(
+                where, f"got {entry.name!r}; the rows are {rows}.", "It looks at images.",
+                "Leave it out.",
+            )  # fmt: skip
+        if reads:  # there is nothing to look at yet
             continue
         try:
             draw(entry.policy, Key(0), 2, dict.fromkeys(axes, 8), pairing=entry.pairing)

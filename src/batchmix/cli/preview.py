@@ -162,12 +162,20 @@ def _document(one: Shown, names: Sequence[str]) -> dict[str, Any]:
             "lam": float(one.plan.lam[i]),
             "partners": one.partners(i),
             "weights": one.plan.weights[i].tolist(),
-            "label": {classes[k]: float(soft[k]) for k in soft.nonzero()[0]},
+            "label": _shares(classes, soft),
         }
         | _boxes(one, i)
         for i, soft in enumerate(one.soft)
     ]
     return {"policy": one.name, "rows": rows}
+
+
+def _shares(names: Sequence[str], soft: Any) -> dict[str, float]:
+    """What a label has of each name; two rows whose numbers look alike have one name."""
+    found: dict[str, float] = {}
+    for k in soft.nonzero()[0]:
+        found[names[k]] = found.get(names[k], 0.0) + float(soft[k])
+    return found
 
 
 def _boxes(one: Shown, row: int) -> dict[str, Any]:

@@ -84,13 +84,14 @@ def _check(data: Data, splits: Splits) -> None:
             "--targets.",
         )
     few = data.task.kind == "classes" and len(np.unique(splits.train.y)) < classes
+    more = [f"Or: {note}." for note in data.notes if data.form == "table"]
     if few or not all(map(len, (splits.train, splits.held_out, splits.test))):
         raise mix_error(
             "DATA",
             f"{len(splits.train)} rows train, {len(splits.held_out)} are held out, "
             f"{len(splits.test)} test, for {classes} {data.task.kind}.",
             "Every class needs a training row, and no part may be empty.",
-            "Use more rows or a larger --limit-train.",
+            " ".join(("Use more rows or a larger --limit-train.", *more)),
         )
 
 

@@ -120,7 +120,8 @@ def _with_alpha(policy: Any, alpha: float) -> Any:
     """The same policy with another alpha, in all its parts."""
     if isinstance(policy, Switch):
         return replace(policy, policies=[_with_alpha(part, alpha) for part in policy.policies])
-    return replace(policy, alpha=alpha) if hasattr(policy, "alpha") else policy
+    has_one = getattr(policy, "alpha", None) is not None  # of Columns, prob may stand for it
+    return replace(policy, alpha=alpha) if has_one else policy
 
 
 def _grid(

@@ -18,12 +18,14 @@ from batchmix.cli._output import shown
 from batchmix.cli.lab.data.digits import Memory
 from batchmix.cli.lab.data.folders import PARTS
 from batchmix.cli.lab.data.names import bad_file, reason
-from batchmix.cli.lab.data.targets import Cells, decimal
+from batchmix.cli.lab.data.targets import Cells, decimal, is_whole_number
 from batchmix.cli.lab.rows import Column, Data, Rows, Task
 
 _LARGEST = 2**28  # bytes
 _CELLS = 2**27  # of the array
 _CATEGORIES = 64  # of a column
+_COARSE = 0.01  # of the spread of a column: what rounding may be
+_MANY = 20  # classes whose names are whole numbers; more may be meant as numbers
 _RULE = "The first line names the columns; all lines have as many cells, with commas between."
 
 
@@ -71,7 +73,7 @@ def open_table(name: str, target: str) -> Data:
     return Data(
         name, "", "table", task, parts["train"], parts.get("val"), parts.get("test"),
         shape=x.shape[1:], fingerprint=total.hexdigest()[:16],
-        columns=tuple(column for column, _ in found),
+        columns=tuple(column for column, _ in found), notes=_meant(task, target),
     )  # fmt: skip
 
 
@@ -121,6 +123,15 @@ def _target(
     return Task("classes", tuple(map(shown, names))), np.array([number[c] for c in cells], np.int64)
 
 
+def _meant(task: Task, target: str) -> tuple[str, ...]:
+    """What to say of classes that look like numbers."""
+    many = task.kind == "classes" and len(task.names) > _MANY
+    if not (many and all(map(is_whole_number, task.names))):
+        return ()
+    return (f"{shown(target)!r} has {len(task.names)} whole numbers, which are learnt as classes; "
+            "where they are numbers to predict write 34.0 for 34",)  # fmt: skip
+
+
 def _column(
     path: Path, table: _Table, head: str, cells: Sequence[str]
 ) -> tuple[Column, NDArray[Any]]:
@@ -158,7 +169,17 @@ def _numbers(path: Path, table: _Table, head: str, cells: Sequence[str]) -> NDAr
     for number, cell in zip(table.numbers, cells):
         if not _is_number(cell):
             raise _wrong(path, number, f"{head!r} is {cell[:80]!r}, in a column of numbers")
-    return np.array(cells, np.float64).astype(np.float32)
+    values = np.array(cells, np.float64)
+    kept = values.astype(np.float32)
+    differ = values.min() < values.max()
+    if differ and np.abs(values - kept).max() > _COARSE * values.std():
+        raise bad_file(
+            str(path), f"the column {shown(head)[:80]!r} lies between {values.min():.12g} and "
+            f"{values.max():.12g}.",
+            "Numbers are kept as float32, of seven digits, in which these are all but the same.",
+            "Subtract the smallest from all.",
+        )  # fmt: skip
+    return kept
 
 
 def _check_points(path: Path, table: _Table, head: str, cells: Sequence[str]) -> None:

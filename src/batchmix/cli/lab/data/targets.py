@@ -183,9 +183,14 @@ def _task(path: Path, columns: Sequence[str], lines: list[_Line]) -> tuple[Task,
 def decimal(cells: Sequence[str]) -> bool:
     """Whether all are numbers, not all of them whole."""
     try:
-        return not all(float(cell).is_integer() and cell.lstrip("+-").isdecimal() for cell in cells)
+        return not all(float(cell).is_integer() and is_whole_number(cell) for cell in cells)
     except (ValueError, OverflowError):
         return False
+
+
+def is_whole_number(cell: str) -> bool:
+    """Whether it is written as one: 34, and not 34.0."""
+    return cell.lstrip("+-").isdecimal()
 
 
 def _numbers(path: Path, columns: Sequence[str], line: _Line) -> list[float]:
