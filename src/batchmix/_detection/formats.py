@@ -155,7 +155,7 @@ def _check_far(
     raise mix_error(
         where, f"{got}, and the grid has {size[0]} x {size[1]} cells (H x W).",
         "Boxes lie on the images of the batch, as they are there.",
-        "Resize boxes with their images and clip them; or correct the images' layout, or the format.",
+        "Resize boxes with their images, clipped; or correct the images' layout, or the format.",
     )  # fmt: skip
 
 
