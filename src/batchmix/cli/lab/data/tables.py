@@ -95,7 +95,7 @@ def _read(path: Path) -> _Table:
     if not all(header) or len(set(header)) < len(header) or len(header) < 2:
         raise bad_file(
             f"{path} line 1", f"the columns are {[name[:40] for name in header[:20]]!r}.", _RULE,
-            "Name each column, and each differently.",
+            _named(header),
         )  # fmt: skip
     for number, row in found:
         if len(row) != len(header):
@@ -130,6 +130,15 @@ def _meant(task: Task, target: str) -> tuple[str, ...]:
         return ()
     return (f"{shown(target)!r} has {len(task.names)} whole numbers, which are learnt as classes; "
             "where they are numbers to predict write 34.0 for 34",)  # fmt: skip
+
+
+def _named(header: Sequence[str]) -> str:
+    """What is to be done about names of columns."""
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        return "Write commas between the cells, and decimal points: pandas' to_csv does."
+    if header and not header[0]:
+        return "Name each column; pandas leaves its index out with to_csv(index=False)."
+    return "Name each column, and each differently."
 
 
 def _column(
