@@ -46,11 +46,18 @@ def plans_of(host: Any, by: Any) -> list[bm.Plan]:
     return [one.plan for one in acted] if acted[-1] is by else []
 
 
-def held(plans: list[bm.Plan], rows: int) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """[(source [B], weight [B])]: what rows hold in the end, their own content first."""
+def held(
+    plans: list[bm.Plan], rows: int, own: Sequence[float] | None = None
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """[(source [B], weight [B])]: what rows hold in the end, their own content first.
+
+    `own`: of each plan the one weight of all rows, where a loss takes no other for each row.
+    """
     parts = [(np.arange(rows), np.ones(rows, np.float32))]
-    for plan in plans:
+    for k, plan in enumerate(plans):
         (_, *sources), (kept, *shares) = (x.T for x in bm.parts(np.arange(rows), plan))
+        if own is not None:
+            kept, shares = np.float32(own[k]), [np.float32(1 - own[k])]
         theirs = [
             (at[source], share * weight[source])
             for source, share in zip(sources, shares)

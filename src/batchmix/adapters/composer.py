@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -130,14 +129,16 @@ class MixAlgorithm(Algorithm):  # type: ignore[misc]
 
     def _mix_loss(self, state: Any) -> None:
         """The weighted mean of the losses on all targets that the rows hold."""
-        plans = [_one_weight(plan) for plan in shared.plans_of(state, self)]
+        plans = shared.plans_of(state, self)
         if not plans:
             return
         model = state.model if hasattr(state.model, "loss") else state.model.module  # DDP
         batch, own = state.batch, _tensor(state.loss, axes=0)
         y = _part(state, self.target_key)
         smoothing = [a for a in state.algorithms if isinstance(a, LabelSmoothing)]
-        (_, (weight, *_)), *others = shared.held(plans, len(y))
+        (_, (weight, *_)), *others = shared.held(
+            plans, len(y), [_one_weight(plan) for plan in plans]
+        )
         loss = float(weight) * own
         with get_precision_context(state.precision, state.precision_config):
             for at, (weight, *_) in others:
@@ -234,8 +235,8 @@ def _tensor(value: Any, axes: int = 2) -> Any:
     return value
 
 
-def _one_weight(plan: bm.Plan) -> bm.Plan:
-    """The plan with the own weight that all rows with another row as partner share, in all rows."""
+def _one_weight(plan: bm.Plan) -> float:
+    """The own weight that all rows with another row as partner share; the others take any."""
     rows = np.arange(len(plan))
     own = bm.pairs(rows, plan)[2][plan.partner != rows]
     if (own != own[:1]).any():
@@ -245,4 +246,4 @@ def _one_weight(plan: bm.Plan) -> bm.Plan:
             "The loss of a model is one number, so all rows of a batch need one weight.",
             "Draw one, PerBatch(policy), or leave interpolate_loss out.",
         )  # fmt: skip
-    return dataclasses.replace(plan, label_lam=np.full(len(rows), own[0] if own.size else 1))
+    return float(own[0]) if own.size else 1.0
