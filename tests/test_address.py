@@ -209,7 +209,12 @@ class Counted:
 
 
 def counted(collate, workers=0, **options):
-    return list(DataLoader(range(10), 2, num_workers=workers, collate_fn=collate, **options))
+    batches = iter(DataLoader(range(10), 2, num_workers=workers, collate_fn=collate, **options))
+    try:
+        return list(batches)
+    finally:
+        if workers:  # an error keeps them until it is forgotten, and then for 5 s more
+            batches._shutdown_workers()
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
