@@ -243,6 +243,7 @@ $(VENV)/cli: $(SETUP)
 	@touch $@
 
 # torchvision_cpu.py: torchvision's wheel needs CUDA to be imported; the tests compare with it without
+# cli has installed batchmix itself
 $(VENV)/test: $(VENV)/cli tests/torchvision_cpu.py
 	$(PIP) 'batchmix[timm,docs,test]'
 	$(BIN)/python tests/torchvision_cpu.py

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 import sysconfig
 
@@ -34,13 +35,17 @@ class BuildKernel(build_ext):
             super().run()
 
     def is_compiled(self):
-        """Whether the kernel lies beside the code, with the usual flags, newer than its sources."""
+        """Whether the kernel lies beside the code, newer than its sources, for this machine."""
         made = pathlib.Path("src", self.get_ext_filename(self.extensions[0].name))
         used = [pathlib.Path(path) for path in ("setup.py", *self.extensions[0].depends)]
-        usual = "BATCHMIX_CXXFLAGS" not in os.environ
-        return (
-            usual and made.exists() and made.stat().st_mtime > max(u.stat().st_mtime for u in used)
-        )
+        if "BATCHMIX_CXXFLAGS" in os.environ or not made.exists():
+            return False
+        if made.stat().st_mtime <= max(path.stat().st_mtime for path in used):
+            return False
+        # it may be another system's, of a shared folder, or cut off: whoever loads that may crash
+        load = f"import ctypes; ctypes.CDLL({str(made.resolve())!r})"
+        loaded = subprocess.run([sys.executable, "-c", load], check=False, capture_output=True)  # noqa: S603
+        return loaded.returncode == 0
 
     def build_extension(self, ext):
         """Called for the one extension; `optional` turns a failure into a warning."""

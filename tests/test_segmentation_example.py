@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("words", [[], ["--volumes"]], ids=["scenes", "volumes"])
 def test_the_example_trains_all_arms(words, tmp_path):
-    pytest.importorskip("torch")
     found = tmp_path / "found.json"
     program = [sys.executable, "examples/segmentation.py", "--quick", *words, "--out", str(found)]
     done = subprocess.run(program, capture_output=True, text=True, cwd=ROOT)

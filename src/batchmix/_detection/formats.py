@@ -123,9 +123,12 @@ def check_values(
             "Coordinates are finite.", "Drop such boxes, or repair what makes them.",
         )  # fmt: skip
     given = x[..., :4].astype(np.float64)
-    _check_sides(where, given, format)
-    real = area(corners(x, format, (1, 1))) > 0
-    _check_far(where, given, real, format, size)
+    found = corners(given, format, (1, 1))
+    _check_sides(where, given, found, format)
+    real = area(found) > 0
+    height, width = size
+    shares = given if format in NORMALISED else found / (width, height, width, height)
+    _check_far(where, given, real & (np.abs(shares) > _FAR).any(-1), format, size)
     if format not in NORMALISED and not integers and real.any() and max(size) >= _FEW:
         boxes = given[real]
         if boxes.min() >= -_NEAR and boxes.max() <= 1 + _NEAR:
@@ -137,15 +140,13 @@ def check_values(
 
 
 def _check_far(
-    where: str, given: NDArray[np.float64], real: NDArray[np.bool_], format: str,
+    where: str, given: NDArray[np.float64], far: NDArray[np.bool_], format: str,
     size: tuple[int, int],
 ) -> None:  # fmt: skip
     """No box reaches as far outside as those of another unit, another size, or other axes do."""
-    shares = given if format in NORMALISED else corners(given, format, size) / _unit("xyxyn", size)
-    far = np.argwhere(real & (np.abs(shares) > _FAR).any(-1))
-    if not len(far):
+    if not far.any():
         return
-    row, box = far[0].tolist()
+    row, box = np.argwhere(far)[0].tolist()
     got = f"box {box} of row {row} is {given[row, box].tolist()}, format={format!r}"
     if format in NORMALISED:
         raise mix_error(
@@ -159,9 +160,8 @@ def _check_far(
     )  # fmt: skip
 
 
-def _check_sides(where: str, given: NDArray[np.float64], format: str) -> None:
+def _check_sides(where: str, given: NDArray[np.float64], found: Corners, format: str) -> None:
     """No box ends before it begins; four equal numbers are padding."""
-    found = corners(given, format, (1, 1))
     turned = (found[..., 2:] < found[..., :2]).any(-1) & (given != given[..., :1]).any(-1)
     if turned.any():
         row, box = np.argwhere(turned)[0].tolist()
